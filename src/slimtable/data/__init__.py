@@ -1,0 +1,35 @@
+"""Interactions: how they are read, named, filtered and split."""
+
+from slimtable.data.datasets import Dataset, fetch_dataset, list_datasets, load_dataset
+from slimtable.data.formats import detect_format, read_interactions, read_train_test
+from slimtable.data.interactions import Interactions, frequency_order
+from slimtable.data.split import (
+    Split,
+    fixed_split,
+    k_core,
+    leave_two_out,
+    order_by_frequency,
+    random_split,
+    split,
+    temporal_split,
+)
+
+__all__ = [
+    "Dataset",
+    "Interactions",
+    "Split",
+    "detect_format",
+    "fetch_dataset",
+    "fixed_split",
+    "frequency_order",
+    "k_core",
+    "leave_two_out",
+    "list_datasets",
+    "load_dataset",
+    "order_by_frequency",
+    "random_split",
+    "read_interactions",
+    "read_train_test",
+    "split",
+    "temporal_split",
+]

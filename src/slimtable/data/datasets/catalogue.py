@@ -1,0 +1,217 @@
+"""Finding, fetching and loading datasets by name or path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import slimtable.data.datasets as package
+from slimtable.data.datasets import synthetic
+from slimtable.data.datasets.source import Dataset, Source
+from slimtable.data.download import download as download_file
+from slimtable.data.formats import read_interactions, read_train_test
+from slimtable.errors import DatasetError, DatasetNotFoundError
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One line of :func:`list_datasets`.
+
+    Attributes:
+        name: what to ask for it by.
+        present: whether it can be loaded without fetching.
+        interactions: its documented number of rows; None if it varies.
+        size_bytes: of its folder; 0 where it is absent.
+        fetchable: whether it can be downloaded without a login.
+        about: what it holds.
+        licence: under what terms it may be used.
+        url: the page about it.
+    """
+
+    name: str
+    present: bool
+    interactions: int | None
+    size_bytes: int
+    fetchable: bool
+    about: str
+    licence: str
+    url: str
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Every named source by name: the `SOURCE` of each module of this package, sorted."""
+    modules = (
+        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+    )
+    found = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
+    return {source.name: source for source in sorted(found, key=lambda source: source.name)}
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that holds a folder per dataset.
+
+    Args:
+        root: what the user says; None: the environment variable SLIMTABLE_DATA, else the user's cache folder.
+
+    Returns:
+        The folder, which may not exist yet.
+    """
+    chosen = root or os.environ.get("SLIMTABLE_DATA")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimtable"
+
+
+def load_dataset(
+    name_or_path: str | Path, *, data_root: str | Path | None = None, download: bool = True, **options: Any
+) -> Dataset:
+    """Load a dataset by name, or a file or folder of your own by path.
+
+    Args:
+        name_or_path: one of :func:`list_datasets`; ``"synthetic:1000000"`` for a size; or a path. A name wins
+            over a file of the same name: write ``./gowalla`` for the latter.
+        data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
+        download: fetch a named dataset where it is absent.
+        **options: of ``synthetic``: `num_interactions`, `seed`; of a file: those of
+            :func:`slimtable.data.formats.read_interactions`; of a folder: `format`.
+
+    Returns:
+        The dataset, its counts checked where they are documented.
+
+    Raises:
+        DatasetNotFoundError: if the name is unknown, or the data is absent and may not be fetched.
+        DatasetError: if the data is malformed or is not what is documented.
+        TypeError: if an option is unknown.
+
+    Example:
+        >>> load_dataset("synthetic:2000", seed=3).interactions.num_users
+        64
+    """
+    name = str(name_or_path)
+    if name == "synthetic" or name.startswith("synthetic:"):
+        return _load_synthetic(name, options)
+    source = sources().get(name)
+    if source is None:
+        return _load_path(Path(name).expanduser(), options)
+    if options:
+        raise TypeError(f"dataset {name!r} takes no options, got {', '.join(options)}.")
+    folder = _folder(source, data_root)
+    if not source.present(folder):
+        if not download:
+            raise DatasetNotFoundError(
+                f"dataset {name!r} is not in {folder}. Fetch it with `slimtable data fetch {name}`, "
+                f"or get it from {source.url} and put it there."
+            )
+        fetch_dataset(name, data_root)
+    interactions, fixed_test = source.read(folder)
+    return Dataset(name, interactions, fixed_test, source.default_split, source.about, source.licence, source.url)
+
+
+def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
+    """What can be loaded by name, and what of it is already there.
+
+    Args:
+        data_root: as in :func:`load_dataset`.
+
+    Returns:
+        One entry per dataset, ``synthetic`` first, the others by name.
+    """
+    listed = [DatasetInfo("synthetic", True, None, 0, False, synthetic.ABOUT, "Apache-2.0", "")]
+    for source in sources().values():
+        folder = _folder(source, data_root)
+        present = source.present(folder)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if present else 0
+        listed.append(
+            DatasetInfo(
+                source.name,
+                present,
+                source.interactions,
+                size,
+                bool(source.files),
+                source.about,
+                source.licence,
+                source.url,
+            )
+        )
+    return listed
+
+
+def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
+    """Download a named dataset where it is absent: with progress, checksum and resume.
+
+    Args:
+        name: one of :func:`list_datasets`.
+        data_root: as in :func:`load_dataset`.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        DatasetNotFoundError: if the name is unknown, or the data cannot be had without a login; says where to
+            get it.
+        DatasetError: if the download fails; what has arrived is kept and continued by the next call.
+    """
+    if name == "synthetic":
+        raise DatasetError("dataset 'synthetic' is made on the spot and never fetched. Just load it.")
+    source = sources().get(name)
+    if source is None:
+        raise _unknown(name)
+    folder = _folder(source, data_root)
+    if source.present(folder):
+        return folder
+    if not source.files:
+        raise DatasetNotFoundError(
+            f"dataset {name!r} cannot be downloaded without a login. Get it from {source.url} and put it in {folder}."
+        )
+    for file in source.files:
+        if not (folder / file.path).is_file():
+            download_file(file.url, folder / file.path, checksum=file.checksum)
+    if source.unpack is not None:
+        source.unpack(folder)
+    if not source.present(folder):
+        raise DatasetError(f"{folder} still lacks files of {name!r} after fetching. Delete it and fetch again.")
+    return folder
+
+
+def _folder(source: Source, root: str | Path | None) -> Path:
+    return data_root(root) / source.name
+
+
+def _load_synthetic(name: str, options: dict[str, Any]) -> Dataset:
+    _, colon, size = name.partition(":")
+    if colon:
+        digits = size.replace("_", "")
+        if not digits.isdecimal():
+            raise DatasetError(f"unknown size {size!r} in {name!r}. Write a number, such as synthetic:1000000.")
+        if "num_interactions" in options:
+            raise TypeError(f"`num_interactions` is given twice: in {name!r} and as an option.")
+        options = {"num_interactions": int(digits), **options}
+    return synthetic.make_synthetic(**options)
+
+
+def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
+    if not path.exists():
+        raise _unknown(str(path))
+    about = f"read from {path}"
+    if path.is_dir():
+        train, test = read_train_test(path, **options)
+        return Dataset(str(path), train, test, "fixed", about)
+    interactions = read_interactions(path, **options)
+    has_order = interactions.chronological or interactions.times is not None
+    return Dataset(str(path), interactions, None, "leave-two-out" if has_order else "random", about)
+
+
+def _unknown(name: str) -> DatasetNotFoundError:
+    known = ["synthetic", *sources()]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return DatasetNotFoundError(
+        f"{name!r} is neither a known dataset nor a file or folder.{hint} Known: {', '.join(known)}."
+    )
