@@ -1,0 +1,325 @@
+"""The one abstraction: an embedding table kept in fewer bits, called like ``nn.Embedding``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimtable.artifact.packed import Packed
+from slimtable.config import Config
+
+_ROWS_PER_CHUNK = 65_536  # rows decoded at a time when a whole table is asked for
+
+
+@dataclass(frozen=True)
+class MethodConfig(Config):
+    """Options that every method has.
+
+    Attributes:
+        init_std: standard deviation of the normal that fresh rows are drawn from; 0.01 as in NCF and MGQE §5.4.
+    """
+
+    init_std: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init_std <= 0:
+            raise ValueError(f"`{type(self).__name__}.init_std` must be positive, got {self.init_std}.")
+
+
+class CompressedEmbedding(nn.Module, ABC):
+    """A table of shape (num_embeddings, embedding_dim) kept in fewer bits. Called like ``nn.Embedding``.
+
+    A method is a subclass that says how it is built, how rows are looked up and what is served. In training
+    mode a lookup is differentiable; in evaluation mode it returns exactly the rows that a packed file serves.
+    The state dict holds plain tensors only.
+
+    Args:
+        num_embeddings: number of ids, N.
+        embedding_dim: width of a row, d.
+        config: the method's configuration; None for its defaults.
+        padding_idx: id whose row is always zeros and is never trained, or None.
+        frequencies: (N,) how often each id occurs in training. Methods with frequency tiers put the most
+            frequent ids first; None means that ids are already sorted from most to least frequent.
+        device: where the parameters live.
+        dtype: floating-point type of the parameters.
+
+    Raises:
+        ValueError: a size is not positive, ``padding_idx`` is out of range, or the configuration does not fit.
+        TypeError: ``config`` belongs to another method.
+    """
+
+    method: ClassVar[str]
+    """Registry name: the file stem, the command-line word and the row in docs/methods.md."""
+    config_class: ClassVar[type[MethodConfig]]
+    """The frozen dataclass with this method's options."""
+    post_training: ClassVar[bool] = False
+    """True where training is that of ``full`` and the table is compressed afterwards."""
+    serve_tolerance: ClassVar[float] = 0.0
+    """Largest relative difference between a served row and a looked-up one; 0 means bit for bit."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        config: MethodConfig | None = None,
+        *,
+        padding_idx: int | None = None,
+        frequencies: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if num_embeddings < 1 or embedding_dim < 1:
+            raise ValueError(f"A table needs at least one row and one column, got {num_embeddings} × {embedding_dim}.")
+        if padding_idx is not None and not 0 <= padding_idx < num_embeddings:
+            raise ValueError(f"padding_idx={padding_idx} is not an id of a table of {num_embeddings} rows.")
+        if frequencies is not None and tuple(frequencies.shape) != (num_embeddings,):
+            raise ValueError(f"frequencies must have shape ({num_embeddings},), got {tuple(frequencies.shape)}.")
+        if config is None:
+            config = self.config_class()
+        elif not isinstance(config, self.config_class):
+            raise TypeError(f"{type(self).__name__} takes a {self.config_class.__name__}, got {type(config).__name__}.")
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.config = config
+        self.build(frequencies, device, dtype)
+        self.reset_parameters()
+
+    # What a method says about itself.
+
+    @abstractmethod
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Checks the configuration against the sizes and makes the (empty) parameters and buffers."""
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Draws fresh parameters from PyTorch's generator."""
+
+    @abstractmethod
+    def rows(self, ids: Tensor) -> Tensor:
+        """Looks up a flat batch.
+
+        Args:
+            ids: integer (B,).
+
+        Returns:
+            float (B, embedding_dim). The row of ``padding_idx`` is zeroed by the caller.
+
+        Raises:
+            IndexError: an id is out of range.
+        """
+
+    @abstractmethod
+    def bits(self) -> int:
+        """All bits that are served: codes, codebooks, maps and scales, by arithmetic alone."""
+
+    @abstractmethod
+    def pack(self) -> Packed:
+        """The served table as plain arrays, decodable without PyTorch."""
+
+    @abstractmethod
+    def fit_(self, table: Tensor) -> None:
+        """Takes over a trained table of shape (num_embeddings, embedding_dim) as well as the method can."""
+
+    # What training may call; nothing by default.
+
+    def penalty(self) -> Tensor:
+        """The term to add to the loss for the lookups since the last call; a scalar, zero by default."""
+        return next(self.parameters()).new_zeros(())
+
+    def end_epoch(self) -> None:
+        """Called after each epoch, for methods that adjust themselves; nothing by default."""
+
+    # Written once here.
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Tensor,
+        config: MethodConfig | None = None,
+        *,
+        padding_idx: int | None = None,
+        frequencies: Tensor | None = None,
+    ) -> Self:
+        """Compresses a trained table.
+
+        Args:
+            table: float (num_embeddings, embedding_dim).
+            config: the method's configuration; None for its defaults.
+            padding_idx: id that is served as zeros; its row in ``table`` must be zeros.
+            frequencies: (num_embeddings,) training counts, as in the constructor.
+
+        Returns:
+            A module of this method, still trainable, whose rows approximate ``table``.
+
+        Raises:
+            ValueError: the table is not a finite matrix, or its padding row is not zeros.
+        """
+        table = table.detach()
+        if table.ndim != 2 or not table.is_floating_point():
+            raise ValueError(f"A table is a floating-point matrix, got {table.dtype} of shape {tuple(table.shape)}.")
+        if not bool(torch.isfinite(table).all()):
+            bad = int((~torch.isfinite(table).all(dim=1)).nonzero()[0])
+            raise ValueError(
+                f"The table holds NaN or infinite values, first in row {bad}. Repair it before compressing."
+            )
+        if padding_idx is not None and 0 <= padding_idx < len(table) and bool(table[padding_idx].any()):
+            raise ValueError(f"The row of padding_idx={padding_idx} is not zeros. Zero it, or drop padding_idx.")
+        embedding = cls(
+            table.shape[0],
+            table.shape[1],
+            config,
+            padding_idx=padding_idx,
+            frequencies=frequencies,
+            device=table.device,
+            dtype=table.dtype,
+        )
+        with torch.no_grad():
+            embedding.fit_(table)
+        return embedding
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Looks rows up.
+
+        Args:
+            ids: int32 or int64 of any shape.
+
+        Returns:
+            float (*ids.shape, embedding_dim).
+
+        Raises:
+            TypeError: ``ids`` are not int32 or int64.
+            IndexError: an id is out of range.
+        """
+        if ids.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"ids must be int32 or int64, got {ids.dtype}.")
+        flat = ids.reshape(-1)  # (B,)
+        rows = self.rows(flat)  # (B, d)
+        if self.padding_idx is not None:
+            rows = rows.masked_fill((flat == self.padding_idx).unsqueeze(1), 0.0)
+        return rows.reshape(*ids.shape, self.embedding_dim)
+
+    def packed(self, layout: str, arrays: dict[str, np.ndarray], layout_config: dict[str, Any] | None = None) -> Packed:
+        """The arrays of :meth:`pack` with what every table says about itself."""
+        return Packed(
+            layout=layout,
+            num_embeddings=self.num_embeddings,
+            embedding_dim=self.embedding_dim,
+            arrays=arrays,
+            layout_config=layout_config or {},
+            padding_idx=self.padding_idx,
+            method=self.method,
+            method_config=self.config.to_dict(),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table lives."""
+        return next(self.parameters()).device
+
+    @property
+    def weight(self) -> Tensor:
+        """The decoded table, (num_embeddings, embedding_dim), as it would be served; costs a full decode."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                chunks = torch.arange(self.num_embeddings, device=self.device).split(_ROWS_PER_CHUNK)
+                return torch.cat([self(chunk) for chunk in chunks])
+        finally:
+            self.train(was_training)
+
+    @property
+    def dense_bits(self) -> int:
+        """Bits of the uncompressed float32 table, 32·N·d."""
+        return 32 * self.num_embeddings * self.embedding_dim
+
+    def compression_ratio(self) -> float:
+        """How many times smaller than float32: 32·N·d / bits."""
+        return self.dense_bits / self.bits()
+
+    def size_percent(self) -> float:
+        """Size in percent of float32: 100 / compression_ratio."""
+        return 100.0 / self.compression_ratio()
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}, {self.config}"
+
+
+_METHODS: dict[str, type[CompressedEmbedding]] = {}
+_Method = TypeVar("_Method", bound=type[CompressedEmbedding])
+
+
+def register(name: str) -> Callable[[_Method], _Method]:
+    """Class decorator that makes a method known under ``name``, its file stem."""
+
+    def add(cls: _Method) -> _Method:
+        if name in _METHODS:
+            raise ValueError(f"A method named {name!r} is already registered: {_METHODS[name].__qualname__}.")
+        cls.method = name
+        _METHODS[name] = cls
+        return cls
+
+    return add
+
+
+def _discover() -> None:
+    """Imports every file in ``slimtable.methods``, so that a new file is a new method."""
+    package = importlib.import_module("slimtable.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"slimtable.methods.{module.name}")
+
+
+def method_names() -> list[str]:
+    """Names of all methods, sorted."""
+    _discover()
+    return sorted(_METHODS)
+
+
+def get_method(name: str) -> type[CompressedEmbedding]:
+    """The class of a method.
+
+    Raises:
+        ValueError: there is no such method; the message lists the known ones.
+    """
+    if name not in _METHODS:
+        _discover()
+    if name not in _METHODS:
+        raise ValueError(f"There is no method {name!r}. Known methods: {', '.join(sorted(_METHODS))}.")
+    return _METHODS[name]
+
+
+def get_config(name: str, options: dict[str, object] | None = None) -> MethodConfig:
+    """The configuration of method ``name`` with ``options`` over its defaults."""
+    return get_method(name).config_class.from_dict(options or {})
+
+
+def method_of(config: MethodConfig) -> type[CompressedEmbedding]:
+    """The method whose configuration ``config`` is."""
+    for name in method_names():
+        if _METHODS[name].config_class is type(config):
+            return _METHODS[name]
+    raise ValueError(f"No method takes a {type(config).__name__}. Known methods: {', '.join(method_names())}.")
+
+
+def create(
+    config: MethodConfig,
+    num_embeddings: int,
+    embedding_dim: int,
+    *,
+    padding_idx: int | None = None,
+    frequencies: Tensor | None = None,
+) -> CompressedEmbedding:
+    """A fresh embedding of the method that ``config`` belongs to; arguments as in :class:`CompressedEmbedding`."""
+    return method_of(config)(num_embeddings, embedding_dim, config, padding_idx=padding_idx, frequencies=frequencies)

@@ -1,0 +1,1 @@
+"""One file per method; the file stem is its registry name."""

@@ -1,0 +1,43 @@
+"""The uncompressed table: the yardstick that every other method is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimtable.artifact.packed import Packed
+from slimtable.embedding import CompressedEmbedding, MethodConfig, register
+from slimtable.tensors import float_bits, to_array
+
+
+@dataclass(frozen=True)
+class FullConfig(MethodConfig):
+    """The uncompressed table has no options of its own."""
+
+
+@register("full")
+class Full(CompressedEmbedding):
+    """A dense table, as ``nn.Embedding``: 32·N·d bits in float32."""
+
+    config_class = FullConfig
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.table, std=self.config.init_std)
+
+    def fit_(self, table: Tensor) -> None:
+        self.table.copy_(table)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.table)
+
+    def bits(self) -> int:
+        return self.num_embeddings * self.embedding_dim * float_bits(self.table)
+
+    def pack(self) -> Packed:
+        return self.packed("dense", {"table": to_array(self.table)})

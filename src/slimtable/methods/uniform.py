@@ -1,0 +1,110 @@
+"""Uniform scalar quantization after training: every value becomes one of 2^bits even steps (MGQE §5.4, "SQ")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimtable.artifact.bits import pack_bits
+from slimtable.artifact.packed import Packed
+from slimtable.embedding import CompressedEmbedding, MethodConfig, register
+
+
+@dataclass(frozen=True)
+class UniformConfig(MethodConfig):
+    """Options of uniform scalar quantization.
+
+    Attributes:
+        bits: bits per value, 1 to 8.
+        axis: "column" keeps one smallest value and one step per dimension, as the paper; "row" keeps them
+            per id, which suits tables whose row norms differ widely.
+        scale_bits: width of each smallest value and step: 32, or 16 with axis "row", where they weigh more.
+    """
+
+    bits: int = 8
+    axis: Literal["column", "row"] = "column"
+    scale_bits: Literal[32, 16] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.bits <= 8:
+            raise ValueError(f"`UniformConfig.bits` must be 1 to 8, got {self.bits}.")
+        if self.scale_bits == 16 and self.axis == "column":
+            raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
+
+
+@register("uniform")
+class Uniform(CompressedEmbedding):
+    """Trains as a dense table; in evaluation mode, and when served, values are ``offset + step · code``.
+
+    Bits: N·d·bits, plus an offset and a step for each of the d columns, or for each of the N rows.
+    """
+
+    config_class = UniformConfig
+    config: UniformConfig
+    post_training = True
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
+        self._grid: tuple[tuple[int, int], Tensor, Tensor] | None = None  # state of the table, offset, step
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.table, std=self.config.init_std)
+
+    def fit_(self, table: Tensor) -> None:
+        self.table.copy_(table)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        rows = F.embedding(ids, self.table)
+        if self.training:
+            return rows
+        offset, step = self._offset_and_step()
+        if self.config.axis == "row":
+            offset, step = offset[ids], step[ids]
+        return (offset + step * _codes(rows, offset, step, self._largest)).to(rows.dtype)
+
+    def bits(self) -> int:
+        grids = self.embedding_dim if self.config.axis == "column" else self.num_embeddings
+        return self.num_embeddings * self.embedding_dim * self.config.bits + 2 * grids * self.config.scale_bits
+
+    def pack(self) -> Packed:
+        offset, step = self._offset_and_step()
+        codes = _codes(self.table.detach(), offset, step, self._largest).to("cpu", torch.uint8).numpy()
+        scale_dtype = torch.float16 if self.config.scale_bits == 16 else torch.float32
+        arrays = {
+            "codes": pack_bits(codes, self.config.bits),
+            "offset": offset.flatten().to("cpu", scale_dtype).numpy(),
+            "step": step.flatten().to("cpu", scale_dtype).numpy(),
+        }
+        return self.packed("scaled", arrays, {"bits": self.config.bits, "axis": self.config.axis})
+
+    @property
+    def _largest(self) -> int:
+        return int(2**self.config.bits) - 1
+
+    def train(self, mode: bool = True) -> Self:
+        self._grid = None  # fused optimizers change the table without telling its version
+        return super().train(mode)
+
+    def _offset_and_step(self) -> tuple[Tensor, Tensor]:
+        """Smallest value and step, each (d,) or (N, 1) in float32; kept while evaluating an unchanged table."""
+        key = (self.table._version, self.table.data_ptr())
+        if self._grid is None or self._grid[0] != key or self.training:
+            with torch.no_grad():
+                table = self.table.float()
+                low, high = table.aminmax(dim=0) if self.config.axis == "column" else table.aminmax(dim=1, keepdim=True)
+                step = (high - low) / self._largest
+                if self.config.scale_bits == 16:
+                    low, step = low.half().float(), step.half().float()
+                self._grid = (key, low, step)
+        return self._grid[1], self._grid[2]
+
+
+def _codes(rows: Tensor, offset: Tensor, step: Tensor, largest: int) -> Tensor:
+    """Nearest grid point of each value, as whole floats 0..largest; a step of zero (a constant line) gives 0."""
+    safe = torch.where(step > 0, step, torch.ones_like(step))
+    return ((rows.float() - offset) / safe).round().clamp_(0, largest)
