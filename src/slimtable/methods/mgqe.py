@@ -1,0 +1,73 @@
+"""Multi-granular quantized embeddings: frequent ids get more capacity (Kang et al. 2020, arXiv 2002.08530)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slimtable.embedding import register
+from slimtable.quantized import QuantizedEmbedding, Tier, tier_sizes
+from slimtable.quantizer import QuantizerConfig, check_codebook_size
+
+
+@dataclass(frozen=True)
+class MGQEConfig(QuantizerConfig):
+    """Options of MGQE, besides those of every quantizer. One value per tier, most frequent ids first.
+
+    Attributes:
+        codebook_sizes: centroids that each tier may use, K̃.
+        tier_fractions: share of the ids in each tier; sums to 1.
+        num_codebooks: subspaces M, or one value per tier, D̃; None for one per dimension.
+        share_codebook: all tiers use one codebook, the tail only its first centroids ("shared variable K",
+            the paper's default); otherwise each tier has its own ("unshared K", "unshared D").
+    """
+
+    codebook_sizes: tuple[int, ...] = (256, 64)
+    tier_fractions: tuple[float, ...] = (0.1, 0.9)
+    num_codebooks: int | tuple[int, ...] | None = None
+    share_codebook: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for size in self.codebook_sizes:
+            check_codebook_size(self, size, "codebook_sizes")
+        if len(self.codebook_sizes) != len(self.tier_fractions) or not 1 <= len(self.codebook_sizes) <= 100:
+            raise ValueError(
+                f"`MGQEConfig` needs one codebook size per tier, 1 to 100 tiers; got {len(self.codebook_sizes)} "
+                f"sizes for {len(self.tier_fractions)} fractions."
+            )
+        if min(self.tier_fractions) <= 0 or abs(sum(self.tier_fractions) - 1) > 1e-6:
+            raise ValueError(f"`MGQEConfig.tier_fractions` must be positive and sum to 1, got {self.tier_fractions}.")
+        if isinstance(self.num_codebooks, tuple):
+            if len(self.num_codebooks) != len(self.codebook_sizes):
+                raise ValueError(
+                    f"`MGQEConfig.num_codebooks` must be one number or one per tier, got {len(self.num_codebooks)} "
+                    f"for {len(self.codebook_sizes)} tiers."
+                )
+            if self.share_codebook and len(set(self.num_codebooks)) > 1:
+                raise ValueError(
+                    f"`MGQEConfig.num_codebooks`={list(self.num_codebooks)} differs between tiers, so they cannot "
+                    "share a codebook. Set share_codebook to false."
+                )
+
+
+@register("mgqe")
+class MGQE(QuantizedEmbedding):
+    """Serves Σ_t N_t·M_t·log2 K_t bits of codes and 32·K·d bits per codebook (MGQE Table 1).
+
+    Ids that are not sorted from most to least frequent need ``frequencies``; then a tier flag per id is
+    served too, and counted.
+    """
+
+    config_class = MGQEConfig
+    config: MGQEConfig
+
+    def plan(self) -> list[Tier]:
+        config = self.config
+        per_tier = config.num_codebooks
+        if not isinstance(per_tier, tuple):
+            per_tier = (per_tier if per_tier is not None else self.embedding_dim,) * len(config.codebook_sizes)
+        rows = tier_sizes(self.num_embeddings, config.tier_fractions)
+        return [
+            Tier(rows[t], per_tier[t], size, quantizer=0 if config.share_codebook else t)
+            for t, size in enumerate(config.codebook_sizes)
+        ]

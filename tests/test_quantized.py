@@ -1,0 +1,196 @@
+"""What DPQ and MGQE share: gradients, penalties, tiers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from slimtable.methods.dpq import DPQ, DPQConfig
+from slimtable.methods.mgqe import MGQE, MGQEConfig
+from slimtable.quantized import assign_tiers, tier_sizes
+
+WAYS = [
+    DPQConfig(num_codebooks=8, codebook_size=16),
+    DPQConfig(num_codebooks=2, codebook_size=16),
+    DPQConfig(num_codebooks=2, codebook_size=16, batch_norm=True),
+    DPQConfig(num_codebooks=4, codebook_size=16, share_subspaces=True),
+]
+
+
+@pytest.mark.parametrize("config", WAYS, ids=str)
+def test_gradients_of_the_paper(config) -> None:
+    """The task reaches the row unchanged and no centroid; the penalty reaches centroids and no row (DPQ §3)."""
+    embedding = DPQ(30, 8, config)
+    with torch.no_grad():
+        embedding.table.mul_(50)
+        embedding.quantizers[0].codebook.mul_(50)
+    ids, upstream = torch.tensor([4, 7, 4, 20]), torch.randn(4, 8)
+    out = embedding(ids)
+    out.backward(upstream)
+    expected = torch.zeros(30, 8).index_add_(0, ids, upstream)
+    torch.testing.assert_close(embedding.table.grad, expected)
+    codebook = embedding.quantizers[0].codebook
+    assert codebook.grad is None or not codebook.grad.any()
+
+    embedding.penalty()
+    embedding.zero_grad()
+    out = embedding(ids)
+    (2 * embedding.penalty()).backward()
+    assert embedding.table.grad is None or not embedding.table.grad.any()
+    rows = embedding.table.detach()[ids].reshape(4, config.num_codebooks, -1)
+    difference = out.detach().reshape(rows.shape) - rows
+    # d/dc of 2 · mean((c − e)²) is 4 (c − e) / numel, added up by chosen centroid.
+    codes = embedding.quantizers[0].encode(embedding.table[ids], torch.zeros(4, dtype=torch.int8))
+    expected = torch.zeros(config.num_codebooks, 16, rows.shape[2])
+    expected.index_put_(
+        (torch.arange(config.num_codebooks).expand_as(codes), codes), 4 * difference / 32, accumulate=True
+    )
+    if config.share_subspaces:
+        expected = expected.sum(0, keepdim=True)
+    if not config.batch_norm:  # in training, batch statistics choose; the codes above are those of evaluation
+        torch.testing.assert_close(codebook.grad, expected, rtol=1e-4, atol=1e-6)
+        assert torch.equal(out, embedding.eval()(ids))
+
+
+@pytest.mark.parametrize("padding_idx", [None, 5])
+@pytest.mark.parametrize("options", [{}, {"share_codebook": False}, {"num_codebooks": 2}], ids=str)
+def test_quantizing_repeated_ids_once_changes_nothing(padding_idx, options) -> None:
+    config = MGQEConfig(codebook_sizes=(16, 4), **options)
+    embedding = MGQE(40, 8, config, padding_idx=padding_idx)
+    ids = torch.randint(40, (60,))
+    upstream = torch.randn(60, 8)
+    results = []
+    for deduplicate in (True, False):
+        embedding.zero_grad()
+        embedding._worth_deduplicating = lambda ids, answer=deduplicate: answer
+        out = embedding(ids)
+        penalty = embedding.penalty()
+        ((out * upstream).sum() + penalty).backward()
+        results.append([out.detach(), penalty.detach(), *(p.grad.clone() for p in embedding.parameters())])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)
+
+
+def test_penalty_adds_up_over_lookups_and_is_then_spent() -> None:
+    embedding = DPQ(30, 8, DPQConfig(codebook_size=4))
+    terms = []
+    for ids in (torch.arange(5), torch.arange(9)):
+        embedding(ids)
+        terms.append(embedding.penalty())
+    embedding(torch.arange(5))
+    embedding(torch.arange(9))
+    torch.testing.assert_close(embedding.penalty(), sum(terms))
+    assert embedding.penalty() == 0
+    embedding.eval()(torch.arange(5))
+    assert embedding.penalty() == 0
+
+
+def test_penalty_is_the_mean_squared_distance() -> None:
+    embedding = DPQ(30, 8, DPQConfig(codebook_size=4), padding_idx=0)
+    ids = torch.tensor([0, 3, 0, 9, 11])
+    out = embedding(ids)
+    kept = ids != 0
+    expected = (out[kept] - embedding.table[ids][kept]).square().mean()
+    torch.testing.assert_close(embedding.penalty(), expected)
+
+
+def test_forgetting_the_penalty_warns() -> None:
+    embedding = DPQ(3, 2, DPQConfig(codebook_size=2))
+    with pytest.warns(UserWarning, match="penalty.. was not called"):
+        for _ in range(1001):
+            embedding(torch.tensor([1]))
+
+
+def test_centroids_follow_their_rows() -> None:
+    """Training the penalty alone drives the quantization error down to that of k-means."""
+    torch.manual_seed(0)
+    embedding = DPQ(500, 4, DPQConfig(num_codebooks=2, codebook_size=8))
+    with torch.no_grad():
+        embedding.table.copy_(torch.randn(500, 4))
+    by_kmeans = DPQ.from_table(embedding.table, embedding.config)
+    optimum = (by_kmeans.weight - embedding.table).square().mean()
+    optimizer = torch.optim.Adam([embedding.quantizers[0].codebook], lr=0.05)
+    for _ in range(400):
+        embedding(torch.arange(500))
+        optimizer.zero_grad()
+        embedding.penalty().backward()
+        optimizer.step()
+    assert (embedding.weight - embedding.table).square().mean() < 1.2 * optimum
+
+
+def test_dead_centroids_are_revived() -> None:
+    embedding = DPQ(200, 2, DPQConfig(num_codebooks=1, codebook_size=32, revive_dead=True))
+    quantizer = embedding.quantizers[0]
+    with torch.no_grad():
+        embedding.table.copy_(torch.randn(200, 2))
+        quantizer.codebook.copy_(torch.full((1, 32, 2), 100.0))
+        quantizer.codebook[0, 0] = 0.0
+    assert len(embedding.codes(0).unique()) == 1
+    embedding(torch.arange(200))
+    embedding.end_epoch()
+    assert len(embedding.codes(0).unique()) == 32
+    before = quantizer.codebook.clone()
+    embedding(torch.arange(200))
+    embedding.end_epoch()
+    assert torch.equal(before, quantizer.codebook)  # none is dead now
+
+
+def test_tier_sizes_of_the_paper() -> None:
+    assert tier_sizes(6040, (0.1, 0.9)) == [604, 5436]
+    assert tier_sizes(3416, (0.1, 0.9)) == [342, 3074]
+    assert tier_sizes(3417, (0.1, 0.9)) == [342, 3075]
+    assert tier_sizes(10, (0.2, 0.3, 0.5)) == [2, 3, 5]
+    assert tier_sizes(1, (0.1, 0.9)) == [0, 1]
+
+
+def test_tiers_follow_frequencies_with_ties_by_id() -> None:
+    assert assign_tiers([1, 2], None).tolist() == [0, 1, 1]
+    assert assign_tiers([2, 2], torch.tensor([1, 9, 1, 5])).tolist() == [1, 0, 1, 0]
+    assert assign_tiers([2, 2], torch.tensor([3, 3, 3, 3])).tolist() == [0, 0, 1, 1]
+
+
+def test_tail_uses_its_first_centroids_only() -> None:
+    embedding = MGQE(50, 4, MGQEConfig(codebook_sizes=(32, 4), tier_fractions=(0.2, 0.8)))
+    assert embedding.codes(0).max() >= 4
+    assert embedding.codes(1).max() < 4
+
+
+def test_unsorted_ids_give_the_same_rows_at_the_cost_of_a_flag() -> None:
+    torch.manual_seed(0)
+    config = MGQEConfig(codebook_sizes=(16, 4), tier_fractions=(0.2, 0.8))
+    in_order = MGQE(50, 4, config)
+    frequencies = torch.randperm(50)
+    shuffled = MGQE(50, 4, config, frequencies=frequencies)
+    order = frequencies.argsort(descending=True)
+    with torch.no_grad():
+        shuffled.table[order] = in_order.table
+        shuffled.quantizers[0].codebook.copy_(in_order.quantizers[0].codebook)
+    assert torch.equal(shuffled.weight[order], in_order.weight)
+    assert shuffled.bits() == in_order.bits() + 50
+    assert "tiers" in shuffled.pack().arrays
+    assert "tiers" not in in_order.pack().arrays
+
+
+def test_diverged_tables_are_not_packed() -> None:
+    embedding = DPQ(5, 2)
+    with torch.no_grad():
+        embedding.table[3, 1] = np.nan
+    with pytest.raises(ValueError, match="diverged"):
+        embedding.pack()
+
+
+def test_softmax_variant_learns_by_the_softmax() -> None:
+    embedding = DPQ(30, 8, DPQConfig(num_codebooks=4, codebook_size=8, variant="softmax"))
+    (embedding(torch.arange(30)) - 1).square().sum().backward()
+    quantizer = embedding.quantizers[0]
+    for parameter in (embedding.table, quantizer.codebook, quantizer.keys):
+        assert parameter.grad.abs().sum() > 0
+    assert "keys" not in embedding.pack().arrays
+    assert embedding.penalty() == 0
+
+
+def test_torch_compile_gives_the_same_rows() -> None:
+    embedding = DPQ(30, 8, DPQConfig(num_codebooks=4, codebook_size=8)).eval()
+    compiled = torch.compile(embedding, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(torch.arange(30)), embedding(torch.arange(30)))
