@@ -1,0 +1,205 @@
+"""A recommender around compressed tables: what training, evaluation and packing need to know about it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimtable.config import Config
+from slimtable.data.interactions import Interactions
+from slimtable.embedding import CompressedEmbedding, MethodConfig, create
+from slimtable.sampling import NegativeSampler
+from slimtable.tensors import to_array
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One embedding table of a backbone.
+
+    Attributes:
+        name: its name, in the constructor of the backbone and in the artifact.
+        side: whose ids it holds.
+        num_embeddings: rows.
+        embedding_dim: columns.
+        padding_idx: id served as zeros, or None.
+    """
+
+    name: str
+    side: Literal["user", "item"]
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None = None
+
+
+Batch = tuple[Tensor, ...]
+
+
+class Backbone(nn.Module, ABC):
+    """A recommender that takes its embedding tables as arguments and is trained on sampled negatives.
+
+    The base class trains pointwise, as NCF does: a batch is (users, items, labels) and the loss is the binary
+    cross-entropy of the logits.
+    """
+
+    name: ClassVar[str]
+    """Registry name: the file stem and the command-line word."""
+    config_class: ClassVar[type[Config]]
+    """The frozen dataclass with this backbone's options."""
+    config: Config
+
+    @classmethod
+    @abstractmethod
+    def table_specs(cls, num_users: int, num_items: int, embedding_dim: int, config: Config) -> list[TableSpec]:
+        """The tables it needs, in the order of its constructor's arguments."""
+
+    @abstractmethod
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Logits (B,) of users (B,) for items (B,)."""
+
+    @abstractmethod
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """A function from users (B,) to the logits (B, num_items) of all items, with tables decoded once."""
+
+    def batches(
+        self, train: Interactions, generator: np.random.Generator, batch_size: int, negatives: int
+    ) -> tuple[int, Iterator[Batch]]:
+        """The number of batches in an epoch, and the batches with fresh negatives."""
+        users, items, labels = self._sampler(train).pointwise_epoch(generator, negatives)
+        tensors = [torch.from_numpy(array) for array in (users, items, labels)]
+        steps = -(-len(labels) // batch_size)
+        return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean binary cross-entropy of a batch, without :meth:`penalty`."""
+        users, items, labels = batch
+        return F.binary_cross_entropy_with_logits(self(users, items), labels)
+
+    def embeddings(self) -> dict[str, CompressedEmbedding]:
+        """Its compressed tables by name."""
+        return {
+            name.removesuffix("_embedding"): module
+            for name, module in self.named_modules()
+            if isinstance(module, CompressedEmbedding)
+        }
+
+    def penalty(self) -> Tensor:
+        """Sum of the penalties of all tables."""
+        first, *others = (embedding.penalty() for embedding in self.embeddings().values())
+        return sum(others, start=first)
+
+    def end_epoch(self) -> None:
+        """Calls every table's hook."""
+        for embedding in self.embeddings().values():
+            embedding.end_epoch()
+
+    def dense_tensors(self) -> dict[str, np.ndarray]:
+        """The parameters that are not embedding tables, by name; served uncompressed."""
+        compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
+        return {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
+
+    def bits(self) -> int:
+        """All bits served: the tables' and 32 for every other parameter."""
+        tables = sum(embedding.bits() for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+    def full_bits(self) -> int:
+        """Bits of the same model with uncompressed float32 tables."""
+        tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+    def _sampler(self, train: Interactions) -> NegativeSampler:
+        """The sampler of a training set, kept while the set stays the same."""
+        known: tuple[Interactions, NegativeSampler] | None = self.__dict__.get("_known_sampler")
+        if known is None or known[0] is not train:
+            known = (train, NegativeSampler(train))
+            self.__dict__["_known_sampler"] = known
+        return known[1]
+
+
+_BACKBONES: dict[str, type[Backbone]] = {}
+_B = TypeVar("_B", bound=type[Backbone])
+
+
+def register_backbone(name: str) -> Callable[[_B], _B]:
+    """Class decorator that makes a backbone known under ``name``, its file stem."""
+
+    def add(cls: _B) -> _B:
+        cls.name = name
+        _BACKBONES[name] = cls
+        return cls
+
+    return add
+
+
+def backbone_names() -> list[str]:
+    """Names of all backbones, sorted."""
+    package = importlib.import_module("slimtable.backbones")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"slimtable.backbones.{module.name}")
+    return sorted(_BACKBONES)
+
+
+def get_backbone(name: str) -> type[Backbone]:
+    """The class of a backbone.
+
+    Raises:
+        ValueError: there is no such backbone; the message lists the known ones.
+    """
+    names = backbone_names()
+    if name not in names:
+        raise ValueError(f"There is no backbone {name!r}. Known backbones: {', '.join(names)}.")
+    return _BACKBONES[name]
+
+
+def build(
+    name: str,
+    num_users: int,
+    num_items: int,
+    embedding_dim: int,
+    config: MethodConfig,
+    options: Config | None = None,
+    *,
+    counts: dict[str, np.ndarray] | None = None,
+) -> Backbone:
+    """A fresh recommender.
+
+    Args:
+        name: registry name of the backbone.
+        num_users: number of users.
+        num_items: number of items.
+        embedding_dim: width of the tables.
+        config: configuration of the method, used for every table.
+        options: configuration of the backbone; None for its defaults.
+        counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
+            sorted from most to least frequent already.
+
+    Returns:
+        The backbone with its tables.
+
+    Raises:
+        ValueError: there is no such backbone, or the configuration does not fit the sizes.
+    """
+    cls = get_backbone(name)
+    options = options if options is not None else cls.config_class()
+    tables = {}
+    for spec in cls.table_specs(num_users, num_items, embedding_dim, options):
+        frequencies = None
+        if counts is not None:
+            frequencies = torch.from_numpy(np.asarray(counts[spec.side], dtype=np.int64))
+        tables[f"{spec.name}_embedding"] = create(
+            config,
+            spec.num_embeddings,
+            spec.embedding_dim,
+            padding_idx=spec.padding_idx,
+            frequencies=frequencies,
+        )
+    return cls(**tables, config=options)

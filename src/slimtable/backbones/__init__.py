@@ -1,0 +1,1 @@
+"""One recommender per file; the file stem is its registry name."""

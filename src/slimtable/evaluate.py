@@ -1,0 +1,152 @@
+"""Full ranking: every withheld item is ranked against all items, under three masks in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numba import njit
+
+from slimtable.backbone import Backbone
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import Split
+from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
+
+MASKS = ("none", "train", "train+valid")
+"""What is left out of the candidates: nothing, the user's training items, or the validation items too."""
+
+POPULARITY_SHARES = {"head": 0.1, "torso": 0.4, "tail": 0.5}
+"""Share of the items in each popularity group, most frequent in training first."""
+
+_SCORES_AT_A_TIME = 1 << 24
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Rank of every withheld item among all items.
+
+    Attributes:
+        users: int64 (T,) the user of each withheld item, ascending.
+        items: int64 (T,) the withheld items.
+        by_mask: float64 (T,) ranks for each mask in :data:`MASKS`; 0 is first, ties count at mid-rank.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    by_mask: dict[str, np.ndarray]
+
+
+def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
+    """Ranks every withheld interaction of a part.
+
+    Args:
+        model: the recommender.
+        split: where the masks and the withheld interactions come from.
+        part: which part to rank. The mask "train+valid" leaves validation items in when they are what is ranked.
+
+    Returns:
+        The ranks.
+
+    Raises:
+        ValueError: the part is empty, or the scores are not numbers because the training diverged.
+    """
+    withheld: Interactions = getattr(split, part)
+    if len(withheld) == 0:
+        raise ValueError(f"There is nothing to rank: the {part} part of the split is empty.")
+    starts, items = withheld.csr()
+    seen = [split.train.csr(), (split.valid if part == "test" else split.valid.empty_like()).csr()]
+    users = np.flatnonzero(np.diff(starts))
+    ranks = np.empty((len(items), len(MASKS)))
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            score = model.scorer()
+            device = next(model.parameters()).device
+            step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
+            for first in range(0, len(users), step):
+                chunk = users[first : first + step]
+                scores = score(torch.from_numpy(chunk).to(device)).float().cpu().numpy()
+                if not np.isfinite(scores).all():
+                    raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
+                _rank(scores, chunk, starts, items, *seen[0], *seen[1], ranks)
+    finally:
+        model.train(was_training)
+    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return Ranks(owners, items.astype(np.int64), {mask: ranks[:, i].copy() for i, mask in enumerate(MASKS)})
+
+
+def summarize(ranks: Ranks, train_counts: np.ndarray, ks: tuple[int, ...] = (10,)) -> dict[str, dict[str, float]]:
+    """Metrics of ranks, for each mask, and by popularity of the withheld item.
+
+    Args:
+        ranks: from :func:`rank_withheld`.
+        train_counts: (num_items,) interactions of each item in training.
+        ks: lengths of the lists.
+
+    Returns:
+        For each mask: ``hit_rate@k``, ``recall@k``, ``ndcg@k`` for each k, ``mrr``, and ``hit_rate@k/head``,
+        ``/torso`` and ``/tail``: the share of withheld items of that popularity that are among the first k. All
+        between 0 and 1.
+    """
+    group_of_item = _popularity_groups(train_counts)
+    report: dict[str, dict[str, float]] = {}
+    for mask, values in ranks.by_mask.items():
+        metrics: dict[str, float] = {"mrr": mean_reciprocal_rank(values, ranks.users)}
+        for k in ks:
+            metrics[f"hit_rate@{k}"] = hit_rate_at_k(values, ranks.users, k)
+            metrics[f"recall@{k}"] = recall_at_k(values, ranks.users, k)
+            metrics[f"ndcg@{k}"] = ndcg_at_k(values, ranks.users, k)
+            for index, group in enumerate(POPULARITY_SHARES):
+                members = group_of_item[ranks.items] == index
+                if members.any():
+                    metrics[f"hit_rate@{k}/{group}"] = float(np.mean(values[members] < k))
+        report[mask] = metrics
+    return report
+
+
+def evaluate(
+    model: Backbone, split: Split, part: Literal["valid", "test"] = "test", ks: tuple[int, ...] = (10,)
+) -> dict[str, dict[str, float]]:
+    """Ranks a part in full and sums it up; see :func:`rank_withheld` and :func:`summarize`."""
+    return summarize(rank_withheld(model, split, part), split.train.item_counts(), ks)
+
+
+def _popularity_groups(train_counts: np.ndarray) -> np.ndarray:
+    """Index into :data:`POPULARITY_SHARES` of each item, (num_items,)."""
+    edges = np.round(np.cumsum(list(POPULARITY_SHARES.values())) * len(train_counts))
+    place = np.empty(len(train_counts), dtype=np.int64)
+    place[np.argsort(-train_counts, kind="stable")] = np.arange(len(train_counts))
+    return np.searchsorted(edges, place, side="right").clip(max=len(POPULARITY_SHARES) - 1)
+
+
+@njit(cache=True, nogil=True)
+def _rank(  # type: ignore[no-untyped-def]
+    scores, users, starts, items, train_starts, train_items, valid_starts, valid_items, ranks
+):
+    for b in range(users.size):
+        user, line = users[b], scores[b]
+        seen = train_items[train_starts[user] : train_starts[user + 1]]
+        validated = valid_items[valid_starts[user] : valid_starts[user + 1]]
+        for t in range(starts[user], starts[user + 1]):
+            target = items[t]
+            score = line[target]
+            higher, equal = 0, 0
+            for j in range(line.size):
+                higher += line[j] > score
+                equal += line[j] == score
+            rank = higher + 0.5 * (equal - 1)  # the item itself is among the equal ones
+            ranks[t, 0] = rank
+            for i in range(seen.size):
+                if seen[i] != target and (i == 0 or seen[i] != seen[i - 1]):
+                    rank -= (line[seen[i]] > score) + 0.5 * (line[seen[i]] == score)
+            ranks[t, 1] = rank
+            for i in range(validated.size):
+                item = validated[i]
+                if item != target and (i == 0 or item != validated[i - 1]):
+                    place = np.searchsorted(seen, item)
+                    if place == seen.size or seen[place] != item:
+                        rank -= (line[item] > score) + 0.5 * (line[item] == score)
+            ranks[t, 2] = rank

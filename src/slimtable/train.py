@@ -1,0 +1,297 @@
+"""One training loop for every backbone and method; a run that is cut off continues from its last epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimtable.backbone import Backbone, build
+from slimtable.config import Config
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import Split
+from slimtable.embedding import MethodConfig, method_of
+from slimtable.errors import CheckpointError
+from slimtable.evaluate import rank_withheld, summarize
+from slimtable.files import replace_file, write_json
+from slimtable.progress import progress_bar
+
+SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabularies.npz", "log.jsonl"
+"""Files of a run folder."""
+
+_SELECT = ("train", "ndcg@10")  # mask and metric that choose the best epoch on the validation part
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How to train.
+
+    The defaults are NCF's and MGQE's: Adam at 1e-3, batches of 256 samples, 4 fresh negatives per interaction.
+
+    Attributes:
+        embedding_dim: width of the tables, d.
+        epochs: passes over the training interactions.
+        batch_size: samples per step, positives and negatives together.
+        learning_rate: of Adam.
+        negatives: negatives per interaction, drawn anew every epoch.
+        seed: of everything random.
+        evaluate_every: epochs between two rankings of the validation part; 0 for never.
+        ks: lengths of the ranked lists that are reported.
+        device: "cpu" or a CUDA device.
+    """
+
+    embedding_dim: int = 64
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    negatives: int = 4
+    seed: int = 0
+    evaluate_every: int = 1
+    ks: tuple[int, ...] = (10,)
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("embedding_dim", "epochs", "batch_size", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`TrainConfig.{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.learning_rate <= 0:
+            raise ValueError(f"`TrainConfig.learning_rate` must be positive, got {self.learning_rate}.")
+        if self.seed < 0 or self.evaluate_every < 0:
+            raise ValueError("`TrainConfig.seed` and `TrainConfig.evaluate_every` must not be negative.")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"`TrainConfig.ks` must be positive list lengths, got {list(self.ks)}.")
+
+
+@dataclass
+class Trained:
+    """What training gives.
+
+    Attributes:
+        model: the recommender after the last epoch.
+        history: one record per epoch: loss, penalty, seconds and, where ranked, the validation metrics.
+        best_epoch: the epoch with the best validation NDCG@10 (mask "train"), from 1, or None without validation.
+        best_state: the model's state dict after that epoch, or None.
+        seconds_per_epoch: median time of the training steps of an epoch.
+    """
+
+    model: Backbone
+    history: list[dict[str, Any]]
+    best_epoch: int | None
+    best_state: dict[str, torch.Tensor] | None
+    seconds_per_epoch: float
+
+
+def train(
+    split: Split,
+    backbone: str,
+    method_config: MethodConfig,
+    config: TrainConfig | None = None,
+    *,
+    backbone_config: Config | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Trains a recommender with compressed tables.
+
+    Args:
+        split: training and validation interactions; the test part is not looked at.
+        backbone: registry name of the recommender.
+        method_config: configuration of the method of its tables.
+        config: how to train; None for the defaults.
+        backbone_config: configuration of the backbone; None for its defaults.
+        out: folder for the checkpoint and the log. If it holds a run of the same settings and data, that run is
+            continued, with the same result as if it had never stopped. None keeps nothing.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        The trained model with its history.
+
+    Raises:
+        CheckpointError: ``out`` holds a run of other settings or other data.
+        ValueError: the loss is not a number, because training diverged.
+    """
+    config = config if config is not None else TrainConfig()
+    identity = {
+        "backbone": backbone,
+        "backbone_config": {} if backbone_config is None else backbone_config.to_dict(),
+        "method": method_of(method_config).method,
+        "method_config": method_config.to_dict(),
+        "train": {k: v for k, v in config.to_dict().items() if k != "epochs"},
+        "data": _fingerprint(split),
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build(
+            backbone,
+            split.num_users,
+            split.num_items,
+            config.embedding_dim,
+            method_config,
+            backbone_config,
+            counts={"user": split.train.user_counts(), "item": split.train.item_counts()},
+        )
+        model.to(config.device)
+        run = _Run(model, config, identity, None if out is None else Path(out))
+        run.resume(split)
+        with progress_bar(progress) as bar:
+            for epoch in range(len(run.history) + 1, config.epochs + 1):
+                run.epoch(epoch, split, bar)
+    seconds = [record["seconds"] for record in run.history]
+    return Trained(model, run.history, run.best_epoch, run.best_state, float(np.median(seconds)))
+
+
+class _Run:
+    """A training run and what must survive an interruption: model, optimizer, history and best epoch."""
+
+    def __init__(self, model: Backbone, config: TrainConfig, identity: dict[str, Any], out: Path | None) -> None:
+        self.model, self.config, self.identity, self.out = model, config, identity, out
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch: int | None = None
+        self.best_state: dict[str, torch.Tensor] | None = None
+        self.board: Any = None
+
+    def resume(self, split: Split) -> None:
+        """Continues what the folder holds, or starts it."""
+        if self.out is None:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        settings = self.out / SETTINGS
+        if settings.exists():
+            self._check_same(settings)
+        else:
+            with replace_file(self.out / VOCABULARIES) as file:
+                np.savez(file, user=split.train.user_vocabulary, item=split.train.item_vocabulary)
+            write_json(settings, self.identity)
+        checkpoint = self.out / CHECKPOINT
+        if checkpoint.exists():
+            saved = torch.load(checkpoint, weights_only=True, map_location=self.config.device)
+            if len(saved["history"]) > self.config.epochs:
+                raise CheckpointError(
+                    f"{self.out} was trained for {len(saved['history'])} epochs, more than the {self.config.epochs} "
+                    "asked for. Choose another folder."
+                )
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.history, self.best_epoch, self.best_state = (
+                saved["history"],
+                saved["best_epoch"],
+                saved["best_state"],
+            )
+        with replace_file(self.out / LOG) as log:
+            log.writelines(json.dumps(record).encode() + b"\n" for record in self.history)
+        self.board = _tensorboard(self.out, len(self.history))
+
+    def epoch(self, number: int, split: Split, bar: Any) -> None:
+        """Trains one epoch, ranks the validation part if it is time, and saves."""
+        config = self.config
+        # Every epoch draws from its own seeds, so nothing random needs to be saved.
+        generator = np.random.default_rng([config.seed, number])
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0]))
+        self.model.train()
+        started = time.perf_counter()
+        steps, batches = self.model.batches(split.train, generator, config.batch_size, config.negatives)
+        task = bar.add_task(f"epoch {number}/{config.epochs}", total=steps)
+        loss_sum = torch.zeros((), device=config.device)
+        penalty_sum = torch.zeros((), device=config.device)
+        for step, batch in enumerate(batches):
+            if config.device != "cpu":
+                batch = tuple(tensor.to(config.device, non_blocking=True) for tensor in batch)
+            loss = self.model.loss(batch)
+            penalty = self.model.penalty()
+            self.optimizer.zero_grad()
+            (loss + penalty).backward()
+            self.optimizer.step()
+            loss_sum += loss.detach()
+            penalty_sum += penalty.detach()
+            if step % 64 == 63:
+                bar.update(task, completed=step + 1)
+        bar.remove_task(task)
+        self.model.end_epoch()
+        record: dict[str, Any] = {
+            "epoch": number,
+            "loss": float(loss_sum) / steps,
+            "penalty": float(penalty_sum) / steps,
+            "seconds": time.perf_counter() - started,
+        }
+        if not np.isfinite(record["loss"]):
+            raise ValueError(f"The loss of epoch {number} is not a number: training diverged. Lower the learning rate.")
+        if config.evaluate_every and number % config.evaluate_every == 0 and len(split.valid):
+            ranks = rank_withheld(self.model, split, "valid")
+            record["valid"] = summarize(ranks, split.train.item_counts(), tuple({*config.ks, 10}))["train"]
+            self._keep_best(number, record["valid"][_SELECT[1]])
+        self.history.append(record)
+        self._save(record)
+
+    def _keep_best(self, number: int, value: float) -> None:
+        best = -1.0 if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][_SELECT[1]]
+        if value > best:
+            self.best_epoch = number
+            self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _save(self, record: dict[str, Any]) -> None:
+        if self.out is None:
+            return
+        with replace_file(self.out / CHECKPOINT) as file:
+            torch.save(
+                {
+                    "model": self.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "history": self.history,
+                    "best_epoch": self.best_epoch,
+                    "best_state": self.best_state,
+                },
+                file,
+            )
+        with (self.out / LOG).open("a") as log:
+            log.write(json.dumps(record) + "\n")
+        if self.board is not None:
+            for name in ("loss", "penalty", "seconds"):
+                self.board.add_scalar(f"train/{name}", record[name], record["epoch"])
+            for name, value in record.get("valid", {}).items():
+                self.board.add_scalar(f"valid/{name}", value, record["epoch"])
+            self.board.flush()
+
+    def _check_same(self, settings: Path) -> None:
+        try:
+            saved = json.loads(settings.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{settings} is not readable as JSON. Choose another folder.") from error
+        if saved == self.identity:
+            return
+        differing = sorted(k for k in {*saved, *self.identity} if saved.get(k) != self.identity.get(k))
+        raise CheckpointError(
+            f"{settings.parent} holds a run with other settings ({', '.join(differing)}). Choose another folder, "
+            "or delete it."
+        )
+
+
+def _fingerprint(split: Split) -> str:
+    """A digest of what is trained on, so that a run is never continued on other data."""
+    digest = hashlib.sha256()
+    for part in (split.train, split.valid):
+        digest.update(_digest_of(part))
+    return digest.hexdigest()[:16]
+
+
+def _digest_of(part: Interactions) -> bytes:
+    digest = hashlib.sha256(np.array([part.num_users, part.num_items, len(part)]).tobytes())
+    digest.update(np.ascontiguousarray(part.users).data)
+    digest.update(np.ascontiguousarray(part.items).data)
+    return digest.digest()
+
+
+def _tensorboard(out: Path, epochs_done: int) -> Any:
+    """A TensorBoard writer where TensorBoard is installed, else None."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(out / "tensorboard"), purge_step=epochs_done + 1)

@@ -1,0 +1,97 @@
+"""Full ranking against a slow ranking written out in Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import Split, fixed_split, leave_two_out
+from slimtable.evaluate import MASKS, evaluate, rank_withheld, summarize
+
+
+class Scores(torch.nn.Module):
+    """A stand-in for a backbone with a given score matrix."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        super().__init__()
+        self.scores = torch.nn.Parameter(torch.from_numpy(scores.astype(np.float32)))
+
+    def scorer(self):
+        return lambda users: self.scores[users]
+
+
+def slow_ranks(scores, split: Split, part: str):
+    """Ranks by definition, one item at a time."""
+    result = []
+    withheld = getattr(split, part)
+    for user in range(split.num_users):
+        for item in sorted(withheld.items[withheld.users == user]):
+            row = []
+            for mask in MASKS:
+                out = set() if mask == "none" else set(split.train.items[split.train.users == user].tolist())
+                if mask == "train+valid" and part == "test":
+                    out |= set(split.valid.items[split.valid.users == user].tolist())
+                others = [scores[user, j] for j in range(split.num_items) if j not in out and j != item]
+                row.append(
+                    sum(s > scores[user, item] for s in others) + 0.5 * sum(s == scores[user, item] for s in others)
+                )
+            result.append(row)
+    return np.array(result)
+
+
+@pytest.fixture(params=["leave-two-out", "many"])
+def split(request) -> Split:
+    generator = np.random.default_rng(0)
+    users = np.repeat(np.arange(15), 9)
+    items = np.concatenate([generator.permutation(30)[:9] for _ in range(15)])
+    items[3] = items[0]  # a repeated item must be masked once
+    data = Interactions.from_raw(users, items, chronological=True)
+    if request.param == "leave-two-out":
+        return leave_two_out(data)
+    last = np.tile(np.arange(9) >= 6, 15)
+    return fixed_split(data.select(~last), data.select(last), valid_fraction=0.2)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_ranks_are_those_of_the_definition(split, part, coarse) -> None:
+    scores = np.random.default_rng(1).standard_normal((split.num_users, split.num_items)).astype(np.float32)
+    if coarse:
+        scores = np.round(scores)  # many ties
+    ranks = rank_withheld(Scores(scores), split, part)
+    np.testing.assert_array_equal(np.stack([ranks.by_mask[m] for m in MASKS], 1), slow_ranks(scores, split, part))
+
+
+def test_groups_of_popularity_add_up(split) -> None:
+    scores = np.random.default_rng(1).standard_normal((split.num_users, split.num_items))
+    ranks = rank_withheld(Scores(scores), split)
+    counts = split.train.item_counts()
+    metrics = summarize(ranks, counts, (5, 10))["train"]
+    order = np.argsort(-counts, kind="stable")
+    head, torso = set(order[:3]), set(order[3:15])  # 10 % and 40 % of 30 items
+    group = np.array(["head" if i in head else "torso" if i in torso else "tail" for i in ranks.items])
+    for name in ("head", "torso", "tail"):
+        hits = ranks.by_mask["train"][group == name] < 10
+        assert metrics[f"hit_rate@10/{name}"] == pytest.approx(hits.mean())
+    assert {f"{m}@{k}" for m in ("hit_rate", "recall", "ndcg") for k in (5, 10)} < set(metrics)
+
+
+def test_scores_that_are_not_numbers_are_refused(split) -> None:
+    with pytest.raises(ValueError, match="not numbers"):
+        evaluate(Scores(np.full((split.num_users, split.num_items), np.nan)), split)
+
+
+def test_an_empty_part_is_refused(split) -> None:
+    empty = Split(split.train, split.valid.empty_like(), split.test)
+    with pytest.raises(ValueError, match="valid part of the split is empty"):
+        evaluate(Scores(np.zeros((split.num_users, split.num_items))), empty, "valid")
+
+
+def test_ranking_leaves_the_mode_of_the_model_alone(split) -> None:
+    model = Scores(np.zeros((split.num_users, split.num_items)))
+    for mode in (True, False):
+        model.train(mode)
+        evaluate(model, split)
+        assert model.training is mode

@@ -1,0 +1,34 @@
+"""Metrics against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
+
+# User 0 has items at ranks 0 and 12; user 1 at 9.5 (a tie); user 2 at 3.
+RANKS, OWNERS = np.array([0, 12, 9.5, 3]), np.array([0, 0, 5, 7])
+
+
+def test_by_hand() -> None:
+    assert hit_rate_at_k(RANKS, OWNERS, 10) == 1.0
+    assert hit_rate_at_k(RANKS, OWNERS, 5) == pytest.approx(2 / 3)
+    assert recall_at_k(RANKS, OWNERS, 10) == pytest.approx((0.5 + 1 + 1) / 3)
+    ideal_of_two = 1 + 1 / np.log2(3)
+    expected = (1 / ideal_of_two + 1 / np.log2(11.5) + 1 / np.log2(5)) / 3
+    assert ndcg_at_k(RANKS, OWNERS, 10) == pytest.approx(expected)
+    assert mean_reciprocal_rank(RANKS, OWNERS) == pytest.approx((1 + 1 / 10.5 + 1 / 4) / 3)
+
+
+def test_ideal_list_gives_one() -> None:
+    ranks, owners = np.array([0, 1, 2, 0, 1.0]), np.array([0, 0, 0, 1, 1])
+    for k in (1, 2, 3):
+        assert ndcg_at_k(ranks, owners, k) == pytest.approx(1)
+    assert recall_at_k(ranks, owners, 3) == 1
+
+
+def test_a_tie_across_the_end_of_the_list_is_no_hit() -> None:
+    """Two items tie for the places 9 and 10 of a list of 10: mid-rank 9.5 counts, 10 does not."""
+    assert hit_rate_at_k(np.array([9.5]), np.array([0]), 10) == 1
+    assert hit_rate_at_k(np.array([10.0]), np.array([0]), 10) == 0

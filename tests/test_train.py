@@ -1,0 +1,171 @@
+"""Training: it learns, it is deterministic, and a run that is cut off continues as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from slimtable.data.split import Split
+from slimtable.embedding import get_config
+from slimtable.errors import CheckpointError
+from slimtable.evaluate import evaluate
+from slimtable.train import TrainConfig, train
+
+QUICK = TrainConfig(embedding_dim=8, epochs=4, batch_size=32, learning_rate=0.02)
+SMALL = {
+    "full": {},
+    "low_rank": {},
+    "uniform": {"bits": 4},
+    "dpq": {"num_codebooks": 4, "codebook_size": 16},
+    "mgqe": {"num_codebooks": 4, "codebook_sizes": [16, 8]},
+}
+METHODS = [get_config(name, options) for name, options in SMALL.items()]
+
+
+def state(trained) -> dict[str, torch.Tensor]:
+    return trained.model.state_dict()
+
+
+def assert_same(first, second) -> None:
+    assert first.best_epoch == second.best_epoch
+    for name, value in state(first).items():
+        assert torch.equal(value, state(second)[name]), name
+    for a, b in zip(first.history, second.history, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+@pytest.mark.parametrize("config", METHODS, ids=lambda c: type(c).__name__)
+def test_withheld_items_of_the_own_community_come_first(communities: Split, config) -> None:
+    trained = train(
+        communities, "gmf", config, TrainConfig(embedding_dim=8, epochs=8, batch_size=32, learning_rate=0.02)
+    )
+    metrics = evaluate(trained.model, communities)["train+valid"]
+    # 9 items of the own community are left to choose from, and 20 of the other: chance is 0.34.
+    assert metrics["hit_rate@10"] > 0.8
+    assert trained.history[-1]["loss"] < 0.75 * trained.history[0]["loss"]
+
+
+def test_gmf_without_training_ranks_by_chance(communities: Split) -> None:
+    trained = train(communities, "gmf", get_config("full"), TrainConfig(embedding_dim=8, epochs=1, learning_rate=1e-9))
+    assert evaluate(trained.model, communities)["train+valid"]["hit_rate@10"] < 0.7
+
+
+@pytest.mark.parametrize("config", METHODS, ids=lambda c: type(c).__name__)
+def test_same_seed_same_result_whatever_the_global_generator(communities: Split, config) -> None:
+    torch.manual_seed(1)
+    first = train(communities, "gmf", config, QUICK)
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    assert_same(first, train(communities, "gmf", config, QUICK))
+    assert torch.equal(before, torch.random.get_rng_state())  # nor does training disturb the caller's
+
+
+def test_other_seed_other_result(communities: Split) -> None:
+    first = train(communities, "gmf", METHODS[0], QUICK)
+    second = train(communities, "gmf", METHODS[0], TrainConfig(**{**QUICK.to_dict(), "seed": 1}))
+    assert not torch.equal(first.model.item_embedding.weight, second.model.item_embedding.weight)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*METHODS, get_config("dpq", {"num_codebooks": 4, "codebook_size": 16, "revive_dead": True, "batch_norm": True})],
+    ids=str,
+)
+def test_more_epochs_continue_the_run(communities: Split, config, tmp_path) -> None:
+    whole = train(communities, "gmf", config, QUICK)
+    train(communities, "gmf", config, TrainConfig(**{**QUICK.to_dict(), "epochs": 2}), out=tmp_path)
+    assert_same(whole, train(communities, "gmf", config, QUICK, out=tmp_path))
+    assert_same(whole, train(communities, "gmf", config, QUICK, out=tmp_path))  # a finished run is just loaded
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in log] == [1, 2, 3, 4]
+
+
+_CHILD = """
+import sys, torch
+import numpy as np
+torch.set_num_threads(1)
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import leave_two_out
+from slimtable.embedding import get_config
+from slimtable.train import TrainConfig, train
+g = np.random.default_rng(0)
+items = np.concatenate([g.permutation(60)[:12] for _ in range(200)])
+data = leave_two_out(Interactions.from_raw(np.repeat(np.arange(200), 12), items, chronological=True))
+train(data, "gmf", get_config("mgqe", {"codebook_sizes": [16, 8]}), TrainConfig(embedding_dim=8, epochs=8, batch_size=64), out=sys.argv[1])
+"""
+
+
+def test_kill_at_any_moment_loses_at_most_an_epoch(tmp_path) -> None:
+    """Killed (−9) at several moments, the run continues and ends byte for byte as one that was left alone."""
+
+    def start(folder):
+        return subprocess.Popen([sys.executable, "-c", _CHILD, str(folder)])
+
+    assert start(tmp_path / "whole").wait() == 0
+    cut = tmp_path / "cut"
+    kills = 0
+    for pause in (0.0, 0.07, 0.13):
+        child = start(cut)
+        log = cut / "log.jsonl"
+        seen = log.read_text().count("\n") if log.exists() else 0
+        while child.poll() is None and not (log.exists() and log.read_text().count("\n") > seen):
+            time.sleep(0.005)
+        time.sleep(pause)
+        if child.poll() is None:
+            os.kill(child.pid, signal.SIGKILL)
+            kills += 1
+        child.wait()
+    assert kills >= 2
+    assert start(cut).wait() == 0
+    load = {name: torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut")}
+    for name, value in load["whole"]["model"].items():
+        assert torch.equal(value, load["cut"]["model"][name]), name
+    assert [{**r, "seconds": 0} for r in load["whole"]["history"]] == [
+        {**r, "seconds": 0} for r in load["cut"]["history"]
+    ]
+    assert load["whole"]["best_epoch"] == load["cut"]["best_epoch"]
+
+
+def test_a_folder_of_another_run_is_refused(communities: Split, tmp_path) -> None:
+    train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(CheckpointError, match="other settings .method"):
+        train(communities, "gmf", METHODS[3], QUICK, out=tmp_path)
+    with pytest.raises(CheckpointError, match="other settings .train"):
+        train(communities, "gmf", METHODS[0], TrainConfig(**{**QUICK.to_dict(), "seed": 5}), out=tmp_path)
+    with pytest.raises(CheckpointError, match="more than the 2"):
+        train(communities, "gmf", METHODS[0], TrainConfig(**{**QUICK.to_dict(), "epochs": 2}), out=tmp_path)
+    other = Split(communities.train.select(np.arange(len(communities.train) - 1)), communities.valid, communities.test)
+    with pytest.raises(CheckpointError, match="other settings .data"):
+        train(other, "gmf", METHODS[0], QUICK, out=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_divergence_is_an_error(communities: Split, tmp_path) -> None:
+    wild = TrainConfig(**{**QUICK.to_dict(), "learning_rate": 1e30})
+    with pytest.raises(ValueError, match="diverged|not numbers"):
+        train(communities, "gmf", METHODS[0], wild, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [{"epochs": 0}, {"learning_rate": 0.0}, {"seed": -1}, {"ks": []}, {"batch_size": 0}]
+)
+def test_impossible_settings(options) -> None:
+    with pytest.raises(ValueError, match="TrainConfig"):
+        TrainConfig(**options)
+
+
+def test_without_validation_there_is_no_best_epoch(communities: Split) -> None:
+    trained = train(
+        Split(communities.train, communities.valid.empty_like(), communities.test), "gmf", METHODS[0], QUICK
+    )
+    assert trained.best_epoch is None
+    assert trained.best_state is None
