@@ -1,0 +1,136 @@
+"""Compressing what is already trained."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from slimtable.artifact.layouts import decode
+from slimtable.compress import compress_, compress_table, read_table
+from slimtable.embedding import CompressedEmbedding
+from slimtable.frozen import FrozenEmbedding, freeze_
+from slimtable.methods.dpq import DPQ, DPQConfig
+from slimtable.methods.mgqe import MGQEConfig
+from slimtable.methods.uniform import UniformConfig
+
+
+class TwoTowers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = nn.Embedding(200, 16)
+        self.item = nn.Embedding(100, 16, padding_idx=0)
+        self.tied = self.item
+        self.dense = nn.Linear(16, 1)
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        return self.dense(self.user(users) * self.item(items))
+
+
+@pytest.fixture
+def model() -> TwoTowers:
+    return TwoTowers().eval()
+
+
+def test_tables_become_small_and_stay_close(model) -> None:
+    users, items = torch.arange(90), torch.arange(90)
+    before = model(users, items)
+    assert compress_(model, UniformConfig(bits=8)) is model
+    assert isinstance(model.user, FrozenEmbedding)
+    assert model.item is model.tied
+    assert not list(model.user.parameters())
+    torch.testing.assert_close(model(users, items), before, rtol=0, atol=0.05)
+    assert model.user.compression_ratio() == pytest.approx(4, rel=0.1)
+    assert not model.item(torch.tensor(0)).any()
+
+
+def test_filter_and_frequencies(model) -> None:
+    counts = torch.arange(200)
+    compress_(
+        model, MGQEConfig(codebook_sizes=(64, 4)), lambda module, name: name == "user", frequencies={"user": counts}
+    )
+    assert isinstance(model.user, CompressedEmbedding)
+    assert isinstance(model.item, nn.Embedding)
+    assert "tiers" in model.user.pack().arrays
+
+
+def test_trainable_tables_can_be_fine_tuned(model) -> None:
+    model.train()
+    compress_(model, DPQConfig(num_codebooks=4, codebook_size=16), trainable=True)
+    assert isinstance(model.user, DPQ)
+    assert model.user.training
+    (model(torch.arange(5), torch.arange(5)).sum() + model.user.penalty()).backward()
+    assert model.user.table.grad.any()
+    freeze_(model)
+    assert isinstance(model.user, FrozenEmbedding)
+
+
+def test_float_type_of_the_model_is_kept(model) -> None:
+    model.half()
+    compress_(model, UniformConfig())
+    assert model.user(torch.tensor([1])).dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.user.weight.data.fill_(float("nan")), "Table user: The table holds NaN"),
+        (lambda m: setattr(m.user, "max_norm", 1.0), "max_norm"),
+        (lambda m: m.item.weight.data.fill_(1.0), "Table item: The row of padding_idx=0 is not zeros"),
+    ],
+)
+def test_nothing_is_skipped_and_nothing_half_done(model, change, message) -> None:
+    change(model)
+    with pytest.raises(ValueError, match=message):
+        compress_(model, UniformConfig())
+    assert isinstance(model.user, nn.Embedding)
+    assert isinstance(model.item, nn.Embedding)
+
+
+def test_no_table_to_compress(model) -> None:
+    with pytest.raises(ValueError, match="no embedding table"):
+        compress_(model, UniformConfig(), lambda module, name: False)
+    with pytest.raises(ValueError, match="frequencies names nobody"):
+        compress_(model, UniformConfig(), frequencies={"nobody": torch.ones(3)})
+    with pytest.raises(ValueError, match="compressed tables inside"):
+        freeze_(model)
+
+
+def test_one_table(tmp_path) -> None:
+    table = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    packed = compress_table(table, UniformConfig(bits=6))
+    assert np.abs(decode(packed, np.arange(300)) - table).max() < 0.1
+    with pytest.raises(ValueError, match="NaN"):
+        compress_table(np.full((3, 2), np.nan), UniformConfig())
+
+
+def test_tables_from_files(tmp_path) -> None:
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.save(tmp_path / "a.npy", table)
+    torch.save({"user.weight": torch.from_numpy(table), "bias": torch.zeros(3)}, tmp_path / "b.pt")
+    torch.save(torch.from_numpy(table).bfloat16(), tmp_path / "c.pt")
+    save_file({"x": torch.from_numpy(table), "y": torch.zeros(2, 2)}, tmp_path / "d.safetensors")
+    for name, key in (("a.npy", None), ("b.pt", None), ("b.pt", "user.weight"), ("c.pt", None), ("d.safetensors", "x")):
+        np.testing.assert_array_equal(read_table(tmp_path / name, key), table)
+    with pytest.raises(ValueError, match=r"does not tell which table.*x \(4, 3\), y \(2, 2\)"):
+        read_table(tmp_path / "d.safetensors")
+    with pytest.raises(ValueError, match="does not tell a table 'z'"):
+        read_table(tmp_path / "d.safetensors", "z")
+
+
+def test_files_that_are_no_tables(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_table(tmp_path / "nothing")
+    (tmp_path / "pickle").write_bytes(pickle.dumps({"a": 1}))
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    np.save(tmp_path / "objects.npy", np.array([object()]), allow_pickle=True)
+    torch.save(TwoTowers(), tmp_path / "whole.pt")
+    (tmp_path / "cut.safetensors").write_bytes((10).to_bytes(8, "little") + b'{"a":')
+    for name in ("pickle", "empty", "cut.npy", "objects.npy", "whole.pt", "cut.safetensors"):
+        with pytest.raises(ValueError, match=name):
+            read_table(tmp_path / name)
