@@ -185,13 +185,15 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
         low, scale = edge[tier], per_unit[tier]
         for m in range(num_subspaces):  # apart from the search, so that it vectorizes
             first[m] = m * num_cells + _cell(row[m], low[m], scale[m], num_cells)
+        for m in range(num_subspaces):  # two steps without a branch; more are rare, as the next loop likes it
+            place32 = starts[np.uint32(first[m])]
+            place32 += np.int32(bound[np.uint32(place32)] < row[m])
+            place32 += np.int32(bound[np.uint32(place32)] < row[m])
+            first[m] = place32
         squares = np.float32(0.0)
         for m in range(num_subspaces):
             x = row[m]
-            place = np.uintp(starts[np.uintp(first[m])])
-            # Two steps without a branch; more are rare, so that the loop is well predicted.
-            place += np.uintp(bound[place] < x)
-            place += np.uintp(bound[place] < x)
+            place = np.uintp(first[m])
             while bound[place] < x:
                 place += np.uintp(1)
             difference = value[place] - x
@@ -286,6 +288,34 @@ def forbidden_centroids(tiers: Tensor, sizes: tuple[int, ...], num_centroids: in
     """True where a row's tier may not use a centroid: (B, K) bool; nothing is barred for tier -1."""
     limits = torch.tensor([*sizes, num_centroids], device=tiers.device)  # the last serves tier -1
     return torch.arange(num_centroids, device=tiers.device) >= limits[tiers.long()].unsqueeze(1)
+
+
+@njit(cache=True, nogil=True)
+def distinct_ids(ids, num_embeddings):  # type: ignore[no-untyped-def]
+    """The different ids of a batch, in order of first appearance.
+
+    Args:
+        ids: int64 (B,), each in [0, num_embeddings).
+        num_embeddings: N; the work takes 4·N bytes.
+
+    Returns:
+        The U distinct ids, int64; the place of each id among them, int64 (B,); how often each occurs, float32 (U,).
+        None of them if an id is out of range: three empty arrays.
+    """
+    place_of = np.full(num_embeddings, -1, dtype=np.int32)
+    distinct, places = np.empty(ids.size, dtype=np.int64), np.empty(ids.size, dtype=np.int64)
+    counts = np.zeros(ids.size, dtype=np.float32)
+    found = 0
+    for i in range(ids.size):
+        if not 0 <= ids[i] < num_embeddings:
+            return distinct[:0], places[:0], counts[:0]
+        if place_of[ids[i]] < 0:
+            place_of[ids[i]] = found
+            distinct[found] = ids[i]
+            found += 1
+        places[i] = place_of[ids[i]]
+        counts[places[i]] += np.float32(1.0)
+    return distinct[:found], places, counts[:found]
 
 
 def quantize_subvectors(

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding
+from slimtable.nearest import distinct_ids
 from slimtable.quantizer import ProductQuantizer, QuantizerConfig, check_codebook_size, subspace_width
 from slimtable.tensors import to_array
 
@@ -107,8 +108,9 @@ class QuantizedEmbedding(CompressedEmbedding):
 
     def rows(self, ids: Tensor) -> Tensor:
         if self._worth_deduplicating(ids):
-            distinct, places, counts = ids.unique(return_inverse=True, return_counts=True)
-            return F.embedding(places, self._quantized_rows(distinct, counts))
+            distinct, places, counts = map(torch.from_numpy, distinct_ids(ids.long().numpy(), self.num_embeddings))
+            if len(distinct):  # none if an id is out of range, which the plain lookup reports
+                return F.embedding(places, self._quantized_rows(distinct, counts))
         return self._quantized_rows(ids)
 
     def penalty(self) -> Tensor:
@@ -199,7 +201,8 @@ class QuantizedEmbedding(CompressedEmbedding):
     def _worth_deduplicating(self, ids: Tensor) -> bool:
         """Whether a batch repeats so many ids that quantizing each once saves time; the result is the same."""
         plain = self.config.variant == "vq" and not self.config.batch_norm and not self.config.revive_dead
-        return plain and self.training and 2 * len(ids) >= self.num_embeddings
+        compiled = ids.device.type == "cpu" and not torch.compiler.is_compiling()
+        return plain and compiled and self.training and 3 * len(ids) >= self.num_embeddings
 
     def _quantized_rows(self, ids: Tensor, counts: Tensor | None = None) -> Tensor:
         """Quantized rows (B, d) of ids (B,) that stand for ``counts`` lookups each; remembers their penalty."""

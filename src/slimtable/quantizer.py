@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -212,7 +213,7 @@ class ProductQuantizer(nn.Module):
         limits = torch.tensor([*self.sizes, 0])[tiers.long().cpu()]  # centroids each row may use; 0 for tier -1
         edges = [0, *sorted(set(self.sizes))]
         with torch.no_grad():
-            for low, high in zip(edges, edges[1:], strict=False):  # centroids low..high-1 have the same rows to serve
+            for low, high in pairwise(edges):  # centroids low..high-1 have the same rows to serve
                 owners = (limits >= high).nonzero().flatten()
                 for m in range(len(dead)):
                     centroids = low + dead[m, low:high].nonzero().flatten()

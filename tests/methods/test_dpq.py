@@ -15,7 +15,7 @@ def test_rows_are_centroids() -> None:
 
 
 def test_subspaces_must_divide_the_dimension() -> None:
-    with pytest.raises(ValueError, match="must divide embedding_dim=50, got 8. Use 1, 2, 5, 10, 25 or 50."):
+    with pytest.raises(ValueError, match=r"must divide embedding_dim=50, got 8\. Use 1, 2, 5, 10, 25 or 50\."):
         DPQ(10, 50, DPQConfig(num_codebooks=8))
 
 

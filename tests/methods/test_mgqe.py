@@ -49,6 +49,6 @@ def test_impossible_options(options, message) -> None:
 
 
 def test_wrong_types_are_named() -> None:
-    with pytest.raises(TypeError, match="codebook_sizes.*a list of an integer"):
+    with pytest.raises(TypeError, match=r"codebook_sizes.*a list of an integer"):
         MGQEConfig.from_dict({"codebook_sizes": "many"})
     assert MGQEConfig.from_dict({"codebook_sizes": [256.0, 64]}) == MGQEConfig()
