@@ -1,0 +1,19 @@
+"""The packed form of tables: layouts, bit streams and the file. Loads numpy only; numba when it is needed."""
+
+from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
+from slimtable.artifact.layouts import LAYOUTS, Decoder, decode, decode_bag, exact_bits, validate
+from slimtable.artifact.packed import Packed
+
+__all__ = [
+    "LAYOUTS",
+    "ArtifactFile",
+    "Decoder",
+    "Packed",
+    "decode",
+    "decode_bag",
+    "exact_bits",
+    "read_artifact",
+    "validate",
+    "verify_artifact",
+    "write_artifact",
+]

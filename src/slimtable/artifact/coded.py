@@ -1,0 +1,254 @@
+"""The layout ``coded``: each row is made of the centroids that its codes name (product quantization)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimtable.artifact.bits import MAX_WIDTH, code_bits
+from slimtable.artifact.layout import (
+    FLOATS,
+    MAX_DIM,
+    MAX_EMBEDDINGS,
+    Layout,
+    RowsInto,
+    check_array,
+    check_arrays,
+    check_config,
+    check_config_integer,
+    check_finite,
+    check_stream,
+    check_stream_end,
+    read_only,
+)
+from slimtable.artifact.packed import Packed
+from slimtable.errors import ArtifactFormatError, ArtifactValueError
+
+MAX_TIERS = 256
+_IDS_AT_ONCE = 4096
+
+SelectTier = Callable[[np.ndarray, int, np.ndarray, np.ndarray], int]
+"""(ids, tier, rows, slots) -> how many of the ids are of the tier; fills their rows and positions."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """The ids that share one size of code.
+
+    Attributes:
+        num_rows: ids of the tier.
+        num_codebooks: codes per id, M.
+        codebook_size: centroids that a code chooses from, K: the first K of the codebook.
+        codebook: number of the codebook array; tiers may share one.
+    """
+
+    num_rows: int
+    num_codebooks: int
+    codebook_size: int
+    codebook: int
+
+    @property
+    def width(self) -> int:
+        """Bits of one code."""
+        return code_bits(self.codebook_size)
+
+    @property
+    def num_codes(self) -> int:
+        """Codes of the whole tier."""
+        return self.num_rows * self.num_codebooks
+
+
+class Coded(Layout):
+    """Codes of centroids, in one or more tiers of ids.
+
+    ``codes.<t>`` is a bit stream of ``num_rows · num_codebooks`` codes; ``codebook.<c>`` is float32 or
+    float16 (M, K, d/M), or (1, K, d/M) with ``share_subspaces``. Ids are sorted by tier, unless ``tiers``, a
+    bit stream of one tier number per id, says otherwise; then the row of an id is its rank in its tier.
+    """
+
+    def check(self, packed: Packed) -> None:
+        tiers = read_tiers(packed)
+        if sum(tier.num_rows for tier in tiers) != packed.num_embeddings:
+            counts = [tier.num_rows for tier in tiers]
+            raise ArtifactFormatError(f"the tiers' `num_rows` {counts} must add up to {packed.num_embeddings}.")
+        num_books = 1 + max(tier.codebook for tier in tiers)
+        flags = ["tiers"] if "tiers" in packed.arrays else []
+        codes = [f"codes.{t}" for t in range(len(tiers))]
+        check_arrays(packed, [*codes, *(f"codebook.{c}" for c in range(num_books)), *flags])
+        for tier, name in zip(tiers, codes, strict=True):
+            check_stream(packed, name, tier.num_codes, tier.width)
+        for c in range(num_books):
+            self._check_book(packed, c, [tier for tier in tiers if tier.codebook == c])
+        if flags:
+            check_stream(packed, "tiers", packed.num_embeddings, code_bits(len(tiers)))
+
+    def _check_book(self, packed: Packed, c: int, tiers: list[Tier]) -> None:
+        name = f"codebook.{c}"
+        if not tiers:
+            raise ArtifactFormatError(f"array `{name}` is used by no tier.")
+        numbers = {tier.num_codebooks for tier in tiers}
+        if len(numbers) > 1:
+            raise ArtifactFormatError(
+                f"tiers that share `{name}` must agree on `num_codebooks`, got {sorted(numbers)}."
+            )
+        (number,) = numbers
+        if packed.embedding_dim % number:
+            raise ArtifactFormatError(
+                f"`num_codebooks` must divide embedding_dim={packed.embedding_dim}, got {number}."
+            )
+        shape = packed.arrays[name].shape
+        size = shape[1] if len(shape) == 3 else 0
+        largest = max(tier.codebook_size for tier in tiers)
+        if not largest <= size <= 1 << MAX_WIDTH:
+            raise ArtifactFormatError(f"array `{name}` must hold at least {largest} centroids, got shape {shape}.")
+        subspaces = 1 if packed.layout_config["share_subspaces"] else number
+        check_array(packed, name, FLOATS, (subspaces, size, packed.embedding_dim // number))
+
+    def check_values(self, packed: Packed) -> None:
+        from slimtable.artifact import kernels
+
+        tiers = read_tiers(packed)
+        for c in range(1 + max(tier.codebook for tier in tiers)):
+            check_finite(packed, f"codebook.{c}")
+        for t, tier in enumerate(tiers):
+            check_stream_end(packed, f"codes.{t}", tier.num_codes, tier.width)
+            if tier.codebook_size == 1 << tier.width:
+                continue  # every code that fits is in range
+            largest = kernels.max_code(read_only(packed.arrays[f"codes.{t}"]), tier.width, tier.num_codes)
+            if largest >= tier.codebook_size:
+                raise ArtifactValueError(
+                    f"array `codes.{t}` holds the code {largest}; codes must be below "
+                    f"codebook_size={tier.codebook_size}."
+                )
+        if "tiers" in packed.arrays:
+            check_stream_end(packed, "tiers", packed.num_embeddings, code_bits(len(tiers)))
+            _flag_directory(packed, tiers)
+
+    def exact_bits(self, packed: Packed) -> int:
+        tiers = read_tiers(packed)
+        codes = sum(tier.num_codes * tier.width for tier in tiers)
+        books = sum(array.nbytes for name, array in packed.arrays.items() if name.startswith("codebook."))
+        flags = packed.num_embeddings * code_bits(len(tiers)) if "tiers" in packed.arrays else 0
+        return codes + 8 * books + flags
+
+    def open(self, packed: Packed) -> RowsInto:
+        tiers = read_tiers(packed)
+        tier_rows = [_open_tier(packed, t, tier) for t, tier in enumerate(tiers)]
+        if len(tiers) == 1:
+            (rows_of_one,) = tier_rows
+            in_order = read_only(np.empty(0, np.int64))
+            return lambda ids, out: rows_of_one(ids, in_order, out)
+        select = _flagged(packed, tiers) if "tiers" in packed.arrays else _sorted(tiers)
+
+        def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
+            rows, slots = np.empty((2, min(ids.size, _IDS_AT_ONCE)), np.int64)
+            for start in range(0, ids.size, _IDS_AT_ONCE):
+                some = ids[start : start + _IDS_AT_ONCE]
+                for t, rows_of_tier in enumerate(tier_rows):
+                    found = select(some, t, rows, slots)
+                    if found:
+                        places = read_only(slots[:found])
+                        rows_of_tier(read_only(rows[:found]), places, out[start : start + some.size])
+
+        return rows_into
+
+
+def read_tiers(packed: Packed) -> list[Tier]:
+    """Read ``layout_config["tiers"]``.
+
+    Raises:
+        ArtifactFormatError: if the config is not as the layout wants it.
+    """
+    config = packed.layout_config
+    check_config(config, "layout_config", ("tiers", "share_subspaces"))
+    if not isinstance(config["share_subspaces"], bool):
+        raise ArtifactFormatError(f"`share_subspaces` must be true or false, got {config['share_subspaces']!r}.")
+    if not isinstance(config["tiers"], list | tuple) or not 1 <= len(config["tiers"]) <= MAX_TIERS:
+        raise ArtifactFormatError(f"`layout_config.tiers` must be a list of 1 to {MAX_TIERS} tiers.")
+    limits = {
+        "num_rows": (0, MAX_EMBEDDINGS),
+        "num_codebooks": (1, MAX_DIM),
+        "codebook_size": (1, 1 << MAX_WIDTH),
+        "codebook": (0, len(config["tiers"]) - 1),
+    }
+    tiers = []
+    for t, tier in enumerate(config["tiers"]):
+        what = f"layout_config.tiers[{t}]"
+        check_config(tier, what, limits)
+        tiers.append(Tier(**{key: check_config_integer(tier, what, key, *limit) for key, limit in limits.items()}))
+    return tiers
+
+
+def _open_tier(packed: Packed, t: int, tier: Tier) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+    from slimtable.artifact import coded_kernels
+
+    codes = read_only(packed.arrays[f"codes.{t}"])
+    book = packed.arrays[f"codebook.{tier.codebook}"].astype(np.float32, copy=False)
+    subspaces, size, _ = book.shape
+    if size < 1 << tier.width:
+        # Fill up to all codes that fit: whatever the bytes of the file become, no code points outside.
+        book = np.pad(book, ((0, 0), (0, (1 << tier.width) - size), (0, 0)))
+    stride = 0 if subspaces == 1 else book[0].size
+    flat = read_only(book.reshape(-1))
+
+    def rows_into(rows: np.ndarray, slots: np.ndarray, out: np.ndarray) -> None:
+        coded_kernels.coded_rows(codes, tier.width, tier.num_codebooks, flat, stride, rows, slots, out)
+
+    return rows_into
+
+
+def _sorted(tiers: list[Tier]) -> SelectTier:
+    from slimtable.artifact import coded_kernels
+
+    counts = [tier.num_rows for tier in tiers]
+    first = [sum(counts[:t]) for t in range(len(tiers))]
+
+    def select(ids: np.ndarray, t: int, rows: np.ndarray, slots: np.ndarray) -> int:
+        return int(coded_kernels.sorted_tier(ids, first[t], counts[t], rows, slots))
+
+    return select
+
+
+def _flagged(packed: Packed, tiers: list[Tier]) -> SelectTier:
+    from slimtable.artifact import coded_kernels
+
+    flags = read_only(packed.arrays["tiers"])
+    directory = _flag_directory(packed, tiers)
+    width = code_bits(len(tiers))
+
+    def select(ids: np.ndarray, t: int, rows: np.ndarray, slots: np.ndarray) -> int:
+        found = coded_kernels.flagged_tier(flags, width, directory, ids, t, tiers[t].num_rows, rows, slots)
+        if found < 0:
+            raise ArtifactValueError("array `tiers` changed after it was opened; open the artifact again.")
+        return int(found)
+
+    return select
+
+
+def _flag_directory(packed: Packed, tiers: list[Tier]) -> np.ndarray:
+    """The number of ids of each tier before each block of 64 ids; checks the flags on the way.
+
+    Returns:
+        (ceil(N / 64), T), int32 where that is enough.
+
+    Raises:
+        ArtifactValueError: if a flag names no tier, or a tier has not ``num_rows`` ids.
+    """
+    from slimtable.artifact import coded_kernels
+
+    num_ids = packed.num_embeddings
+    blocks = -(-num_ids // coded_kernels.BLOCK)
+    directory = np.empty((blocks, len(tiers)), np.int32 if num_ids < 1 << 31 else np.int64)
+    counts = np.zeros(len(tiers), np.int64)
+    flags = read_only(packed.arrays["tiers"])
+    bad = coded_kernels.tier_directory(flags, code_bits(len(tiers)), num_ids, directory, counts)
+    if bad >= 0:
+        raise ArtifactValueError(
+            f"array `tiers` names a tier that does not exist for id {bad}; there are {len(tiers)}."
+        )
+    wanted = [tier.num_rows for tier in tiers]
+    if counts.tolist() != wanted:
+        raise ArtifactValueError(f"array `tiers` gives the tiers {counts.tolist()} ids, but `num_rows` says {wanted}.")
+    return directory

@@ -1,0 +1,337 @@
+"""One safetensors file that holds compressed tables, the dense tensors beside them, and their vocabularies.
+
+``docs/format.md`` describes it byte by byte. A file is written aside and renamed, so that nobody ever sees a
+half of one; it is opened by mapping it into memory, and nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimtable.artifact import layouts, vocabulary
+from slimtable.artifact.atomic import write_atomically
+from slimtable.artifact.header import (
+    DTYPE_NAMES,
+    DTYPES,
+    FORMAT_VERSION,
+    MAX_HEADER,
+    Extent,
+    decode_header,
+    encode_header,
+    is_name,
+    plain_json,
+)
+from slimtable.artifact.packed import Packed
+from slimtable.errors import (
+    ArtifactChecksumError,
+    ArtifactError,
+    ArtifactFormatError,
+    ArtifactValueError,
+)
+
+_MODEL = "model"
+_SIGNATURES = (
+    (b"PK", "a PyTorch or zip file"),
+    (b"\x80", "a pickle or an old PyTorch file"),
+    (b"\x93NUMPY", "a NumPy .npy file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip file"),
+)
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """An open artifact; its arrays lie in the mapped file and cannot be written.
+
+    Attributes:
+        path: where it was opened.
+        tables: the compressed tables by name.
+        tensors: the uncompressed tensors of the model by name.
+        vocabularies: by table, the raw id of each row: int64 (N,), or a sequence of strings.
+        model: what the writer said about the model (JSON values).
+        manifest: the whole manifest (JSON values).
+        arrays: every array by its full name.
+        file_size: bytes of the file.
+        header_size: bytes before the first array.
+    """
+
+    path: Path
+    tables: dict[str, Packed]
+    tensors: dict[str, np.ndarray]
+    vocabularies: dict[str, np.ndarray | vocabulary.Strings]
+    model: dict[str, Any]
+    manifest: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    file_size: int
+    header_size: int
+
+
+def write_artifact(
+    path: str | os.PathLike[str],
+    tables: Mapping[str, Packed],
+    *,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    vocabularies: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+) -> int:
+    """Write tables to one file, all or nothing; equal input gives equal bytes.
+
+    Args:
+        path: where the file shall be; its folder must exist. A file of that name is replaced at the very end.
+        tables: the compressed tables by name; every one is validated first.
+        tensors: uncompressed tensors that the model needs beside its tables, by name.
+        vocabularies: by table, the raw id of each row: (N,) different integers or strings.
+        model: anything worth knowing about the model, in JSON types.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        ArtifactError: if a table is not valid, such as one that holds a NaN.
+        TypeError: if a tensor, a vocabulary or ``model`` is of a type that the file cannot hold.
+        ValueError: if a name cannot be used or a vocabulary does not fit its table.
+        FileNotFoundError: if the folder does not exist.
+    """
+    if not tables:
+        raise ValueError("`tables` must hold at least one table.")
+    arrays, heads = {}, {}
+    for name, packed in tables.items():
+        _check_name(name, "table")
+        with _naming(f"table `{name}`"):
+            layouts.validate(packed)
+            heads[name] = _table_head(packed)
+        arrays.update({f"{name}/{key}": array for key, array in packed.arrays.items()})
+    for name, raw_ids in (vocabularies or {}).items():
+        if name not in tables:
+            raise ValueError(f"`vocabularies` names a table `{name}` that is not written; there are {sorted(tables)}.")
+        with _naming(f"vocabulary of `{name}`"):
+            encoded = vocabulary.encode(raw_ids, tables[name].num_embeddings)
+        arrays.update({f"{name}/{key}": array for key, array in encoded.items()})
+    for name, tensor in (tensors or {}).items():
+        _check_name(name, "tensor")
+        arrays[f"{_MODEL}/{name}"] = _check_tensor(name, tensor)
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items(), key=_by_alignment)}
+
+    position, extents = 0, {}
+    for name, array in arrays.items():
+        extents[name] = Extent(DTYPE_NAMES[array.dtype], array.shape, position, position + array.nbytes)
+        position += array.nbytes
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "min_reader": FORMAT_VERSION,
+        "tables": heads,
+        "arrays": {
+            name: {"dtype": extent.dtype, "shape": extent.shape, "sha256": _sha256(arrays[name])}
+            for name, extent in extents.items()
+        },
+        "model": plain_json(model or {}, "model"),
+    }
+    head = encode_header(manifest, extents)
+    write_atomically(Path(path), [head, *(_bytes(array) for array in arrays.values())])
+    return len(head) + position
+
+
+def read_artifact(path: str | os.PathLike[str], *, values: bool = True) -> ArtifactFile:
+    """Open a file: check its structure, map its arrays, and check what they mean.
+
+    The file must not be changed or cut in place while it is open: a mapped page that is gone kills the
+    process. Writing it anew with :func:`write_artifact` is fine, since readers keep the old one.
+
+    Args:
+        path: the file, or a link to it.
+        values: also check the values where one could be wrong (codes in range, floats finite), which reads
+            those arrays. Checksums are the business of :func:`verify_artifact`.
+
+    Returns:
+        The open file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactFormatError: if it is not an artifact, or is cut short.
+        ArtifactVersionError: if it needs a newer reader.
+        ArtifactChecksumError: if its header was changed.
+        ArtifactValueError: if a value is not valid.
+    """
+    path = Path(path)
+    with _naming(f"`{path}`"), _open_regular(path) as file:
+        file_size = os.fstat(file.fileno()).st_size
+        head = _read_head(file, file_size)
+        manifest, extents = decode_header(head, file_size - len(head))
+        mapped = np.frombuffer(mmap.mmap(file.fileno(), file_size, access=mmap.ACCESS_READ), np.uint8)
+        arrays = {name: _view(mapped, len(head), extent) for name, extent in extents.items()}
+        opened = _interpret(path, manifest, arrays, file_size, len(head))
+        if values:
+            _check_values(opened)
+    return opened
+
+
+def verify_artifact(path: str | os.PathLike[str]) -> ArtifactFile:
+    """Open a file and check every byte and every value of it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The open file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ArtifactChecksumError: if a byte is not the one that was written; the message names the array.
+        ArtifactError: if anything else is wrong, as for :func:`read_artifact`.
+    """
+    opened = read_artifact(path, values=False)
+    verify_opened(opened)
+    return opened
+
+
+def verify_opened(opened: ArtifactFile) -> None:
+    """Check every byte and every value of an open file; see :func:`verify_artifact`."""
+    with _naming(f"`{opened.path}`"):
+        for name, array in opened.arrays.items():
+            if _sha256(array) != opened.manifest["arrays"][name]["sha256"]:
+                raise ArtifactChecksumError(f"array `{name}` is not the one that was written (its SHA-256 differs).")
+        _check_values(opened)
+
+
+def _interpret(
+    path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], file_size: int, header_size: int
+) -> ArtifactFile:
+    """Sort the arrays of a file into tables, vocabularies and tensors; checks structure, reads no values."""
+    owned: dict[str, dict[str, np.ndarray]] = {name: {} for name in (_MODEL, *manifest["tables"])}
+    for full_name, array in arrays.items():
+        owner, _, name = full_name.partition("/")
+        owned[owner][name] = array
+    tables, vocabularies = {}, {}
+    for name, table in manifest["tables"].items():
+        with _naming(f"table `{name}`"):
+            served = {key: array for key, array in owned[name].items() if key not in vocabulary.NAMES}
+            tables[name] = Packed(arrays=served, **table)
+            layouts.validate(tables[name], values=False)
+            raw_ids = vocabulary.decode(owned[name], tables[name].num_embeddings)
+        if raw_ids is not None:
+            vocabularies[name] = raw_ids
+    return ArtifactFile(
+        path=path,
+        tables=tables,
+        tensors=owned[_MODEL],
+        vocabularies=vocabularies,
+        model=manifest["model"],
+        manifest=manifest,
+        arrays=arrays,
+        file_size=file_size,
+        header_size=header_size,
+    )
+
+
+def _check_values(opened: ArtifactFile) -> None:
+    for name, packed in opened.tables.items():
+        with _naming(f"table `{name}`"):
+            layouts.validate(packed)
+    for name, tensor in opened.tensors.items():
+        _check_tensor(name, tensor)
+
+
+def _check_tensor(name: str, tensor: np.ndarray) -> np.ndarray:
+    """The tensor, if a file may hold it."""
+    if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_NAMES:
+        found = getattr(tensor, "dtype", type(tensor).__name__)
+        known = sorted(dtype.name for dtype in DTYPE_NAMES)
+        raise TypeError(f"tensor `{name}` must be a NumPy array of {known}, got {found}.")
+    if not np.isfinite(tensor).all():
+        raise ArtifactValueError(f"tensor `{name}` holds a NaN or an infinity; every value must be finite.")
+    return tensor
+
+
+def _check_name(name: Any, what: str) -> None:
+    if not is_name(name) or (what == "table" and name == _MODEL):
+        raise ValueError(
+            f"{name!r} cannot be the name of a {what}: use up to 128 letters, digits, `_`, `.` and `-`, with "
+            f"`.` and `-` not first, and for a table not `{_MODEL}`."
+        )
+
+
+def _table_head(packed: Packed) -> dict[str, Any]:
+    return {
+        "layout": packed.layout,
+        "num_embeddings": packed.num_embeddings,
+        "embedding_dim": packed.embedding_dim,
+        "padding_idx": packed.padding_idx,
+        "layout_config": plain_json(packed.layout_config, "layout_config"),
+        "method": packed.method,
+        "method_config": plain_json(packed.method_config, "method_config"),
+    }
+
+
+def _by_alignment(item: tuple[str, np.ndarray]) -> tuple[int, str]:
+    """Order of the arrays in a file: first those whose size is a multiple of 64, then of 32, and so on.
+
+    Then each begins at a multiple of that number: aligned for its type, its rows in few cache lines.
+    """
+    name, array = item
+    alignment = next(n for n in (64, 32, 16, 8, 4, 2, 1) if array.nbytes % n == 0)
+    return -alignment, name
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(_bytes(np.asarray(array, order="C"))).hexdigest()
+
+
+def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
+    data = mapped[header_size + extent.begin : header_size + extent.end]
+    array = data.view(DTYPES[extent.dtype]).reshape(extent.shape)
+    return array if array.flags.aligned else array.copy()  # only files of other writers
+
+
+@contextlib.contextmanager
+def _open_regular(path: Path) -> Iterator[Any]:
+    """Open a regular file; never wait for a pipe, never read a folder."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "there is no such artifact", str(path)) from None
+    if not stat.S_ISREG(mode):
+        raise ArtifactFormatError("it is a folder, not a file." if stat.S_ISDIR(mode) else "it is not a regular file.")
+    with path.open("rb") as file:
+        yield file
+
+
+def _read_head(file: Any, file_size: int) -> bytes:
+    """The length and the header, as bytes; the file may hold anything."""
+    start: bytes = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    if len(start) == 9 and start[8:] == b"{" and length <= min(MAX_HEADER, file_size - 8):
+        head: bytes = start + file.read(length - 1)
+        return head
+    if not start:
+        raise ArtifactFormatError("it is empty.")
+    for signature, kind in _SIGNATURES:
+        if start.startswith(signature):
+            raise ArtifactFormatError(f"it looks like {kind}; pack it with `slimtable compress`.")
+    if start[8:] == b"{":
+        raise ArtifactFormatError(f"it is cut short or damaged: its header claims {length} bytes.")
+    raise ArtifactFormatError("it does not begin with a safetensors header.")
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Put ``what`` in front of the message of an artifact error."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise type(error)(f"{what}: {error}") from None

@@ -1,0 +1,212 @@
+"""Compiled kernels on bit-packed codes and rows, the hot loops of packing and lookup.
+
+All arrays are C-contiguous and flat unless said otherwise, and every id was checked by :func:`first_outside`
+before a kernel that gathers sees it. Rows are looked up at random, so each gathering loop asks for the memory
+of the row that it needs ``AHEAD`` iterations later: that halves the time of a lookup in a table too large for
+the caches.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, call-arg, assignment"
+# numba compiles these functions from the types of their arguments, which mypy cannot follow.
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+AHEAD = 16
+LINE = 64
+
+
+@intrinsic
+def prefetch(_typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of ``array[index]``; reads nothing, so it may point anywhere."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            (pointer.type,),
+            ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag]),
+        )
+        read, keep, data_cache = ir.Constant(flag, 0), ir.Constant(flag, 3), ir.Constant(flag, 1)
+        builder.call(function, [pointer, read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, index), emit
+
+
+@intrinsic
+def copy_floats(_typing: Any, target: Any, t: Any, source: Any, s: Any, count: Any) -> Any:
+    """Copy float32 ``source[s : s + count]`` to ``target[t:]``: in wide moves where ``count`` is constant."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def address(position: int) -> Any:
+            data = context.make_array(signature.args[position])(context, builder, args[position]).data
+            return builder.gep(data, [args[position + 1]])
+
+        cgutils.raw_memcpy(builder, address(0), address(2), args[4], itemsize=4, align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, t, source, s, count), emit
+
+
+@njit(cache=True, nogil=True)
+def prefetch_bytes(data, begin, end):
+    """Prefetch every cache line of ``data[begin:end]``, elements of any type."""
+    step = max(1, LINE // data.itemsize)
+    for index in range(begin, end, step):
+        prefetch(data, index)
+    prefetch(data, end - 1)
+
+
+@njit(cache=True, nogil=True)
+def first_outside(ids, limit):
+    """Position of the first id that is not in [0, limit), or -1."""
+    for i in range(ids.size):
+        if ids[i] < 0 or ids[i] >= limit:
+            return i
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def pack(values, width, packed):
+    """Write ``values`` (n,) as a little-endian stream of ``width``-bit codes into ``packed`` uint8."""
+    pending = 0
+    filled = 0
+    byte = 0
+    for i in range(values.size):
+        pending |= np.int64(values[i]) << filled
+        filled += width
+        while filled >= 8:
+            packed[byte] = pending & 255
+            byte += 1
+            pending >>= 8
+            filled -= 8
+    if filled > 0:
+        packed[byte] = pending
+
+
+@njit(cache=True, nogil=True)
+def unpack(packed, bit, width, count, codes):
+    """Write the ``count`` codes that begin at ``bit`` of the stream to ``codes[:count]``.
+
+    Never reads a byte that holds no bit of these codes. Common widths have a loop that can be vectorised.
+    """
+    aligned = bit & 7 == 0
+    source = packed[bit >> 3 : (bit + count * width + 7) >> 3]
+    if width == 8 and aligned:
+        for i in range(count):
+            codes[i] = source[i]
+    elif width == 4 and aligned and count & 1 == 0:
+        for i in range(count >> 1):
+            codes[2 * i] = source[i] & 15
+            codes[2 * i + 1] = source[i] >> 4
+    elif width == 6 and aligned and count & 3 == 0:
+        for i in range(count >> 2):
+            word = np.int64(source[3 * i]) | np.int64(source[3 * i + 1]) << 8 | np.int64(source[3 * i + 2]) << 16
+            codes[4 * i] = word & 63
+            codes[4 * i + 1] = word >> 6 & 63
+            codes[4 * i + 2] = word >> 12 & 63
+            codes[4 * i + 3] = word >> 18
+    elif width < 8 and aligned and count & 7 == 0:
+        for i in range(count >> 3):  # eight codes fill ``width`` bytes
+            word = np.int64(0)
+            for k in range(width):
+                word |= np.int64(source[i * width + k]) << 8 * k
+            for k in range(8):
+                codes[8 * i + k] = word >> width * k & (1 << width) - 1
+    elif count > 0:
+        mask = (1 << width) - 1
+        pending = np.int64(source[0]) >> (bit & 7)
+        filled = 8 - (bit & 7)
+        byte = 1
+        for i in range(count):
+            while filled < width:
+                pending |= np.int64(source[byte]) << filled
+                byte += 1
+                filled += 8
+            codes[i] = pending & mask
+            pending >>= width
+            filled -= width
+
+
+@njit(cache=True, nogil=True)
+def max_code(packed, width, count):
+    """The largest of the first ``count`` codes, or -1 where there is none."""
+    largest = -1
+    codes = np.empty(1024, np.uint16)
+    for start in range(0, count, codes.size):
+        size = min(codes.size, count - start)
+        unpack(packed, start * width, width, size, codes)
+        for i in range(size):
+            largest = max(largest, np.int64(codes[i]))
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def low_rank_rows(left, right, out):
+    """``out = left @ right`` in float32, summed in the order of the rank: no row depends on its batch."""
+    for i in range(left.shape[0]):
+        row = out[i]
+        row[:] = np.float32(0)
+        for r in range(left.shape[1]):
+            scale = left[i, r]
+            for j in range(right.shape[1]):
+                row[j] += scale * right[r, j]
+
+
+@njit(cache=True, nogil=True)
+def scaled_rows(codes, width, offset, step, by_row, ids, out):
+    """``out[i] = offset + step · code`` in float32: a multiplication, then an addition, never fused.
+
+    ``offset`` and ``step`` are per column (d,) or, with ``by_row``, already gathered for ``ids`` (n,).
+    """
+    dim = out.shape[1]
+    row = np.empty(dim, np.uint16)
+    for i in range(ids.size):
+        if i + AHEAD < ids.size:
+            bit = ids[i + AHEAD] * dim * width
+            prefetch_bytes(codes, bit >> 3, (bit + dim * width + 7) >> 3)
+        unpack(codes, ids[i] * dim * width, width, dim, row)
+        if by_row:
+            for j in range(dim):
+                out[i, j] = offset[i] + step[i] * np.float32(row[j])
+        else:
+            for j in range(dim):
+                out[i, j] = offset[j] + step[j] * np.float32(row[j])
+
+
+@njit(cache=True, nogil=True)
+def clear_rows(ids, padding_idx, out):
+    """Set the rows of ``out`` (n, d) whose id is ``padding_idx`` to exact zeros."""
+    for i in range(ids.size):
+        if ids[i] == padding_idx:
+            out[i, :] = np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def pool_rows(rows, weights, start, offsets, bag, out):
+    """Add rows (n, d), which are positions start..start+n-1 of the ids, to their bags in ``out``.
+
+    ``bag`` is the first bag that position ``start`` may belong to; empty ``weights`` mean ones. Positions are
+    added in order, so sums do not depend on where the chunks are cut. Returns the bag to continue with.
+    """
+    for i in range(rows.shape[0]):
+        while offsets[bag + 1] <= start + i:
+            bag += 1
+        if weights.size > 0:
+            weight = weights[start + i]
+            for j in range(rows.shape[1]):
+                out[bag, j] += weight * rows[i, j]
+        else:
+            for j in range(rows.shape[1]):
+                out[bag, j] += rows[i, j]
+    return bag

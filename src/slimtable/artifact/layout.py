@@ -1,0 +1,131 @@
+"""What every layout has, and the checks that layouts share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from slimtable.artifact.bits import packed_size
+from slimtable.artifact.packed import Packed
+from slimtable.errors import ArtifactFormatError, ArtifactValueError
+
+FLOATS = ("float32", "float16")
+
+# Sane caps; together they keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
+MAX_EMBEDDINGS = 1 << 40
+MAX_DIM = 1 << 16
+_CHECKED_AT_ONCE = 1 << 20
+
+RowsInto = Callable[[np.ndarray, np.ndarray], None]
+"""Writes the rows of int64 ``ids`` (n,), all in range, to float32 ``out`` (n, d)."""
+
+
+class Layout(ABC):
+    """One way to lay a table out as arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all."""
+
+    @abstractmethod
+    def check(self, packed: Packed) -> None:
+        """Raise :class:`ArtifactFormatError` unless names, types, shapes and config fit; read no values."""
+
+    @abstractmethod
+    def check_values(self, packed: Packed) -> None:
+        """Raise :class:`ArtifactValueError` where a value is not valid; the structure was checked before."""
+
+    @abstractmethod
+    def exact_bits(self, packed: Packed) -> int:
+        """Bits of everything served, without the padding of bit streams to whole bytes."""
+
+    @abstractmethod
+    def open(self, packed: Packed) -> RowsInto:
+        """Build what a lookup needs, such as small directories, and return the function that decodes rows."""
+
+
+def check_head(packed: Packed) -> None:
+    """Check the fields that all layouts share.
+
+    Raises:
+        ArtifactFormatError: if a size or the padding id is out of range.
+    """
+    _check_integer("num_embeddings", packed.num_embeddings, 1, MAX_EMBEDDINGS)
+    _check_integer("embedding_dim", packed.embedding_dim, 1, MAX_DIM)
+    if packed.padding_idx is not None:
+        _check_integer("padding_idx", packed.padding_idx, 0, packed.num_embeddings - 1)
+
+
+def check_arrays(packed: Packed, wanted: Iterable[str]) -> None:
+    """Raise :class:`ArtifactFormatError` unless the arrays are exactly those ``wanted``."""
+    names = set(wanted)
+    for name in sorted(names - set(packed.arrays)):
+        raise ArtifactFormatError(f"layout `{packed.layout}` needs an array `{name}`, which is missing.")
+    for name in sorted(set(packed.arrays) - names):
+        raise ArtifactFormatError(f"layout `{packed.layout}` has no array `{name}`; it has {sorted(names)}.")
+
+
+def check_array(packed: Packed, name: str, dtypes: Iterable[str], shape: tuple[int, ...]) -> None:
+    """Raise :class:`ArtifactFormatError` unless the array has one of the dtypes and the shape, in C order."""
+    array = packed.arrays[name]
+    if not isinstance(array, np.ndarray) or array.dtype.name not in dtypes or not array.dtype.isnative:
+        found = getattr(array, "dtype", type(array).__name__)
+        raise ArtifactFormatError(f"array `{name}` must be {' or '.join(dtypes)}, got {found}.")
+    if array.shape != shape:
+        raise ArtifactFormatError(f"array `{name}` must have shape {shape}, got {array.shape}.")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ArtifactFormatError(f"array `{name}` must be contiguous and aligned; use np.ascontiguousarray.")
+
+
+def check_config(config: Any, what: str, keys: Iterable[str]) -> None:
+    """Raise :class:`ArtifactFormatError` unless ``config`` is a mapping with exactly these keys."""
+    names = sorted(keys)
+    if not hasattr(config, "keys") or sorted(config.keys()) != names:
+        found = sorted(config.keys()) if hasattr(config, "keys") else type(config).__name__
+        raise ArtifactFormatError(f"`{what}` must have exactly the keys {names}, got {found}.")
+
+
+def check_config_integer(config: Any, what: str, key: str, low: int, high: int) -> int:
+    """The integer ``config[key]``; raise :class:`ArtifactFormatError` unless it lies in [low, high]."""
+    _check_integer(f"{what}.{key}", config[key], low, high)
+    return int(config[key])
+
+
+def check_finite(packed: Packed, name: str) -> None:
+    """Raise :class:`ArtifactValueError`, naming the first place, if the array holds a NaN or an infinity."""
+    for start, part in parts(packed.arrays[name]):
+        finite = np.isfinite(part)
+        if not finite.all():
+            bad = int(finite.argmin())
+            place = tuple(map(int, np.unravel_index(start + bad, packed.arrays[name].shape)))
+            raise ArtifactValueError(f"array `{name}` holds {part[bad]} at {place}; all values must be finite.")
+
+
+def check_stream(packed: Packed, name: str, count: int, width: int) -> None:
+    """Raise :class:`ArtifactFormatError` unless the array is a bit stream of ``count`` codes."""
+    check_array(packed, name, ("uint8",), (packed_size(count, width),))
+
+
+def check_stream_end(packed: Packed, name: str, count: int, width: int) -> None:
+    """Raise :class:`ArtifactValueError` unless the unused bits at the end of the stream are zero."""
+    unused = -count * width % 8
+    if unused and int(packed.arrays[name][-1]) >> (8 - unused):
+        raise ArtifactValueError(f"array `{name}` must end with {unused} zero bits; its last byte has others.")
+
+
+def parts(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The flat array in pieces of a few MB, each with the position of its first element."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _CHECKED_AT_ONCE):
+        yield start, flat[start : start + _CHECKED_AT_ONCE]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A plain view that cannot be written, so that kernels compile once for arrays of any origin."""
+    view = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def _check_integer(what: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ArtifactFormatError(f"`{what}` must be an integer from {low} to {high}, got {value!r}.")

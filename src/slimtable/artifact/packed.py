@@ -1,0 +1,39 @@
+"""What a compressed table is once training is over: plain arrays and a description of how to decode them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One compressed table as plain arrays and JSON values; decodable without PyTorch.
+
+    Attributes:
+        layout: name of the decoder, one of :data:`slimtable.artifact.layouts.LAYOUTS`.
+        num_embeddings: number of ids, ``N``.
+        embedding_dim: width of a row, ``d``.
+        arrays: the served arrays by name; codes under 8 bits are bit-packed into ``uint8``.
+        layout_config: what the decoder must know besides the arrays (JSON types only).
+        padding_idx: the id that is served as exact zeros, or None.
+        method: registry name of the method that made it; kept for the reader of the file, never used to decode.
+        method_config: the configuration of that method (JSON types only), for the same reader.
+    """
+
+    layout: str
+    num_embeddings: int
+    embedding_dim: int
+    arrays: Mapping[str, np.ndarray]
+    layout_config: Mapping[str, Any] = field(default_factory=dict)
+    padding_idx: int | None = None
+    method: str = ""
+    method_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays together."""
+        return sum(array.nbytes for array in self.arrays.values())

@@ -1,0 +1,5 @@
+"""Reading artifacts and looking rows up; numpy and numba only, no torch."""
+
+from slimtable.serve.reader import Artifact, Table, open_artifact
+
+__all__ = ["Artifact", "Table", "open_artifact"]
