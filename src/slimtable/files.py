@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,24 +14,37 @@ from typing import IO, Any
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary file beside ``path`` for writing bytes, and moves it there once it is safely on disk.
+    """Opens a file beside ``path`` for writing bytes, and renames it to ``path`` once it is safely on disk.
 
-    If the block raises, or the process is killed, ``path`` is as it was before.
+    Killed at any time, it leaves the old file or the new one under that name, and perhaps a ``.partial`` that
+    nobody reads. If the block raises, that is removed.
+
+    Args:
+        path: the file; where it is a link, the file that it leads to.
+
+    Yields:
+        The open file.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        IsADirectoryError: ``path`` is a folder.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    target = path.resolve()  # a link stays a link
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "cannot write a file over a folder", str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist", str(target.parent))
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with aside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
+        aside.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
@@ -38,6 +52,6 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as indented JSON, atomically."""
+    """Writes ``value`` as indented JSON, all or nothing; arguments and errors as :func:`replace_file`."""
     with replace_file(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from slimtable.artifact import layouts, vocabulary
-from slimtable.artifact.atomic import write_atomically
 from slimtable.artifact.header import (
     DTYPE_NAMES,
     DTYPES,
@@ -39,6 +38,7 @@ from slimtable.errors import (
     ArtifactFormatError,
     ArtifactValueError,
 )
+from slimtable.files import replace_file
 
 _MODEL = "model"
 _SIGNATURES = (
@@ -139,7 +139,10 @@ def write_artifact(
         "model": plain_json(model or {}, "model"),
     }
     head = encode_header(manifest, extents)
-    write_atomically(Path(path), [head, *(_bytes(array) for array in arrays.values())])
+    with replace_file(Path(path)) as file:
+        file.write(head)
+        for array in arrays.values():
+            file.write(_bytes(array))
     return len(head) + position
 
 
