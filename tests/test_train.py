@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -170,3 +171,26 @@ def test_without_validation_there_is_no_best_epoch(communities: Split) -> None:
     )
     assert trained.best_epoch is None
     assert trained.best_state is None
+
+
+def test_tensorboard_is_written_where_it_is_installed(communities: Split, tmp_path, monkeypatch) -> None:
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            self.purge_step = purge_step
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            assert step >= self.purge_step
+            written.append((name, step))
+
+        def flush(self) -> None:
+            pass
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    train(communities, "gmf", METHODS[0], TrainConfig(**{**QUICK.to_dict(), "epochs": 2}), out=tmp_path)
+    train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
+    assert [step for name, step in written if name == "train/loss"] == [1, 2, 3, 4]
+    assert ("valid/hit_rate@10", 3) in written

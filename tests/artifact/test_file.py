@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 from artifact_samples import coded, dense, plain_decode, samples, scaled
 
-from slimtable.artifact import atomic, decode, read_artifact, verify_artifact, write_artifact
+from slimtable.artifact import decode, read_artifact, verify_artifact, write_artifact
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 SAMPLES = samples()
@@ -202,7 +202,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path, monkeypat
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_artifact(path, {"t": scaled()})
     assert path.read_bytes() == before
