@@ -1,0 +1,132 @@
+"""Slim embedding tables for recommender systems: train, compress, pack, verify and serve them.
+
+    >>> from slimtable import MGQEConfig
+    >>> MGQEConfig(codebook_sizes=(256, 64)).share_codebook
+    True
+
+The names below are imported when they are first used, so that opening and serving artifacts needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from slimtable._version import __version__
+
+if TYPE_CHECKING:
+    from slimtable.artifact.file import verify_artifact, write_artifact
+    from slimtable.bench import run_bench
+    from slimtable.compress import compress_
+    from slimtable.data import Interactions, load_dataset
+    from slimtable.embedding import CompressedEmbedding
+    from slimtable.errors import (
+        ArtifactChecksumError,
+        ArtifactError,
+        ArtifactFormatError,
+        ArtifactValueError,
+        ArtifactVersionError,
+        BudgetError,
+        CheckpointError,
+        DatasetError,
+        DatasetNotFoundError,
+        SlimtableError,
+    )
+    from slimtable.evaluate import evaluate
+    from slimtable.methods.dpq import DPQ, DPQConfig
+    from slimtable.methods.full import Full, FullConfig
+    from slimtable.methods.low_rank import LowRank, LowRankConfig
+    from slimtable.methods.mgqe import MGQE, MGQEConfig
+    from slimtable.methods.uniform import Uniform, UniformConfig
+    from slimtable.serve import Artifact, open_artifact
+    from slimtable.train import TrainConfig, train
+
+__all__ = [
+    "DPQ",
+    "MGQE",
+    "Artifact",
+    "ArtifactChecksumError",
+    "ArtifactError",
+    "ArtifactFormatError",
+    "ArtifactValueError",
+    "ArtifactVersionError",
+    "BudgetError",
+    "CheckpointError",
+    "CompressedEmbedding",
+    "DPQConfig",
+    "DatasetError",
+    "DatasetNotFoundError",
+    "Full",
+    "FullConfig",
+    "Interactions",
+    "LowRank",
+    "LowRankConfig",
+    "MGQEConfig",
+    "SlimtableError",
+    "TrainConfig",
+    "Uniform",
+    "UniformConfig",
+    "__version__",
+    "compress_",
+    "evaluate",
+    "load_dataset",
+    "open_artifact",
+    "run_bench",
+    "train",
+    "verify_artifact",
+    "write_artifact",
+]
+
+_NAMES_OF_MODULE = {
+    "slimtable.artifact.file": ("verify_artifact", "write_artifact"),
+    "slimtable.bench": ("run_bench",),
+    "slimtable.compress": ("compress_",),
+    "slimtable.data": ("Interactions", "load_dataset"),
+    "slimtable.embedding": ("CompressedEmbedding",),
+    "slimtable.errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "slimtable.evaluate": ("evaluate",),
+    "slimtable.methods.dpq": ("DPQ", "DPQConfig"),
+    "slimtable.methods.full": ("Full", "FullConfig"),
+    "slimtable.methods.low_rank": ("LowRank", "LowRankConfig"),
+    "slimtable.methods.mgqe": ("MGQE", "MGQEConfig"),
+    "slimtable.methods.uniform": ("Uniform", "UniformConfig"),
+    "slimtable.serve": ("Artifact", "open_artifact"),
+    "slimtable.train": ("TrainConfig", "train"),
+}
+_MODULE_OF_NAME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF_NAME:
+        raise AttributeError(f"module 'slimtable' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_MODULE_OF_NAME[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("slimtable"):
+            raise
+        raise ModuleNotFoundError(
+            f"slimtable.{name} needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'",
+            name=error.name,
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps ``slimtable.train`` and ``slimtable.evaluate`` the functions, whatever was imported before.
+
+    Importing the submodule of the same name would otherwise put the module in the function's place.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in _MODULE_OF_NAME):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,136 @@
+"""The command line: ``slimtable COMMAND``; every command is one call of the library and a way to print it.
+
+Whatever goes wrong is one line on standard error that begins with ``error:``, and exit code 2; an interruption
+exits with 130. ``SLIMTABLE_DEBUG=1`` lets the traceback through.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from slimtable._version import __version__
+from slimtable.cli import bench, data, demo, tables, train
+from slimtable.cli.options import GridCommand, TrainingCommand
+from slimtable.cli.output import show
+from slimtable.errors import SlimtableError
+
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+_EXPECTED = (SlimtableError, ValueError, TypeError, IndexError, OSError, ImportError)
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Slim embedding tables for recommender systems: train, compress, pack, verify and look up.",
+    epilog="Start with: slimtable demo",
+)
+
+
+def _examples(*lines: str) -> str:
+    return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+app.command(
+    epilog=_examples("slimtable demo", "slimtable demo --out runs/first --json"),
+)(demo.demo)
+app.add_typer(data.app, name="data")
+app.command(
+    cls=TrainingCommand,
+    epilog=_examples(
+        "slimtable train --data ml-1m --method mgqe --set codebook_sizes=[256,64] --out runs/mgqe",
+        "slimtable train --data clicks.parquet --column user=visitor --method dpq --out runs/clicks",
+    ),
+)(train.train)
+app.command(
+    cls=GridCommand,
+    epilog=_examples(
+        "slimtable bench --data ml-1m --methods full,low_rank,uniform,dpq,mgqe --seeds 3 --epochs 20 --out runs/gmf",
+        "slimtable bench --data synthetic --methods 'full,uniform\\[bits=4],dpq\\[num_codebooks=8]' --out runs/grid",
+    ),
+)(bench.bench)
+app.command(
+    epilog=_examples(
+        "slimtable compress items.npy --method uniform --set bits=4 --out items.safetensors",
+        "slimtable compress model.pt --name item.weight --method mgqe --frequencies counts.npy --out items.safetensors",
+    ),
+)(tables.compress)
+app.command(
+    epilog=_examples(
+        "slimtable pack runs/mgqe --out model.safetensors",
+        "slimtable pack runs/mgqe --epoch best --out best.safetensors",
+    ),
+)(tables.pack)
+app.command(epilog=_examples("slimtable inspect model.safetensors", "slimtable inspect model.safetensors --json"))(
+    tables.inspect
+)
+app.command(epilog=_examples("slimtable verify model.safetensors"))(tables.verify)
+app.command(
+    epilog=_examples(
+        "slimtable lookup model.safetensors item 0 1 2",
+        "slimtable lookup model.safetensors item --raw 2571 --json",
+    ),
+    context_settings={"ignore_unknown_options": True},  # so that -1 is an id, which is then refused as one
+)(tables.lookup)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        show(f"slimtable {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: the words after ``slimtable``; None for those of the process.
+
+    Returns:
+        The exit code: 0, 2 after an error, or 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = typer.main.get_command(app).main(args=words, prog_name="slimtable", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except Exception as error:
+        if os.environ.get("SLIMTABLE_DEBUG"):
+            raise
+        _complain(_describe(error))
+        return EXIT_ERROR
+    if code == EXIT_INTERRUPTED:
+        _complain("interrupted.")
+    return int(code or 0)
+
+
+def _complain(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+
+
+def _describe(error: Exception) -> str:
+    """What went wrong, and what to do where the error itself does not say it."""
+    if hasattr(error, "format_message"):  # wrong usage, found by typer
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "slimtable"
+        return f"{error.format_message()} See `{command} --help`."
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("slimtable"):
+        return f"this needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if isinstance(error, _EXPECTED) and str(error):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error} (SLIMTABLE_DEBUG=1 shows the traceback)"

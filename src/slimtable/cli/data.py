@@ -1,0 +1,76 @@
+"""``slimtable data``: what there is, fetching it, and making synthetic data of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slimtable.cli.options import DataRoot, Force, Json, require_free
+from slimtable.cli.output import show, show_json, size, table
+
+if TYPE_CHECKING:
+    from slimtable.data.datasets import DatasetInfo
+
+app = typer.Typer(help="List, fetch and make datasets.")
+
+
+@app.command("list")
+def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
+    """List the datasets that can be loaded by name."""
+    from slimtable.data import list_datasets
+
+    listed = list_datasets(data_root)
+    if as_json:
+        show_json([dataclasses.asdict(info) for info in listed])
+        return
+    rows = [
+        [info.name, _where(info), f"{info.interactions:,}" if info.interactions else "any", info.licence, info.about]
+        for info in listed
+    ]
+    show(table(["name", "here", "interactions", "licence", "what"], rows, texts=("here", "licence", "what")))
+
+
+def _where(info: DatasetInfo) -> str:
+    if info.present:
+        return size(info.size_bytes) if info.size_bytes else "yes"
+    return "can be fetched" if info.fetchable else "no"
+
+
+@app.command(epilog="Example: slimtable data fetch ml-1m")
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a dataset; see `slimtable data list`.")],
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Download a dataset where it is not there yet; what was cut off is continued."""
+    from slimtable.data import fetch_dataset
+
+    folder = fetch_dataset(name, data_root)
+    if as_json:
+        show_json({"name": name, "folder": str(folder)})
+    else:
+        show(f"{name} is in {folder}")
+
+
+@app.command(epilog="Example: slimtable data make clicks.parquet --interactions 1000000 --seed 1")
+def make(
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    interactions: Annotated[int, typer.Option(help="Number of rows, 1e3 to 2e9.")] = 80_000,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    format: Annotated[str, typer.Option(help="parquet, csv or sasrec.")] = "parquet",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make synthetic interactions with communities, power-law popularity and a sequential signal."""
+    from slimtable.data.datasets import make_dataset
+
+    require_free(out, force)
+    path = make_dataset(out, interactions, seed, format)
+    written = path.stat().st_size
+    if as_json:
+        show_json({"path": str(path), "interactions": interactions, "seed": seed, "bytes": written})
+    else:
+        show(f"{path}: {interactions:,} interactions, {size(written)}")

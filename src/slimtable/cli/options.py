@@ -1,0 +1,155 @@
+"""Options that come from somewhere else: `--set` for any configuration, and a flag per field of `TrainConfig`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of datasets.", show_default="$SLIMTABLE_DATA, else the cache folder"),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Option of the method; values are JSON, bare words are texts. May be repeated.",
+    ),
+]
+
+
+def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Reads ``OPTION=VALUE`` pairs.
+
+    Args:
+        settings: such as ``["bits=4", "axis=row"]``; None for none.
+
+    Returns:
+        The values by option: JSON where it is JSON, else the text.
+
+    Raises:
+        ValueError: a pair has no name or no ``=``, or an option is given twice.
+
+    Example:
+        >>> parse_settings(["codebook_sizes=[256,64]", "variant=vq"])
+        {'codebook_sizes': [256, 64], 'variant': 'vq'}
+    """
+    values: dict[str, Any] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        name = name.strip()
+        if not name or not equals:
+            raise ValueError(f"--set takes OPTION=VALUE, such as bits=4, got {setting!r}.")
+        if name in values:
+            raise ValueError(f"--set {name} is given twice. Give it once.")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
+    """Reads ``ROLE=NAME`` pairs; a whole number is the position of a column in a file without a header."""
+    pairs = {}
+    for column in columns or ():
+        role, equals, name = column.partition("=")
+        if not role or not equals or not name:
+            raise ValueError(f"--column takes ROLE=NAME, such as user=visitor_id, got {column!r}.")
+        pairs[role] = int(name) if name.isdecimal() else name
+    return pairs or None
+
+
+def require_free(path: Path, force: bool) -> None:
+    """Raises FileExistsError where a file would be replaced and nobody said so."""
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists. Choose another name, or replace it with --force.")
+
+
+class TrainingCommand(TyperCommand):
+    """A command that also has a flag for every field of `TrainConfig`; the configuration is its context's ``obj``.
+
+    The fields are looked at when the command is called, since that imports PyTorch.
+    """
+
+    skipped: ClassVar[tuple[str, ...]] = ()
+    """Fields that are no flag of this command."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        known = {parameter.name for parameter in self.params}
+        self.params += [flag for flag in _training_flags(self.skipped) if flag.name not in known]
+        return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        from slimtable.train import TrainConfig
+
+        names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in self.skipped]
+        ctx.obj = TrainConfig.from_dict({name: ctx.params.pop(name) for name in names})
+        _require_device(ctx.obj.device)
+        return super().invoke(ctx)
+
+
+class GridCommand(TrainingCommand):
+    """A training command that runs several seeds and so has no flag for one."""
+
+    skipped = ("seed",)
+
+
+def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
+    """The parameters of a command that has one flag for each field of `TrainConfig`."""
+    from slimtable.train import TrainConfig
+
+    meanings, hints = _attributes(TrainConfig), get_type_hints(TrainConfig)
+    parameters = []
+    for field in dataclasses.fields(TrainConfig):
+        if field.name in skipped:
+            continue
+        kind: Any = hints[field.name]
+        default: Any = field.default
+        if get_origin(kind) is tuple:  # a flag that may be repeated
+            kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
+        option = typer.Option(help=meanings.get(field.name), rich_help_panel="Training")
+        parameters.append(
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+            )
+        )
+
+    def configured(**_: Any) -> None:
+        """Never called; it only has the signature."""
+
+    configured.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    configured.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app = typer.Typer(add_completion=False)
+    app.command()(configured)
+    return [flag for flag in typer.main.get_command(app).params if flag.name != "help"]
+
+
+def _require_device(device: str) -> None:
+    """Raises ValueError where PyTorch cannot put a tensor on a device, before anything has been done."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        found = "cpu or cuda" if torch.cuda.is_available() else "cpu, the only one that PyTorch finds"
+        raise ValueError(f"--device {device} cannot be used here. Use {found}.") from error
+
+
+def _attributes(config_class: type) -> dict[str, str]:
+    """What the Attributes section of a docstring says about each field, as one sentence each."""
+    section = inspect.getdoc(config_class).partition("Attributes:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)
+    texts = {name: " ".join(text.split()) for name, text in entries}
+    return {name: text[0].upper() + text[1:] for name, text in texts.items()}

@@ -1,0 +1,217 @@
+"""``compress``, ``pack``, ``inspect``, ``verify`` and ``lookup``: making artifacts and looking into them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from slimtable.cli.options import Force, Json, Settings, parse_settings, require_free
+from slimtable.cli.output import show, show_json, size, table
+from slimtable.serve.reader import Artifact, Table, open_artifact
+
+TABLE = "table"
+"""Name of the table in a file made by `slimtable compress`."""
+
+_ROWS_AT_A_TIME = 65_536
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A file made by `slimtable train`, `pack` or `compress`.")]
+Out = Annotated[Path, typer.Option(help="The .safetensors file to write, all or nothing.")]
+
+
+class Epoch(StrEnum):
+    """Which parameters of a run to pack."""
+
+    last = "last"
+    best = "best"
+
+
+def compress(
+    table_file: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A trained table: .npy, .safetensors or a PyTorch file.")
+    ],
+    out: Out,
+    method: Annotated[str, typer.Option(help="How to compress it.")] = "uniform",
+    settings: Settings = None,
+    frequencies: Annotated[
+        Path | None, typer.Option(help="A .npy file of how often each id occurs, for methods with tiers.")
+    ] = None,
+    padding_idx: Annotated[int | None, typer.Option(help="Id that is served as zeros; its row must be zeros.")] = None,
+    name: Annotated[str | None, typer.Option(help="Which tensor, where the file holds several matrices.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compress a table that is already trained; in the new file it is called "table"."""
+    from slimtable.artifact.file import write_artifact
+    from slimtable.compress import compress_table, read_table
+    from slimtable.embedding import get_config
+
+    require_free(out, force)
+    config = get_config(method, parse_settings(settings))
+    dense = read_table(table_file, name)
+    counts = None if frequencies is None else _read_counts(frequencies)
+    packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
+    file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
+    with open_artifact(out) as artifact:
+        served = artifact[TABLE]
+        result = {
+            "path": str(out),
+            "file_bytes": file_size,
+            **_facts(served),
+            "relative_error": _relative_error(dense, served),
+        }
+    if as_json:
+        show_json(result)
+        return
+    shape = f"{served.num_embeddings:,} × {served.embedding_dim}"
+    show(f"{shape} by {served.method}: {served.compression_ratio:.2f}× smaller")
+    show(f"size: {size(4 * dense.size)} in float32, {size(served.bits / 8)} served, {file_size:,} bytes in {out}")
+    show(f"relative error: {result['relative_error']:.3g} (mean squared error over variance)")
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="A folder written by `slimtable train`.")],
+    out: Out,
+    epoch: Annotated[Epoch, typer.Option(help="The last epoch, or the best on the validation part.")] = Epoch.last,
+    no_vocabulary: Annotated[bool, typer.Option("--no-vocabulary", help="Leave the raw ids out.")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Pack the model of a run into one file."""
+    from slimtable.runs import pack_model, restore_run
+
+    require_free(out, force)
+    restored = restore_run(run, epoch.value)
+    about = {**restored.identity, "epoch": restored.epoch}
+    pack_model(restored.model, out, vocabularies=None if no_vocabulary else restored.vocabularies, about=about)
+    inspect(out, as_json)
+
+
+def inspect(file: File, as_json: Json = False) -> None:
+    """Show what an artifact holds, and its sizes."""
+    with open_artifact(file) as artifact:
+        if as_json:
+            show_json(
+                {
+                    "path": str(file),
+                    "file_bytes": artifact.file_size,
+                    "tables": {name: _facts(served) for name, served in artifact.items()},
+                    "tensors": {
+                        name: {"shape": list(tensor.shape), "dtype": tensor.dtype.name}
+                        for name, tensor in artifact.tensors.items()
+                    },
+                    "model": artifact.model,
+                }
+            )
+        else:
+            _show_artifact(artifact)
+
+
+def verify(file: File, as_json: Json = False) -> None:
+    """Check every byte of an artifact against its checksums, and every value."""
+    with open_artifact(file, verify=True) as artifact:
+        if as_json:
+            show_json({"path": str(file), "file_bytes": artifact.file_size, "verified": True})
+        else:
+            show(f"{file}: all {artifact.file_size:,} bytes of {len(artifact)} tables are as they were written")
+
+
+def lookup(
+    file: File,
+    table_name: Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `slimtable inspect`.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Row numbers from 0.")],
+    raw: Annotated[bool, typer.Option("--raw", help="The ids are raw ids, as in the training data.")] = False,
+    limit_dims: Annotated[int, typer.Option(min=1, help="Values to show of each row; --json gives all.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """Look rows up, without PyTorch."""
+    with open_artifact(file) as artifact:
+        if table_name not in artifact:
+            raise ValueError(f"{file} has no table {table_name!r}. Its tables: {', '.join(artifact)}.")
+        served = artifact[table_name]
+        rows = served.lookup(_ids(served, ids, raw)).tolist()
+    if as_json:
+        show_json(
+            {"table": table_name, "rows": [{"id": word, "row": row} for word, row in zip(ids, rows, strict=True)]}
+        )
+        return
+    for word, row in zip(ids, rows, strict=True):
+        more = " …" if len(row) > limit_dims else ""
+        show(f"{word}: " + " ".join(f"{value:.5g}" for value in row[:limit_dims]) + more)
+
+
+def _ids(served: Table, words: list[str], raw: bool) -> np.ndarray:
+    """Row numbers (n,) of what was typed."""
+    as_texts = raw and served.vocabulary is not None and isinstance(served.vocabulary[0], str)
+    if as_texts:
+        return served.ids_of(words)
+    try:
+        numbers = np.array([int(word) for word in words], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        hint = "" if raw or served.vocabulary is None else " Raw ids need --raw."
+        raise ValueError(f"Ids of table {served.name!r} are whole numbers: {error}.{hint}") from error
+    return served.ids_of(numbers) if raw else numbers
+
+
+def _facts(served: Table) -> dict[str, Any]:
+    """A table as JSON values."""
+    return {
+        "num_embeddings": served.num_embeddings,
+        "embedding_dim": served.embedding_dim,
+        "padding_idx": served.padding_idx,
+        "method": served.method,
+        "method_config": served.method_config,
+        "layout": served.layout,
+        "bits": served.bits,
+        "bytes": served.nbytes,
+        "compression_ratio": served.compression_ratio,
+        "size_percent": 100 / served.compression_ratio,
+        "has_vocabulary": served.vocabulary is not None,
+    }
+
+
+def _show_artifact(artifact: Artifact) -> None:
+    rows = [
+        [
+            name,
+            f"{served.num_embeddings:,} × {served.embedding_dim}",
+            served.method or "-",
+            served.layout,
+            f"{served.nbytes:,}",
+            f"{100 / served.compression_ratio:.2f}%",
+            f"{served.compression_ratio:.2f}×",
+            "yes" if served.vocabulary is not None else "no",
+        ]
+        for name, served in artifact.items()
+    ]
+    show(f"{artifact.path}: {artifact.file_size:,} bytes")
+    show(
+        table(
+            ["table", "shape", "method", "layout", "bytes", "size", "smaller", "raw ids"],
+            rows,
+            texts=("method", "layout"),
+        )
+    )
+    for name, tensor in artifact.tensors.items():
+        show(f"tensor {name}: {' × '.join(map(str, tensor.shape))} {tensor.dtype.name}, uncompressed")
+
+
+def _read_counts(path: Path) -> np.ndarray:
+    counts = np.load(path, allow_pickle=False)
+    if counts.ndim != 1 or counts.dtype.kind not in "iu":
+        raise ValueError(f"{path} must hold one whole number per id, got {counts.dtype} of shape {counts.shape}.")
+    return counts
+
+
+def _relative_error(dense: np.ndarray, served: Table) -> float:
+    """Mean squared error over the variance of all values (over 1 where they are all the same)."""
+    mean = float(np.mean(dense, dtype=np.float64))
+    squared, spread = 0.0, 0.0
+    for first in range(0, len(dense), _ROWS_AT_A_TIME):
+        block = np.asarray(dense[first : first + _ROWS_AT_A_TIME], dtype=np.float64)
+        squared += float(((served.lookup(np.arange(first, first + len(block))) - block) ** 2).sum())
+        spread += float(((block - mean) ** 2).sum())
+    return squared / (spread or dense.size)

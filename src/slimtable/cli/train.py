@@ -1,0 +1,127 @@
+"""``slimtable train``: one model, its test metrics and its packed file."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from slimtable.cli.options import DataRoot, Json, Settings, parse_columns, parse_settings
+from slimtable.cli.output import show, show_json, size, table
+
+if TYPE_CHECKING:
+    from slimtable.train import TrainConfig
+
+RESULT, PACKED = "result.json", "model.safetensors"
+"""Files that the command adds to a run folder."""
+
+
+def train(
+    context: typer.Context,
+    data: Annotated[str, typer.Option(help="Name of a dataset (see `slimtable data list`), or a file or folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")],
+    method: Annotated[str, typer.Option(help="How the tables are compressed.")] = "mgqe",
+    settings: Settings = None,
+    backbone: Annotated[str, typer.Option(help="The recommender.")] = "gmf",
+    split: Annotated[
+        str | None,
+        typer.Option(help="leave-two-out, random, temporal or fixed.", show_default="as is usual for the data"),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=NAME", help="Column of a table that holds user, item, rating or time. May be repeated."
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads; small tables train fastest with one.")] = 1,
+    best: Annotated[
+        bool, typer.Option("--best", help="Test and pack the best epoch on the validation part, not the last.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recommender with compressed tables, rank the test part, and pack the model.
+
+    DIR then holds result.json, model.safetensors, the log and the checkpoint.
+    """
+    import torch
+
+    from slimtable.backbone import get_backbone
+    from slimtable.data import load_dataset, order_by_frequency
+    from slimtable.data import split as split_data
+    from slimtable.embedding import get_config
+    from slimtable.evaluate import evaluate
+    from slimtable.files import write_json
+    from slimtable.runs import pack_model
+    from slimtable.train import train as train_model
+
+    config: TrainConfig = context.obj
+    method_config = get_config(method, parse_settings(settings))
+    get_backbone(backbone)
+    source = load_dataset(data, data_root=data_root, **_reading(column))
+    parts = order_by_frequency(split_data(source, split))
+    if not len(parts.test):
+        raise ValueError(f"The split leaves nothing to test: no user of {data} has enough rows. Try --split random.")
+    if best and not (config.evaluate_every and len(parts.valid)):
+        raise ValueError("--best needs a validation part and --evaluate-every of at least 1.")
+
+    torch.set_num_threads(threads)
+    trained = train_model(parts, backbone, method_config, config, out=out)
+    model, epoch = trained.model, config.epochs
+    if best:
+        if trained.best_epoch is None or trained.best_state is None:
+            raise ValueError("--best: no epoch was ranked on the validation part. Lower --evaluate-every.")
+        model.load_state_dict(trained.best_state)
+        epoch = trained.best_epoch
+    model.eval()
+    about = {
+        "data": source.name,
+        "method": method,
+        "method_config": method_config.to_dict(),
+        "train": config.to_dict(),
+        "epoch": epoch,
+        "metrics": evaluate(model, parts, "test", config.ks),
+    }
+    vocabularies = {"user": parts.train.user_vocabulary, "item": parts.train.item_vocabulary}
+    file_size = pack_model(model, out / PACKED, vocabularies=vocabularies, about=about)
+    result = {
+        **about,
+        "backbone": backbone,
+        "users": parts.num_users,
+        "items": parts.num_items,
+        "interactions": {part: len(getattr(parts, part)) for part in ("train", "valid", "test")},
+        "best_epoch": trained.best_epoch,
+        "bits": model.bits(),
+        "full_bits": model.full_bits(),
+        "size_percent": 100 * model.bits() / model.full_bits(),
+        "file": PACKED,
+        "file_bytes": file_size,
+        "seconds_per_epoch": trained.seconds_per_epoch,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write_json(out / RESULT, result)  # last, so that it stands for a finished run
+    if as_json:
+        show_json(result)
+    else:
+        _show(result, out)
+
+
+def _reading(column: list[str] | None) -> dict[str, Any]:
+    """How to read a table; nothing unless asked for, since named datasets take no options."""
+    columns = parse_columns(column)
+    return {} if columns is None else {"columns": columns}
+
+
+def _show(result: dict[str, Any], out: Path) -> None:
+    metrics = result["metrics"]
+    names = [name for name in next(iter(metrics.values())) if "/" not in name]
+    rows = [[mask, *(f"{100 * values[name]:.2f}" for name in names)] for mask, values in metrics.items()]
+    show(f"{result['method']} on {result['data']}, epoch {result['epoch']}: test metrics in %, by what is masked")
+    show(table(["mask", *names], rows))
+    show(
+        f"size: {size(result['bits'] / 8)}, {result['size_percent']:.2f}% of the uncompressed "
+        f"{size(result['full_bits'] / 8)}"
+    )
+    show(f"packed: {out / PACKED} ({result['file_bytes']:,} bytes with raw ids)")

@@ -1,0 +1,249 @@
+"""What the commands do when all is well."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slimtable import __version__, open_artifact
+from slimtable.cli.options import parse_columns, parse_settings
+from slimtable.cli.output import size
+from slimtable.runs import restore_run
+from tests.cli.commands import PROCESS, TRAIN, Command
+
+COMMANDS = ["demo", "train", "bench", "compress", "pack", "inspect", "verify", "lookup", "data"]
+
+
+def test_version(must: Command) -> None:
+    assert must("--version").out == f"slimtable {__version__}\n"
+
+
+def test_no_command_shows_all_commands(must: Command) -> None:
+    shown = must().out
+    assert [name for name in COMMANDS if f" {name} " not in shown] == []
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "data"])
+def test_help_of_a_command_has_an_example(must: Command, command: str) -> None:
+    assert f"slimtable {command}" in must(command, "--help").out.partition("Examples")[2]
+
+
+def test_train_has_a_flag_with_its_default_for_every_training_setting(must: Command) -> None:
+    shown = must("train", "--help").out
+    for flag in ("--epochs", "--batch-size", "--learning-rate", "--negatives", "--embedding-dim", "--seed", "--device"):
+        assert flag in shown
+    assert "0.001" in shown  # the learning rate's
+    assert "Passes over the training interactions" in shown
+
+
+def test_bench_has_no_flag_for_a_single_seed(must: Command) -> None:
+    words = must("bench", "--help").out.split()
+    assert "--seeds" in words
+    assert "--seed" not in words
+
+
+def test_train_writes_what_it_prints(must: Command, trained: Path) -> None:
+    result = json.loads((trained / "result.json").read_text())
+    assert set(result["metrics"]) == {"none", "train", "train+valid"}
+    assert result["method_config"]["codebook_sizes"] == [8, 4]
+    assert result["train"]["epochs"] == result["epoch"] == 2
+    assert result["bits"] < result["full_bits"]
+    assert result["file_bytes"] == (trained / "model.safetensors").stat().st_size
+    again = must(*TRAIN, "--epochs", 2, "--out", trained)
+    assert f"{100 * result['metrics']['train']['hit_rate@10']:.2f}" in again.out
+
+
+def test_the_packed_model_serves_what_was_trained(trained: Path) -> None:
+    model = restore_run(trained).model
+    with open_artifact(trained / "model.safetensors", verify=True) as artifact:
+        for name, table in artifact.items():
+            expected = model.embeddings()[name](torch.arange(table.num_embeddings))
+            np.testing.assert_array_equal(table.weight(), expected.detach().numpy())
+
+
+def test_train_best_packs_the_best_epoch(must: Command, tmp_path: Path) -> None:
+    words = [*TRAIN, "--epochs", 4, "--evaluate-every", 3, "--best", "--out", tmp_path / "run"]
+    result = must(*words, "--json").json
+    assert result["epoch"] == result["best_epoch"] == 3
+    best = restore_run(tmp_path / "run", "best").model.embeddings()["item"].weight.numpy()
+    with open_artifact(tmp_path / "run" / "model.safetensors") as artifact:
+        np.testing.assert_array_equal(artifact["item"].weight(), best)
+
+
+def test_train_on_a_table_with_named_columns(must: Command, tmp_path: Path) -> None:
+    rows = [f"u{u},i{(3 * u + step) % 20},{step}" for u in range(30) for step in range(6)]
+    data = tmp_path / "clicks.csv"
+    data.write_text("visitor,film,when\n" + "\n".join(rows) + "\n")
+    columns = ["--column", "user=visitor", "--column", "item=film", "--column", "time=when"]
+    out = tmp_path / "run"
+    must("train", "--data", data, *columns, "--method", "full", "--epochs", 1, "--embedding-dim", 4, "--out", out)
+    looked_up = must("lookup", out / "model.safetensors", "user", "--raw", "u7", "--json").json
+    with open_artifact(out / "model.safetensors") as artifact:
+        expected = artifact["user"].lookup(artifact["user"].ids_of(["u7"]))[0]
+    assert looked_up["rows"] == [{"id": "u7", "row": expected.tolist()}]
+
+
+def test_bench_reports_every_method(must: Command, tmp_path: Path) -> None:
+    words = ["bench", "--data", "synthetic:1500", "--methods", "full,uniform[bits=4]", "--seeds", 1, "--epochs", 1,
+             "--embedding-dim", 8, "--batch-size", 512, "--workers", 1, "--out", tmp_path / "grid"]  # fmt: skip
+    shown = must(*words).out
+    assert "uniform[bits=4]" in shown
+    assert str(tmp_path / "grid" / "report.html") in shown
+    records = must(*words, "--json").json
+    assert [record["label"] for record in records] == ["full", "uniform[bits=4]"]
+
+
+def test_compress_states_sizes_and_error_exactly(must: Command, dense: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.safetensors"
+    result = must("compress", dense, "--method", "uniform", "--set", "bits=4", "--out", out, "--json").json
+    assert result["bits"] == 60 * 64 * 4 + 2 * 64 * 32
+    assert result["compression_ratio"] == 60 * 64 * 32 / result["bits"]
+    assert result["file_bytes"] == out.stat().st_size
+    table = np.load(dense)
+    with open_artifact(out) as artifact:
+        error = np.mean((artifact["table"].weight() - table) ** 2, dtype=np.float64) / np.var(table, dtype=np.float64)
+    assert result["relative_error"] == pytest.approx(error)
+    assert 0 < error < 0.01
+
+
+def test_compress_reads_torch_files_and_frequencies(must: Command, tmp_path: Path) -> None:
+    table = torch.randn(40, 8)
+    torch.save({"item.weight": table, "user.weight": torch.randn(9, 8)}, tmp_path / "model.pt")
+    np.save(tmp_path / "counts.npy", np.arange(40))
+    out = tmp_path / "items.safetensors"
+    words = ["compress", tmp_path / "model.pt", "--name", "item.weight", "--method", "mgqe", "--set",
+             "codebook_sizes=[40,2]", "--frequencies", tmp_path / "counts.npy", "--out", out]  # fmt: skip
+    assert "40 × 8 by mgqe" in must(*words).out
+    with open_artifact(out) as artifact:
+        errors = ((artifact["table"].weight() - table.numpy()) ** 2).mean(axis=1)
+    assert errors[-4:].mean() < errors[:-4].mean()  # the frequent tenth has many centroids
+
+
+def test_only_force_replaces_a_file(
+    slimtable: Command, must: Command, dense: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.safetensors"
+    for words in (["compress", dense], ["pack", trained]):
+        out.write_text("mine")
+        refused = slimtable(*words, "--out", out)
+        assert refused.code == 2
+        assert "--force" in refused.err
+        assert out.read_text() == "mine"
+        must(*words, "--out", out, "--force")
+        must("verify", out)
+
+
+def test_pack_with_and_without_raw_ids(must: Command, trained: Path, tmp_path: Path) -> None:
+    with_ids, without = tmp_path / "with.safetensors", tmp_path / "without.safetensors"
+    assert must("pack", trained, "--out", with_ids, "--json").json["tables"]["item"]["has_vocabulary"]
+    packed = must("pack", trained, "--out", without, "--no-vocabulary", "--epoch", "best", "--json").json
+    assert not packed["tables"]["item"]["has_vocabulary"]
+    assert without.stat().st_size < with_ids.stat().st_size
+
+
+def test_inspect_and_verify(must: Command, artifact: Path) -> None:
+    shown = must("inspect", artifact).out
+    assert "item" in shown
+    assert "mgqe" in shown
+    facts = must("inspect", artifact, "--json").json
+    assert facts["file_bytes"] == artifact.stat().st_size
+    assert facts["tensors"]["output.weight"] == {"shape": [1, 8], "dtype": "float32"}
+    assert must("verify", artifact, "--json").json["verified"] is True
+    assert f"{artifact.stat().st_size:,} bytes" in must("verify", artifact).out
+
+
+def test_lookup_by_id_and_by_raw_id(must: Command, artifact: Path) -> None:
+    with open_artifact(artifact) as opened:
+        table = opened["item"]
+        raw_id, row = table.vocabulary[5], table.lookup(5)
+    by_id = must("lookup", artifact, "item", 5, 0, "--json").json
+    assert by_id["rows"][0] == {"id": "5", "row": row.tolist()}
+    assert len(by_id["rows"]) == 2
+    assert must("lookup", artifact, "item", raw_id, "--raw", "--json").json["rows"][0]["row"] == row.tolist()
+    assert must("lookup", artifact, "item", 5, "--limit-dims", 1).out == f"5: {row[0]:.5g} …\n"
+
+
+def test_data_list_make_and_fetch(must: Command, tmp_path: Path) -> None:
+    listed = must("data", "list", "--data-root", tmp_path, "--json").json
+    assert {"synthetic", "ml-1m"} <= {entry["name"] for entry in listed}
+    assert "can be fetched" in must("data", "list", "--data-root", tmp_path).out
+    made = tmp_path / "clicks.txt"
+    words = ["data", "make", made, "--interactions", 1000, "--format", "sasrec"]
+    assert must(*words, "--json").json["bytes"] == made.stat().st_size
+    first = made.read_bytes()
+    must(*words, "--force")
+    assert made.read_bytes() == first
+    movietweetings = tmp_path / "movietweetings"
+    movietweetings.mkdir()
+    (movietweetings / "ratings.dat").write_text("1::2::3::4\n")
+    assert must("data", "fetch", "movietweetings", "--data-root", tmp_path, "--json").json["folder"] == str(
+        movietweetings
+    )
+
+
+def test_nothing_is_coloured_when_piped(must: Command, artifact: Path) -> None:
+    assert "\x1b" not in must("inspect", artifact).out + must("data", "list").out
+
+
+@pytest.mark.slow
+def test_demo(must: Command, tmp_path: Path) -> None:
+    result = must("demo", "--out", tmp_path, "--json").json
+    assert {record["method"] for record in result["records"]} == {"full", "uniform", "dpq", "mgqe"}
+    assert Path(result["report"]).is_file()
+    must("verify", result["packed"])
+
+
+def test_base_install_inspects_verifies_and_looks_up(artifact: Path) -> None:
+    """With every package of the extra `train` out of reach."""
+    script = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {{"torch", "polars", "pyarrow", "scipy", "matplotlib", "faiss"}}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from slimtable.cli import main
+path = {str(artifact)!r}
+for words in (["--help"], ["inspect", path], ["verify", path], ["lookup", path, "item", "0"], ["data", "list"]):
+    assert main(words) == 0, words
+assert main(["compress", path, "--out", "none"]) == main(["train", "--help"]) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    hint = "error: this needs torch, which is not installed. Run: pip install 'slimtable[train]'"
+    assert done.stderr.splitlines() == [hint, hint]
+
+
+@pytest.mark.parametrize("words", [["--json"], []], ids=["json", "text"])
+def test_a_closed_pipe_is_no_error_worth_a_word(artifact: Path, words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        command = [*PROCESS, "lookup", artifact, "item", "0", *words]
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"), [(None, {}), (["a=1", "b=x"], {"a": 1, "b": "x"}), (["a=b=c"], {"a": "b=c"})]
+)
+def test_settings_are_json_or_words(settings: list[str] | None, values: dict[str, object]) -> None:
+    assert parse_settings(settings) == values
+
+
+def test_columns_are_names_or_positions() -> None:
+    assert parse_columns(["user=2", "item=film"]) == {"user": 2, "item": "film"}
+    assert parse_columns(None) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (2.5e15, "2,500.0 TB")]
+)
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text

@@ -1,0 +1,91 @@
+"""What `import slimtable` gives, and what it does not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import slimtable
+
+HEAVY = "('torch', 'polars', 'pyarrow', 'scipy', 'matplotlib', 'faiss')"
+
+
+def printed(script: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["slimtable", "slimtable.serve", "slimtable.artifact.file", "slimtable.cli"])
+def test_import_loads_nothing_heavy(module: str) -> None:
+    assert printed(f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])") == "[]"
+
+
+def test_opening_an_artifact_loads_nothing_heavy() -> None:
+    script = f"import sys; from slimtable import open_artifact; print([n for n in {HEAVY} if n in sys.modules])"
+    assert printed(script) == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in slimtable.__all__:
+        assert getattr(slimtable, name).__class__.__name__ != "module"
+    assert set(slimtable.__all__) <= set(dir(slimtable))
+
+
+def test_public_names_are_sorted_and_the_same_for_type_checkers() -> None:
+    tree = ast.parse(Path(slimtable.__file__).read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    for_checkers = {
+        alias.name for node in ast.walk(guarded) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert for_checkers | {"__version__"} == set(slimtable.__all__)
+    assert len(slimtable.__all__) == len(for_checkers) + 1
+
+
+def test_every_method_and_its_config_are_public() -> None:
+    from slimtable.embedding import get_method, method_names
+
+    for name in method_names():
+        method = get_method(name)
+        assert getattr(slimtable, method.__name__) is method
+        assert getattr(slimtable, method.config_class.__name__) is method.config_class
+
+
+def test_every_error_is_public() -> None:
+    from slimtable import errors
+
+    for name, error in vars(errors).items():
+        if isinstance(error, type) and issubclass(error, errors.SlimtableError):
+            assert getattr(slimtable, name) is error
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        slimtable.nope  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_a_function_is_never_hidden_by_the_module_of_its_name(name: str) -> None:
+    __import__(f"slimtable.{name}")
+    assert isinstance(getattr(slimtable, name), FunctionType)
+    first_the_module = f"import slimtable.{name}; from slimtable import {name}; print(type({name}).__name__)"
+    assert printed(first_the_module) == "function"
+
+
+def test_missing_extra_says_what_to_install() -> None:
+    script = """
+import sys
+sys.modules["torch"] = None
+import slimtable
+try:
+    slimtable.MGQE
+except ImportError as error:
+    print(error)
+"""
+    wanted = "slimtable.MGQE needs torch, which is not installed. Run: pip install 'slimtable[train]'"
+    assert printed(script) == wanted
