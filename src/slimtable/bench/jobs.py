@@ -1,0 +1,276 @@
+"""One training and everything that is measured on it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimtable.backbone import Backbone, build
+from slimtable.bench.labels import label_of
+from slimtable.bench.machine import cpu_name, versions
+from slimtable.bench.results import Record, canonical, identity_of
+from slimtable.compress import compress_
+from slimtable.data import Split, load_dataset, order_by_frequency
+from slimtable.data import split as split_data
+from slimtable.embedding import MethodConfig, method_of
+from slimtable.errors import DatasetError
+from slimtable.evaluate import evaluate
+from slimtable.methods.full import FullConfig
+from slimtable.train import TrainConfig, Trained, train
+
+MASK, HIT_RATE, NDCG = "train", "hit_rate@10", "ndcg@10"
+"""The mask and the metrics that the tables lead with."""
+
+_PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data of a bench comes from.
+
+    Attributes:
+        data: name or path, as :func:`slimtable.data.load_dataset` takes it.
+        data_root: folder of datasets, or None.
+        split: name of the split; None for the one that is usual for the data.
+    """
+
+    data: str
+    data_root: Path | None = None
+    split: str | None = None
+
+    def load(self) -> tuple[Split, str]:
+        """The parts, with users and items numbered from most to least frequent, and the name of the split.
+
+        Raises:
+            DatasetError: the data cannot be had.
+            ValueError: it cannot be split so.
+        """
+        dataset = load_dataset(self.data, data_root=self.data_root)
+        how = self.split if self.split is not None else dataset.default_split
+        return order_by_frequency(split_data(dataset, how)), how
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of one call of bench share, as JSON values.
+
+    Attributes:
+        data: what was loaded.
+        counts: users, items and interactions of each part.
+        fingerprint: 16 hex digits of a digest of the parts.
+        split: name of the split.
+        backbone: registry name of the recommender.
+        train: training settings; the seed in it is overridden by each run's.
+    """
+
+    data: str
+    counts: dict[str, int]
+    fingerprint: str
+    split: str
+    backbone: str
+    train: TrainConfig
+
+    @classmethod
+    def of(cls, source: Source, parts: Split, split_name: str, backbone: str, config: TrainConfig) -> Setting:
+        """The setting of a bench on loaded parts."""
+        counts = {"users": parts.num_users, "items": parts.num_items}
+        counts |= {name: len(getattr(parts, name)) for name in _PARTS}
+        return cls(source.data, counts, fingerprint(parts), split_name, backbone, config)
+
+    def head(self, config: MethodConfig, seed: int) -> Record:
+        """The part of a record that is known before the run."""
+        return {
+            "label": label_of(config),
+            "data": self.data,
+            "fingerprint": self.fingerprint,
+            "counts": self.counts,
+            "split": self.split,
+            "backbone": self.backbone,
+            "train": {name: value for name, value in self.train.to_dict().items() if name != "seed"},
+            "method": method_of(config).method,
+            "method_config": config.to_dict(),
+            "seed": seed,
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, and the configurations that are measured on its model.
+
+    Attributes:
+        source: where the data comes from.
+        setting: what it shares with the other jobs.
+        trained: configuration that is trained.
+        seed: of the training.
+        wanted: configurations to report: the trained one, and those that compress it afterwards.
+        folder: run folder, from which a training that was cut off continues.
+    """
+
+    source: Source
+    setting: Setting
+    trained: MethodConfig
+    seed: int
+    wanted: tuple[MethodConfig, ...]
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """What a message calls it."""
+        return f"{', '.join(map(label_of, self.wanted))} (seed {self.seed})"
+
+
+def plan(
+    source: Source, setting: Setting, methods: Sequence[MethodConfig], seeds: Sequence[int], done: Any, out: Path
+) -> list[Job]:
+    """The trainings that are still to be done, all methods of a seed before the next seed.
+
+    Args:
+        source: where the data comes from.
+        setting: what all runs share.
+        methods: configurations to report.
+        seeds: seeds of each.
+        done: container of the identities of finished runs.
+        out: folder of the bench.
+
+    Returns:
+        One job for each training that a missing run needs.
+    """
+    jobs = []
+    for seed in dict.fromkeys(seeds):
+        wanted_of: dict[MethodConfig, list[MethodConfig]] = {}
+        for config in dict.fromkeys(methods):
+            if identity_of(setting.head(config, seed)) not in done:
+                wanted_of.setdefault(_trained_config(config), []).append(config)
+        for trained, wanted in wanted_of.items():
+            folder = out / "runs" / _folder_name(setting, trained, seed)
+            jobs.append(Job(source, setting, trained, seed, tuple(wanted), folder))
+    return jobs
+
+
+def run_job(job: Job, parts: Split) -> list[Record]:
+    """Trains, or continues to, and measures every wanted configuration after the last and the best epoch.
+
+    Args:
+        job: what to do.
+        parts: the data of its source.
+
+    Returns:
+        One record for each wanted configuration.
+
+    Raises:
+        ValueError: the training diverged.
+        CheckpointError: the run folder cannot be continued.
+    """
+    config = replace(job.setting.train, seed=job.seed)
+    trained = train(parts, job.setting.backbone, job.trained, config, out=job.folder, progress=False)
+    return [_measure(job, wanted, trained, parts) for wanted in job.wanted]
+
+
+def check_fits(parts: Split, backbone: str, methods: Sequence[MethodConfig], config: TrainConfig) -> None:
+    """Builds every model once, so that what cannot work fails before hours of training.
+
+    Raises:
+        ValueError: a configuration does not fit the sizes, or there is nothing to test on.
+    """
+    if len(parts.test) == 0:
+        raise ValueError("There is nothing to rank: the test part of the split is empty. Use another split.")
+    with torch.random.fork_rng():
+        for method in methods:
+            _fresh(parts, backbone, method, config)
+
+
+def fingerprint(parts: Split) -> str:
+    """16 hex digits that tell splits apart."""
+    digest = hashlib.sha256()
+    for name in _PARTS:
+        part = getattr(parts, name)
+        digest.update(np.array([part.num_users, part.num_items, len(part)]).tobytes())
+        digest.update(np.ascontiguousarray(part.users).data)
+        digest.update(np.ascontiguousarray(part.items).data)
+    return digest.hexdigest()[:16]
+
+
+def load_again(job: Job) -> Split:
+    """The data of a job in a process of its own.
+
+    Raises:
+        DatasetError: it is no longer what the bench started with.
+    """
+    parts, _ = job.source.load()
+    if fingerprint(parts) != job.setting.fingerprint:
+        raise DatasetError(f"{job.source.data} changed while the bench was running. Start again in another folder.")
+    return parts
+
+
+def _trained_config(config: MethodConfig) -> MethodConfig:
+    """What is trained for a configuration: itself, or the uncompressed table that it compresses afterwards."""
+    return FullConfig(init_std=config.init_std) if method_of(config).post_training else config
+
+
+def _folder_name(setting: Setting, trained: MethodConfig, seed: int) -> str:
+    head = setting.head(trained, seed)
+    digest = hashlib.sha256(canonical({k: v for k, v in head.items() if k != "seed"}).encode()).hexdigest()
+    readable = re.sub(r"[^\w.]+", "-", head["label"]).strip("-")[:60]
+    return f"{readable}-{digest[:8]}-s{seed}"
+
+
+def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig) -> Backbone:
+    """A model as :func:`slimtable.train.train` builds it."""
+    counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
+    return build(backbone, parts.num_users, parts.num_items, config.embedding_dim, method, counts=counts)
+
+
+def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Backbone:
+    """The trained model in a state of its parameters, compressed where that comes after training."""
+    model = _fresh(parts, job.setting.backbone, job.trained, job.setting.train)
+    model.load_state_dict(state)
+    model.to(job.setting.train.device).eval()
+    if wanted != job.trained:
+        compress_(model, wanted)
+    return model
+
+
+def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> Record:
+    ks = tuple(sorted({*job.setting.train.ks, 10}))
+    model = _measured_model(job, wanted, trained.model.state_dict(), parts)
+    best = None if trained.best_state is None else _measured_model(job, wanted, trained.best_state, parts)
+    bits, full_bits = model.bits(), model.full_bits()
+    tables = list(model.embeddings().values())
+    embedding_bits = sum(table.bits() for table in tables)
+    return {
+        **job.setting.head(wanted, job.seed),
+        "compressed_after_training": wanted != job.trained,
+        "bits": bits,
+        "full_bits": full_bits,
+        "size_percent": 100 * bits / full_bits,
+        "embedding_bits": embedding_bits,
+        "embedding_compression_ratio": sum(table.dense_bits for table in tables) / embedding_bits,
+        "metrics": {
+            "last": evaluate(model, parts, "test", ks),
+            "best": None if best is None else evaluate(best, parts, "test", ks),
+        },
+        "best_epoch": trained.best_epoch,
+        "seconds_per_epoch": trained.seconds_per_epoch,
+        "penalty": trained.history[-1]["penalty"],
+        "curve": [] if wanted != job.trained else _curve(trained),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "cpu": cpu_name(),
+    }
+
+
+def _curve(trained: Trained) -> list[dict[str, float]]:
+    """Validation metrics of every epoch that was ranked."""
+    return [
+        {"epoch": epoch["epoch"], "loss": epoch["loss"], **{m: epoch["valid"][m] for m in (HIT_RATE, NDCG)}}
+        for epoch in trained.history
+        if "valid" in epoch
+    ]

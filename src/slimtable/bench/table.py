@@ -1,0 +1,249 @@
+"""From finished runs to the rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from slimtable.bench.jobs import HIT_RATE, MASK, NDCG
+from slimtable.bench.paper import PaperResult, paper_result
+from slimtable.bench.results import Record, canonical, setting_of
+from slimtable.embedding import MethodConfig, method_of
+from slimtable.methods.full import FullConfig
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over seeds.
+
+    Attributes:
+        mean: the mean.
+        std: sample standard deviation; None for one seed.
+        num_seeds: how many.
+    """
+
+    mean: float
+    std: float | None
+    num_seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """The mean and spread of one value per seed."""
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return cls(float(np.mean(values)), std, len(values))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference over seeds that both sides have.
+
+    Attributes:
+        mean: the mean.
+        half_width: half of its 95 % interval by Student's t; None for one seed.
+        num_seeds: how many seeds are paired.
+    """
+
+    mean: float
+    half_width: float | None
+    num_seeds: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> Difference:
+        """The mean of paired differences, and how sure it is.
+
+        Example:
+            >>> difference = Difference.of([0.1, 0.3])
+            >>> round(difference.mean, 3), round(difference.half_width, 3)
+            (0.2, 1.271)
+        """
+        estimate = Estimate.of(differences)
+        half = None
+        if estimate.std is not None:
+            quantile = float(stats.t.ppf((1 + _CONFIDENCE) / 2, estimate.num_seeds - 1))
+            half = quantile * estimate.std / estimate.num_seeds**0.5
+        return cls(estimate.mean, half, estimate.num_seeds)
+
+
+Metrics = dict[str, dict[str, Estimate]]
+"""Estimates in percent for each mask and metric."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration of a method, over its seeds.
+
+    Attributes:
+        setting: data, split, backbone and training that the rows of one table share, as canonical JSON.
+        label: the method and its options.
+        method: registry name.
+        seeds: seeds of the finished runs, ascending.
+        bits: everything served.
+        full_bits: the same model with uncompressed tables.
+        size_percent: 100 · bits / full_bits.
+        embedding_compression_ratio: how many times smaller the tables alone are.
+        last: test metrics after the last epoch.
+        best: test metrics after the best validation epoch; None where nothing was ranked for validation.
+        differences: metric (mask "train", last epoch) minus that of the uncompressed table, in points of percent,
+            paired by seed; empty where that was not run.
+        seconds_per_epoch: training time.
+        relative_seconds: the same over that of the uncompressed table, on the seeds of both; None without it.
+        paper: what the paper reports for it; None where it does not.
+        curve: for each validated epoch, the epoch and the mean validation metrics in percent.
+    """
+
+    setting: str
+    label: str
+    method: str
+    seeds: tuple[int, ...]
+    bits: int
+    full_bits: int
+    size_percent: float
+    embedding_compression_ratio: float
+    last: Metrics
+    best: Metrics | None
+    differences: dict[str, Difference]
+    seconds_per_epoch: Estimate
+    relative_seconds: float | None
+    paper: PaperResult | None
+    curve: tuple[tuple[int, dict[str, Estimate]], ...]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is compressed."""
+        return self.bits == self.full_bits
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows that may be compared with each other, the largest first.
+
+    Attributes:
+        records: their runs.
+        rows: one for each configuration.
+    """
+
+    records: tuple[Record, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def about(self) -> Record:
+        """The first of the records: data, split, backbone and training are those of all."""
+        return self.records[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, ascending."""
+        return tuple(sorted({record["seed"] for record in self.records}))
+
+
+def tabulate(records: Sequence[Record]) -> list[Section]:
+    """Sums runs up.
+
+    Args:
+        records: finished runs, in any order.
+
+    Returns:
+        A section for each setting in order of appearance; rows from the largest to the smallest.
+    """
+    settings: dict[str, list[Record]] = {}
+    for record in records:
+        settings.setdefault(setting_of(record), []).append(record)
+    return [_section(setting, members) for setting, members in settings.items()]
+
+
+def headline(section: Section) -> str:
+    """What the section shows, in one sentence: the smallest table that keeps 97 % of the quality, or the closest."""
+    full = next((row for row in section.rows if row.is_full), None)
+    others = [row for row in section.rows if not row.is_full]
+    if full is None or not others:
+        best = max(section.rows, key=_hit_rate)
+        return f"{best.label} has the highest HR@10, {_hit_rate(best):.2f} %, at {best.size_percent:.2f} % of the size."
+    keeping = [row for row in others if _hit_rate(row) >= 0.97 * _hit_rate(full)]
+    row = min(keeping, key=lambda row: row.bits) if keeping else max(others, key=_hit_rate)
+    kept = f"{100 * _hit_rate(row) / _hit_rate(full):.1f} % of its HR@10" if _hit_rate(full) else "its HR@10 of zero"
+    return (
+        f"{row.label} takes {row.size_percent:.2f} % of the uncompressed model's size and keeps {kept}: "
+        f"{_hit_rate(row):.2f} % against {_hit_rate(full):.2f} %."
+    )
+
+
+def _section(setting: str, records: list[Record]) -> Section:
+    runs: dict[str, dict[int, Record]] = {}
+    for record in records:
+        key = canonical([record["method"], record["method_config"]])
+        runs.setdefault(key, {})[record["seed"]] = record
+    rows = [_row(setting, by_seed, _yardstick(by_seed, runs)) for by_seed in runs.values()]
+    return Section(tuple(records), tuple(sorted(rows, key=lambda row: (-row.bits, row.label))))
+
+
+def _yardstick(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -> dict[int, Record]:
+    """Runs of the uncompressed table: those drawn with the same spread, else those with the usual one."""
+    std = next(iter(by_seed.values()))["method_config"].get("init_std", FullConfig().init_std)
+    return runs.get(_key(FullConfig(init_std=std)), runs.get(_key(FullConfig()), {}))
+
+
+def _key(config: MethodConfig) -> str:
+    return canonical([method_of(config).method, config.to_dict()])
+
+
+def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> Row:
+    seeds = tuple(sorted(by_seed))
+    runs = [by_seed[seed] for seed in seeds]
+    paired = [(by_seed[seed], full[seed]) for seed in seeds if seed in full]
+    first = runs[0]
+    differences, relative = {}, None
+    if paired and full is not by_seed:
+        for metric in (HIT_RATE, NDCG):
+            differences[metric] = Difference.of([100 * (_primary(a, metric) - _primary(b, metric)) for a, b in paired])
+    if paired:
+        relative = sum(a["seconds_per_epoch"] for a, _ in paired) / sum(b["seconds_per_epoch"] for _, b in paired)
+    validated = all(run["metrics"]["best"] is not None for run in runs)
+    return Row(
+        setting=setting,
+        label=first["label"],
+        method=first["method"],
+        seeds=seeds,
+        bits=first["bits"],
+        full_bits=first["full_bits"],
+        size_percent=100 * first["bits"] / first["full_bits"],
+        embedding_compression_ratio=first["embedding_compression_ratio"],
+        last=_estimates([run["metrics"]["last"] for run in runs]),
+        best=_estimates([run["metrics"]["best"] for run in runs]) if validated else None,
+        differences=differences,
+        seconds_per_epoch=Estimate.of([run["seconds_per_epoch"] for run in runs]),
+        relative_seconds=relative,
+        paper=paper_result(first["data"], first["backbone"], first["label"], first["train"]["embedding_dim"]),
+        curve=_mean_curve([run["curve"] for run in runs]),
+    )
+
+
+def _estimates(reports: list[dict[str, dict[str, float]]]) -> Metrics:
+    return {
+        mask: {metric: Estimate.of([100 * report[mask][metric] for report in reports]) for metric in metrics}
+        for mask, metrics in reports[0].items()
+    }
+
+
+def _mean_curve(curves: list[list[dict[str, Any]]]) -> tuple[tuple[int, dict[str, Estimate]], ...]:
+    points: dict[int, list[dict[str, Any]]] = {}
+    for curve in curves:
+        for point in curve:
+            points.setdefault(point["epoch"], []).append(point)
+    return tuple(
+        (epoch, {metric: Estimate.of([100 * point[metric] for point in points[epoch]]) for metric in (HIT_RATE, NDCG)})
+        for epoch in sorted(points)
+    )
+
+
+def _primary(record: Record, metric: str) -> float:
+    return float(record["metrics"]["last"][MASK][metric])
+
+
+def _hit_rate(row: Row) -> float:
+    return row.last[MASK][HIT_RATE].mean

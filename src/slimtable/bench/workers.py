@@ -1,0 +1,141 @@
+"""Jobs on all cores: one process and one thread each, stopped with their parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from slimtable.bench.jobs import Job, load_again, run_job
+from slimtable.bench.machine import one_thread
+from slimtable.bench.results import Record
+from slimtable.data import Split
+from slimtable.errors import SlimtableError
+
+_FAILURE_LOG = "error.log"
+_PATIENCE = 10.0  # seconds that a process gets to end by itself
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without records.
+
+    Attributes:
+        job: the job.
+        reason: why, in one line.
+    """
+
+    job: Job
+    reason: str
+
+
+def run_here(jobs: Sequence[Job], parts: Split) -> Generator[list[Record] | Failure, None, None]:
+    """Runs jobs one after the other in this process; what each gives is yielded when it is finished."""
+    for job in jobs:
+        yield _attempt(job, parts)
+
+
+def run_parallel(jobs: Sequence[Job], workers: int) -> Generator[list[Record] | Failure, None, None]:
+    """Runs each job in a process of its own, ``workers`` of them at a time.
+
+    Whatever ends this generator, Ctrl-C included, ends its processes first.
+
+    Args:
+        jobs: what to do.
+        workers: largest number of processes.
+
+    Yields:
+        What each job gives, in the order in which they finish.
+
+    Raises:
+        SlimtableError: this is itself a starting worker, since the calling script is not guarded.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SlimtableError(
+            "The script that called run_bench starts it again in every worker. Put the call below "
+            "`if __name__ == '__main__':`, or pass workers=1."
+        )
+    waiting = list(reversed(jobs))
+    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop()
+                receiver, process = _start(job)
+                running[receiver] = (job, process)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                outcome = _receive(*running[ready], ready)
+                del running[ready]
+                yield outcome
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join(_PATIENCE)
+            process.kill()
+            process.join()
+
+
+def _start(job: Job) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of PyTorch and numba
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, sender), name=job.label, daemon=True)
+    # A terminal sends Ctrl-C to all processes. Only the parent shall hear it, and a new process inherits the mask,
+    # unless the tracker, which starts with the first process, lifts it before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    sender.close()  # so that the end of the process is the end of the pipe
+    return receiver, process
+
+
+def _receive(job: Job, process: BaseProcess, receiver: Connection) -> list[Record] | Failure:
+    try:
+        outcome: list[Record] | Failure = receiver.recv()
+    except EOFError:
+        process.join()
+        outcome = Failure(job, f"its process ended with exit code {process.exitcode}")
+    receiver.close()
+    process.join()
+    return outcome
+
+
+def _work(job: Job, sender: Connection) -> None:
+    """What a process does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no temporary files
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with one_thread():
+        sender.send(_attempt(job, None))
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the parent is gone, so that two never train in one folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    signal.raise_signal(signal.SIGKILL)
+
+
+def _attempt(job: Job, parts: Split | None) -> list[Record] | Failure:
+    """Runs a job; an error becomes a failure, with its traceback in the run folder."""
+    log = job.folder / _FAILURE_LOG
+    try:
+        records = run_job(job, parts if parts is not None else load_again(job))
+    except Exception as error:  # whatever it is, the other runs go on
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+        lines = str(error).split("\n")
+        return Failure(job, f"{type(error).__name__}: {lines[0]} (see {log})")
+    log.unlink(missing_ok=True)
+    return records

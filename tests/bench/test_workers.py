@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from slimtable.bench.workers import run_parallel
+from slimtable.errors import SlimtableError
+from tests.bench.test_run import bench, folder_of, lasting
+
+_LONG = """
+import sys
+from pathlib import Path
+from slimtable.train import TrainConfig
+from tests.bench.test_run import TRAIN, bench
+if __name__ == "__main__":
+    endless = TrainConfig.from_dict({**TRAIN.to_dict(), "epochs": 100_000})
+    bench(Path(sys.argv[1]), methods="full,low_rank", seeds=[0], workers=2, train=endless)
+"""
+_PATIENCE = 120.0  # seconds; only a broken program takes nearly as long
+
+
+def wait_for(condition: object, what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"gave up waiting: {what}"
+        time.sleep(0.05)
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()]
+
+
+def epochs_done(out: Path) -> list[int]:
+    """Of each training that has finished one."""
+    counts = [log.read_bytes().count(b"\n") for log in out.glob("runs/*/log.jsonl")]
+    return [count for count in counts if count]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # nobody may be there to collect an orphan
+
+
+def test_processes_give_the_records_of_this_one_and_report_failures(tmp_path: Path) -> None:
+    here = bench(tmp_path / "here", methods="full,uniform,low_rank", seeds=[0])
+    there = tmp_path / "there"
+    broken = there / "runs" / folder_of(tmp_path / "here", "low_rank", 0).name
+    broken.mkdir(parents=True)
+    (broken / "run.json").write_text("{}")
+    with pytest.raises(SlimtableError, match=r"1 of 2 trainings failed. low_rank \(seed 0\): CheckpointError: .*other"):
+        bench(there, methods="full,uniform,low_rank", seeds=[0], workers=2)
+    (broken / "run.json").unlink()
+    assert lasting(bench(there, methods="full,uniform,low_rank", seeds=[0]).records) == lasting(here.records)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to find child processes")
+@pytest.mark.parametrize("way", ["ctrl-c", "kill"])
+def test_processes_end_with_their_parent(tmp_path: Path, way: str) -> None:
+    root, script = Path(__file__).parents[2], tmp_path / "long.py"
+    script.write_text(_LONG)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: len(epochs_done(tmp_path)) == 2 or parent.poll() is not None, "both trainings to begin")
+        assert parent.poll() is None
+        children = children_of(parent.pid)
+        assert len(children) >= 2
+        if way == "kill":
+            parent.kill()
+        else:  # a terminal sends it to all, and only the parent shall hear it
+            for child in children:
+                os.kill(child, signal.SIGINT)
+            before = min(epochs_done(tmp_path))
+            wait_for(lambda: min(epochs_done(tmp_path)) > before + 1 or parent.poll() is not None, "trainings to go on")
+            parent.send_signal(signal.SIGINT)
+        stderr = parent.communicate(timeout=_PATIENCE)[1].decode()
+        wait_for(lambda: not any(map(is_running, children)), "the workers to end")
+    finally:
+        if parent.poll() is None:
+            os.killpg(parent.pid, signal.SIGKILL)
+            parent.communicate()
+    if way == "ctrl-c":
+        assert stderr.count("Traceback") == 1  # the parent's own
+        assert "KeyboardInterrupt" in stderr
+        assert not list(tmp_path.glob("runs/*/.*.tmp"))
+    assert len(bench(tmp_path, methods="full,low_rank", seeds=[0]).records) == 2  # nothing is left locked
+
+
+def test_a_script_without_a_guard_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(SlimtableError, match="if __name__ == '__main__'"):
+        next(run_parallel([], workers=2))
