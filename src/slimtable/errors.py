@@ -3,7 +3,6 @@
 Bad arguments raise the built-in ``ValueError``, ``TypeError`` or ``IndexError``; all else raises one of these::
 
     SlimtableError
-    ├── BudgetError             no configuration fits the asked size
     ├── DatasetError            a dataset is missing, malformed or empty
     │   └── DatasetNotFoundError    it is not there; the message says how to get it
     ├── CheckpointError         a run folder cannot be continued
@@ -21,10 +20,6 @@ from __future__ import annotations
 
 class SlimtableError(Exception):
     """Base of every error raised by slimtable itself."""
-
-
-class BudgetError(SlimtableError):
-    """No configuration fits the asked size."""
 
 
 class DatasetError(SlimtableError):

@@ -163,6 +163,8 @@ class _Run:
         if self.out is None:
             return
         self.out.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.out.glob(".*.partial"):  # of a run that was killed while it wrote
+            abandoned.unlink(missing_ok=True)
         settings = self.out / SETTINGS
         if settings.exists():
             self._check_same(settings)
