@@ -134,3 +134,64 @@ def test_files_that_are_no_tables(tmp_path) -> None:
     for name in ("pickle", "empty", "cut.npy", "objects.npy", "whole.pt", "cut.safetensors"):
         with pytest.raises(ValueError, match=name):
             read_table(tmp_path / name)
+
+
+def test_tied_weights_are_shared_or_refused() -> None:
+    model = nn.ModuleDict({"a": nn.Embedding(20, 4), "b": nn.Embedding(20, 4)})
+    model["b"].weight = model["a"].weight
+    compress_(model, UniformConfig())
+    assert model["a"] is model["b"]
+
+    model = nn.ModuleDict({"a": nn.Embedding(20, 4), "out": nn.Linear(4, 20, bias=False)})
+    model["out"].weight = model["a"].weight
+    with pytest.raises(ValueError, match=r"Table a shares its weight with out\.weight"):
+        compress_(model, UniformConfig())
+
+
+def test_what_cannot_be_replaced_is_refused() -> None:
+    model = nn.ModuleDict({"bag": nn.EmbeddingBag(20, 4), "a": nn.Embedding(20, 4, sparse=True)})
+    with pytest.raises(ValueError, match="Table bag is an EmbeddingBag"):
+        compress_(model, UniformConfig())
+    with pytest.raises(ValueError, match="sparse"):
+        compress_(model, UniformConfig(), lambda module, name: name == "a", trainable=True)
+    compress_(model, UniformConfig(), lambda module, name: name == "a")
+
+
+def test_common_pytorch_files(tmp_path) -> None:
+    table = nn.Embedding(4, 3).weight
+    torch.save(table, tmp_path / "parameter.pt")
+    torch.save({"state_dict": {"item.weight": table}, "epoch": 3}, tmp_path / "checkpoint.pt")
+    for name in ("parameter.pt", "checkpoint.pt"):
+        np.testing.assert_array_equal(read_table(tmp_path / name), table.detach().numpy())
+    torch.save([table], tmp_path / "list.pt")
+    np.savez(tmp_path / "many.npz", a=np.ones((2, 2)))
+    with pytest.raises(ValueError, match="holds a list"):
+        read_table(tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="npz"):
+        read_table(tmp_path / "many.npz")
+
+
+def test_frozen_tables_keep_the_float_type() -> None:
+    model = nn.Sequential(DPQ(20, 4, DPQConfig(codebook_size=4)), nn.Linear(4, 1)).half()
+    assert freeze_(model)[0](torch.tensor([1])).dtype == torch.float16
+
+
+def test_frozen_tiers_follow_a_loaded_state() -> None:
+    config = MGQEConfig(codebook_sizes=(8, 4), tier_fractions=(0.2, 0.8))
+    first, second = (
+        FrozenEmbedding(compress_table(np.random.default_rng(i).standard_normal((50, 4)), config, frequencies=order))
+        for i, order in enumerate((np.arange(50) % 7, np.arange(50) % 11))
+    )
+    ids = torch.arange(50)
+    torch.testing.assert_close(first._rows_by_torch(ids), first(ids))
+    first.load_state_dict(second.state_dict())
+    torch.testing.assert_close(first._rows_by_torch(ids), second(ids))
+    torch.testing.assert_close(first(ids), second(ids))
+
+
+def test_compiled_frozen_tables_check_their_ids() -> None:
+    frozen = FrozenEmbedding(compress_table(np.eye(10, dtype=np.float32), UniformConfig()))
+    compiled = torch.compile(frozen, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(torch.arange(10)), frozen(torch.arange(10)))
+    with pytest.raises(RuntimeError, match="out of range"):
+        compiled(torch.tensor([1, 500]))

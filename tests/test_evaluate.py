@@ -95,3 +95,14 @@ def test_ranking_leaves_the_mode_of_the_model_alone(split) -> None:
         model.train(mode)
         evaluate(model, split)
         assert model.training is mode
+
+
+def test_an_item_withheld_twice_is_ranked_once() -> None:
+    train = Interactions.from_raw(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 4]))
+    twice = Interactions(np.array([0, 0, 1]), np.array([2, 2, 0]), train.user_vocabulary, train.item_vocabulary)
+    split = Split(train, twice.empty_like(), twice)
+    scores = np.zeros((2, 5))
+    scores[0, 2] = scores[1, 0] = 1
+    metrics = evaluate(Scores(scores), split)["train"]
+    assert metrics["ndcg@10"] == metrics["recall@10"] == 1
+    assert len(rank_withheld(Scores(scores), split).items) == 2

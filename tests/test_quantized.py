@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -195,3 +197,61 @@ def test_torch_compile_gives_the_same_rows() -> None:
     embedding = DPQ(30, 8, DPQConfig(num_codebooks=4, codebook_size=8)).eval()
     compiled = torch.compile(embedding, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(torch.arange(30)), embedding(torch.arange(30)))
+
+
+@pytest.mark.parametrize("config", WAYS[:2], ids=str)
+def test_threads_may_share_a_table(config) -> None:
+    embedding = DPQ.from_table(torch.randn(3000, 8), config).eval()
+    ids = [torch.randint(3000, (200,)) for _ in range(4)]
+    expected = [embedding(part) for part in ids]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(30):
+            for got, want in zip(pool.map(embedding, ids), expected, strict=True):
+                assert torch.equal(got, want)
+
+
+def test_a_step_without_the_penalty_does_not_break_the_next() -> None:
+    embedding = DPQ(30, 8, DPQConfig(codebook_size=4))
+    embedding(torch.arange(5)).sum().backward()
+    (embedding(torch.arange(5)).sum() + embedding.penalty()).backward()
+    out = embedding(torch.arange(5))
+    penalty = embedding.penalty()
+    out.sum().backward()
+    penalty.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("scale", [1e-3, 300.0])
+def test_half_precision_is_exact_too(dtype, scale) -> None:
+    embedding = DPQ.from_table(scale * torch.randn(300, 8), DPQConfig(num_codebooks=4, codebook_size=16)).to(dtype)
+    codes = embedding.codes(0)
+    parts = embedding.table.detach().double().reshape(300, 4, 1, 2)
+    distances = (parts - embedding.quantizers[0].codebook.detach().double()).square().sum(3)
+    chosen = distances.gather(2, codes.unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(chosen, distances.min(2).values, rtol=1e-5, atol=0)
+    embedding.train()(torch.arange(300))
+    expected = distances.min(2).values.sum() / (300 * 8)
+    assert embedding.penalty().item() == pytest.approx(float(expected), rel=0.02)
+
+
+def test_batch_norm_does_not_see_padding() -> None:
+    means = []
+    for ids in ([3, 9, 11], [0, 3, 0, 9, 11, 0]):
+        torch.manual_seed(0)
+        embedding = DPQ(30, 8, DPQConfig(num_codebooks=2, codebook_size=4, batch_norm=True), padding_idx=0)
+        embedding(torch.tensor(ids))
+        means.append(embedding.quantizers[0].norm.running_mean)
+    torch.testing.assert_close(*means)
+
+
+def test_tiers_of_another_configuration_are_refused() -> None:
+    other = MGQE(50, 4, MGQEConfig(codebook_sizes=(8, 4), tier_fractions=(0.5, 0.5)))
+    with pytest.raises(
+        RuntimeError, match=r"tiers hold \[25, 25\] ids, but the configuration makes tiers of \[5, 45\]"
+    ):
+        MGQE(50, 4, MGQEConfig(codebook_sizes=(8, 4))).load_state_dict(other.state_dict())
+
+
+def test_many_moves_are_sorted_anew_and_many_centroids_are_quick() -> None:
+    embedding = DPQ.from_table(torch.randn(300, 1), DPQConfig(codebook_size=4096))
+    assert (embedding.weight - embedding.table).abs().max() < 0.05

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,16 @@ def test_best_epoch_needs_validation(communities, tmp_path) -> None:
     train(communities, "gmf", get_config("full"), never, out=tmp_path)
     with pytest.raises(CheckpointError, match="no best epoch"):
         restore_run(tmp_path, "best")
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused(communities, tmp_path) -> None:
+    trained = train(communities, "gmf", METHODS[0], QUICK)
+    vocabularies = {"user": communities.train.user_vocabulary, "item": communities.train.item_vocabulary[:-1]}
+    with pytest.raises(ValueError, match="Table item has 40 rows, which does not fit a vocabulary of 39 items"):
+        pack_model(trained.model, tmp_path / "file", vocabularies=vocabularies)
+
+
+def test_copies_of_a_model_leave_the_training_data_behind(communities) -> None:
+    model = train(communities, "gmf", METHODS[0], QUICK).model
+    assert "_known_sampler" in model.__dict__
+    assert "_known_sampler" not in copy.deepcopy(model).__dict__

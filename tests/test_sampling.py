@@ -38,3 +38,9 @@ def test_a_user_who_has_everything_is_refused() -> None:
     train = Interactions.from_raw(np.array([0, 0, 1]), np.array([0, 1, 1]))
     with pytest.raises(DatasetError, match="no negative can be drawn"):
         NegativeSampler(train)
+
+
+def test_repeated_interactions_do_not_hide_a_user_who_has_everything() -> None:
+    train = Interactions.from_raw(np.array([0] * 100 + [1, 1, 1]), np.array([0] * 100 + [0, 1, 2]))
+    with pytest.raises(DatasetError, match="User 1 has all 3 items"):
+        NegativeSampler(train)

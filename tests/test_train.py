@@ -194,3 +194,25 @@ def test_tensorboard_is_written_where_it_is_installed(communities: Split, tmp_pa
     train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
     assert [step for name, step in written if name == "train/loss"] == [1, 2, 3, 4]
     assert ("valid/hit_rate@10", 3) in written
+
+
+@pytest.mark.parametrize("file", ["checkpoint.pt", "run.json"])
+def test_damaged_folders_are_not_continued(communities: Split, file, tmp_path) -> None:
+    train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=f"{file} is damaged"):
+        train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
+
+
+def test_nothing_to_train_on_is_refused(communities: Split) -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        train(Split(communities.train.empty_like(), communities.valid, communities.test), "gmf", METHODS[0], QUICK)
+
+
+def test_training_parts_keep_their_own_modes(communities: Split) -> None:
+    model = train(communities, "gmf", METHODS[0], QUICK).model.train()
+    model.item_embedding.eval()
+    evaluate(model, communities)
+    assert model.user_embedding.training
+    assert not model.item_embedding.training

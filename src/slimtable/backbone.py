@@ -7,7 +7,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -116,6 +116,10 @@ class Backbone(nn.Module, ABC):
         tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
         return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle takes along: everything but the sampler, which holds the training data."""
+        return {name: value for name, value in self.__dict__.items() if name != "_known_sampler"}
+
     def _sampler(self, train: Interactions) -> NegativeSampler:
         """The sampler of a training set, kept while the set stays the same."""
         known: tuple[Interactions, NegativeSampler] | None = self.__dict__.get("_known_sampler")
@@ -133,6 +137,8 @@ def register_backbone(name: str) -> Callable[[_B], _B]:
     """Class decorator that makes a backbone known under ``name``, its file stem."""
 
     def add(cls: _B) -> _B:
+        if name in _BACKBONES:
+            raise ValueError(f"A backbone named {name!r} is already registered: {_BACKBONES[name].__qualname__}.")
         cls.name = name
         _BACKBONES[name] = cls
         return cls

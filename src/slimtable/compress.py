@@ -43,10 +43,16 @@ def compress_(
         ValueError: no table was chosen, a chosen one cannot be compressed as asked, or a name in ``frequencies``
             is not a chosen table. The model is then unchanged.
     """
-    chosen: dict[str, nn.Module] = {}
+    chosen: dict[str, nn.Embedding | CompressedEmbedding] = {}
     for name, module in model.named_modules(remove_duplicate=False):
-        is_table = isinstance(module, (nn.Embedding, CompressedEmbedding))
+        is_table = isinstance(module, (nn.Embedding, nn.EmbeddingBag, CompressedEmbedding))
         if name and is_table and (filter_fn is None or filter_fn(module, name)):
+            if isinstance(module, nn.EmbeddingBag):
+                raise ValueError(
+                    f"Table {name} is an EmbeddingBag, which cannot be replaced in place. Use nn.Embedding with "
+                    "slimtable.bag.embedding_bag, or leave it out with filter_fn."
+                )
+            assert isinstance(module, (nn.Embedding, CompressedEmbedding))
             chosen[name] = module
     if not chosen:
         raise ValueError(
@@ -55,14 +61,15 @@ def compress_(
     unknown = sorted(set(frequencies or {}) - set(chosen))
     if unknown:
         raise ValueError(f"frequencies names {', '.join(unknown)}, but the tables are {', '.join(chosen)}.")
-    # One table may stand in the model under several names: compress it once and keep it shared.
+    _refuse_outside_ties(model, chosen)
+    # One table may stand in the model under several names, or in several modules: compress it once and share it.
     compressed: dict[int, CompressedEmbedding] = {}
     for name, module in chosen.items():
-        if id(module) not in compressed:
+        if _identity(module) not in compressed:
             counts = (frequencies or {}).get(name)
-            compressed[id(module)] = _compress(name, module, config, counts, trainable)
+            compressed[_identity(module)] = _compress(name, module, config, counts, trainable)
     for name, module in chosen.items():
-        model.set_submodule(name, compressed[id(module)])
+        model.set_submodule(name, compressed[_identity(module)])
     return model
 
 
@@ -120,23 +127,44 @@ def read_table(path: str | Path, name: str | None = None) -> np.ndarray:
     raise ValueError(f"{path} does not tell {wanted}. Its floating-point matrices: {listed}.")
 
 
+def _identity(module: nn.Embedding | CompressedEmbedding) -> int:
+    """What makes two modules the same table."""
+    return id(module.weight) if isinstance(module, nn.Embedding) else id(module)
+
+
+def _refuse_outside_ties(model: nn.Module, chosen: dict[str, nn.Embedding | CompressedEmbedding]) -> None:
+    """Raises ValueError where another module uses the weight of a table, which it would keep uncompressed."""
+    weights = {id(module.weight): name for name, module in chosen.items() if isinstance(module, nn.Embedding)}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = name.rpartition(".")[0]
+        if id(parameter) in weights and owner not in chosen:
+            raise ValueError(
+                f"Table {weights[id(parameter)]} shares its weight with {name}, which would stay as it is. Give them "
+                "weights of their own, or leave the table out with filter_fn."
+            )
+
+
 def _compress(
-    name: str, module: nn.Module, config: MethodConfig, frequencies: Tensor | None, trainable: bool
+    name: str,
+    module: nn.Embedding | CompressedEmbedding,
+    config: MethodConfig,
+    frequencies: Tensor | None,
+    trainable: bool,
 ) -> CompressedEmbedding:
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
         raise ValueError(
             f"Table {name} has max_norm, which changes rows at lookup. Renormalise it, then drop max_norm."
         )
-    assert isinstance(module, (nn.Embedding, CompressedEmbedding))
+    if isinstance(module, nn.Embedding) and trainable and (module.sparse or module.scale_grad_by_freq):
+        raise ValueError(f"Table {name} has sparse or scaled gradients, which a trainable compressed table has not.")
+    source = module.weight.detach()
     try:
-        table = method_of(config).from_table(
-            module.weight, config, padding_idx=module.padding_idx, frequencies=frequencies
-        )
+        table = method_of(config).from_table(source, config, padding_idx=module.padding_idx, frequencies=frequencies)
     except ValueError as error:
         raise ValueError(f"Table {name}: {error}") from error
     if trainable:
         return table.train(module.training)
-    return FrozenEmbedding(table.eval().pack()).to(table.device).to(table.weight.dtype).train(module.training)
+    return FrozenEmbedding(table.eval().pack()).to(source.device, source.dtype).train(module.training)
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -157,19 +185,28 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         except (SafetensorError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if all(name.endswith(".npy") for name in archive.namelist()):
+                raise ValueError(f"{path} is an .npz archive. Save the table alone with numpy.save.")
         try:
             loaded = torch.load(path, weights_only=True, map_location="cpu")
         except Exception as error:
             raise ValueError(
                 f"{path} holds more than plain tensors, so it is not opened. Save the state dict alone."
             ) from error
-        return _to_arrays({"table": loaded} if isinstance(loaded, Tensor) else dict(loaded))
+        if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+            loaded = loaded["state_dict"]
+        if isinstance(loaded, Tensor):
+            loaded = {"table": loaded}
+        if not isinstance(loaded, Mapping):
+            raise ValueError(f"{path} holds a {type(loaded).__name__}, not a tensor or a state dict.")
+        return _to_arrays(loaded)
     raise ValueError(f"{path} is neither .npy, .safetensors nor a PyTorch file; pickles are never opened.")
 
 
 def _to_arrays(tensors: Mapping[str, object]) -> dict[str, np.ndarray]:
     return {
-        name: (value.float() if value.is_floating_point() else value).numpy()
+        str(name): (value.detach().float() if value.is_floating_point() else value).numpy()
         for name, value in tensors.items()
         if isinstance(value, Tensor)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
                 continue
         raise TypeError(f"`{name}` must be {_spell(hint)}, got {value!r}.")
     if origin is Literal:
-        if value in get_args(hint):
+        if any(value == option and type(value) is type(option) for option in get_args(hint)):
             return value
         raise ValueError(f"`{name}` must be {_spell(hint)}, got {value!r}.")
     if origin is tuple:
@@ -71,6 +72,8 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
             return tuple(_checked(element, get_args(hint)[0], name) for element in value)
     elif hint is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                raise ValueError(f"`{name}` must be finite, got {value!r}.")
             return float(value)
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
 from slimtable.config import Config
+from slimtable.modes import evaluating
 
 _ROWS_PER_CHUNK = 65_536  # rows decoded at a time when a whole table is asked for
 
@@ -39,14 +40,15 @@ class CompressedEmbedding(nn.Module, ABC):
     """A table of shape (num_embeddings, embedding_dim) kept in fewer bits. Called like ``nn.Embedding``.
 
     A method is a subclass that says how it is built, how rows are looked up and what is served. In training
-    mode a lookup is differentiable; in evaluation mode it returns exactly the rows that a packed file serves.
+    mode a lookup is differentiable; in evaluation mode it returns exactly the rows that a packed file serves (in
+    float32 on the CPU; rounded to the type of the parameters otherwise).
     The state dict holds plain tensors only.
 
     Args:
         num_embeddings: number of ids, N.
         embedding_dim: width of a row, d.
         config: the method's configuration; None for its defaults.
-        padding_idx: id whose row is always zeros and is never trained, or None.
+        padding_idx: id whose row is always zeros and is never trained, or None; negative ones count from the end.
         frequencies: (N,) how often each id occurs in training. Methods with frequency tiers put the most
             frequent ids first; None means that ids are already sorted from most to least frequent.
         device: where the parameters live.
@@ -80,10 +82,16 @@ class CompressedEmbedding(nn.Module, ABC):
         super().__init__()
         if num_embeddings < 1 or embedding_dim < 1:
             raise ValueError(f"A table needs at least one row and one column, got {num_embeddings} × {embedding_dim}.")
-        if padding_idx is not None and not 0 <= padding_idx < num_embeddings:
-            raise ValueError(f"padding_idx={padding_idx} is not an id of a table of {num_embeddings} rows.")
-        if frequencies is not None and tuple(frequencies.shape) != (num_embeddings,):
-            raise ValueError(f"frequencies must have shape ({num_embeddings},), got {tuple(frequencies.shape)}.")
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(f"padding_idx={padding_idx} is not an id of a table of {num_embeddings} rows.")
+            padding_idx %= num_embeddings  # -1 is the last id, as in nn.Embedding
+        if frequencies is not None:
+            frequencies = torch.as_tensor(frequencies)
+            if tuple(frequencies.shape) != (num_embeddings,) or not bool(torch.isfinite(frequencies).all()):
+                raise ValueError(
+                    f"frequencies must have shape ({num_embeddings},) and be finite, got {tuple(frequencies.shape)}."
+                )
         if config is None:
             config = self.config_class()
         elif not isinstance(config, self.config_class):
@@ -173,7 +181,8 @@ class CompressedEmbedding(nn.Module, ABC):
             raise ValueError(
                 f"The table holds NaN or infinite values, first in row {bad}. Repair it before compressing."
             )
-        if padding_idx is not None and 0 <= padding_idx < len(table) and bool(table[padding_idx].any()):
+        in_range = padding_idx is not None and -len(table) <= padding_idx < len(table)
+        if in_range and bool(table[padding_idx].any()):
             raise ValueError(f"The row of padding_idx={padding_idx} is not zeros. Zero it, or drop padding_idx.")
         embedding = cls(
             table.shape[0],
@@ -198,11 +207,11 @@ class CompressedEmbedding(nn.Module, ABC):
             float (*ids.shape, embedding_dim).
 
         Raises:
-            TypeError: ``ids`` are not int32 or int64.
+            TypeError: ``ids`` are not a tensor of int32 or int64.
             IndexError: an id is out of range.
         """
-        if ids.dtype not in (torch.int64, torch.int32):
-            raise TypeError(f"ids must be int32 or int64, got {ids.dtype}.")
+        if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+            raise TypeError(f"ids must be a tensor of int32 or int64, got {getattr(ids, 'dtype', type(ids).__name__)}.")
         flat = ids.reshape(-1)  # (B,)
         rows = self.rows(flat)  # (B, d)
         if self.padding_idx is not None:
@@ -228,16 +237,19 @@ class CompressedEmbedding(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the rows."""
+        return next(self.parameters()).dtype
+
+    @property
     def weight(self) -> Tensor:
-        """The decoded table, (num_embeddings, embedding_dim), as it would be served; costs a full decode."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                chunks = torch.arange(self.num_embeddings, device=self.device).split(_ROWS_PER_CHUNK)
-                return torch.cat([self(chunk) for chunk in chunks])
-        finally:
-            self.train(was_training)
+        """The decoded table, (num_embeddings, embedding_dim), as it would be served, without gradient.
+
+        Costs a full decode each time.
+        """
+        with evaluating(self), torch.no_grad():
+            chunks = torch.arange(self.num_embeddings, device=self.device).split(_ROWS_PER_CHUNK)
+            return torch.cat([self(chunk) for chunk in chunks])
 
     @property
     def dense_bits(self) -> int:

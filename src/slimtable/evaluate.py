@@ -13,6 +13,7 @@ from slimtable.backbone import Backbone
 from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split
 from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
+from slimtable.modes import evaluating
 
 MASKS = ("none", "train", "train+valid")
 """What is left out of the candidates: nothing, the user's training items, or the validation items too."""
@@ -55,25 +56,20 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
     withheld: Interactions = getattr(split, part)
     if len(withheld) == 0:
         raise ValueError(f"There is nothing to rank: the {part} part of the split is empty.")
-    starts, items = withheld.csr()
+    starts, items = _distinct(*withheld.csr())
     seen = [split.train.csr(), (split.valid if part == "test" else split.valid.empty_like()).csr()]
     users = np.flatnonzero(np.diff(starts))
     ranks = np.empty((len(items), len(MASKS)))
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            score = model.scorer()
-            device = next(model.parameters()).device
-            step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
-            for first in range(0, len(users), step):
-                chunk = users[first : first + step]
-                scores = score(torch.from_numpy(chunk).to(device)).float().cpu().numpy()
-                if not np.isfinite(scores).all():
-                    raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
-                _rank(scores, chunk, starts, items, *seen[0], *seen[1], ranks)
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad():
+        score = model.scorer()
+        device = next(model.parameters()).device
+        step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
+        for first in range(0, len(users), step):
+            chunk = users[first : first + step]
+            scores = score(torch.from_numpy(chunk).to(device)).float().cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
+            _rank(scores, chunk, starts, items, *seen[0], *seen[1], ranks)
     owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     return Ranks(owners, items.astype(np.int64), {mask: ranks[:, i].copy() for i, mask in enumerate(MASKS)})
 
@@ -120,6 +116,14 @@ def _popularity_groups(train_counts: np.ndarray) -> np.ndarray:
     place = np.empty(len(train_counts), dtype=np.int64)
     place[np.argsort(-train_counts, kind="stable")] = np.arange(len(train_counts))
     return np.searchsorted(edges, place, side="right").clip(max=len(POPULARITY_SHARES) - 1)
+
+
+def _distinct(starts: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same lists of ascending items with each item once per user: an item can be found only once."""
+    first = np.ones(len(items), dtype=bool)
+    first[1:] = items[1:] != items[:-1]
+    first[starts[:-1][np.diff(starts) > 0]] = True
+    return np.concatenate([[0], np.cumsum(first)])[starts], items[first]
 
 
 @njit(cache=True, nogil=True)

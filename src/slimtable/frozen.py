@@ -12,7 +12,6 @@ from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layouts import Decoder, exact_bits, validate
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding, MethodConfig, get_config
-from slimtable.errors import ArtifactError
 
 
 class FrozenEmbedding(CompressedEmbedding):
@@ -54,7 +53,7 @@ class FrozenEmbedding(CompressedEmbedding):
         self._head = Packed(**{**packed.__dict__, "arrays": {}})
         self._bits = exact_bits(packed)
         self._decoder: tuple[Any, Decoder] | None = None
-        self._places: Tensor | None = None
+        self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
 
     def build(self, frequencies: Tensor | None, device: Any, dtype: torch.dtype | None) -> None:
         """There is nothing to build: the arrays are given."""
@@ -86,12 +85,17 @@ class FrozenEmbedding(CompressedEmbedding):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: everything but the decoder, which points into these very arrays."""
-        return {**self.__dict__, "_decoder": None}
+        return {**self.__dict__, "_decoder": None, "_directory": None}
 
     @property
     def device(self) -> torch.device:
         """Where the table lives."""
         return self._like.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the rows."""
+        return self._like.dtype
 
     def _buffer(self, name: str) -> Tensor:
         buffer: Tensor = getattr(self, _buffer_name(name))
@@ -112,8 +116,12 @@ class FrozenEmbedding(CompressedEmbedding):
 
     def _rows_by_torch(self, ids: Tensor) -> Tensor:
         """Rows (B, d) float32 of int64 ids (B,)."""
-        if not torch.compiler.is_compiling() and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(self):
-            raise IndexError(f"An id is out of range: ids lie in 0..{self.num_embeddings - 1}.")
+        inside = ((ids >= 0) & (ids < self.num_embeddings)).all()
+        message = f"An id is out of range: ids lie in 0..{self.num_embeddings - 1}."
+        if torch.compiler.is_compiling():
+            torch._assert_async(inside, message)
+        elif not bool(inside):
+            raise IndexError(message)
         config = self._head.layout_config
         match self._head.layout:
             case "dense":
@@ -152,13 +160,17 @@ class FrozenEmbedding(CompressedEmbedding):
             ends = torch.tensor(counts, device=ids.device).cumsum(0)
             tier = torch.searchsorted(ends, ids, right=True)
             return tier, ids - (ends - torch.tensor(counts, device=ids.device))[tier]
-        flags = self._codes("tiers", torch.arange(self.num_embeddings, device=ids.device), code_bits(len(counts)))
-        if self._places is None or self._places.device != ids.device:
-            places = torch.zeros_like(flags)
+        stream = self._buffer("tiers")
+        key = (stream.data_ptr(), stream._version)
+        if self._directory is None or self._directory[0] != key:
+            every = torch.arange(self.num_embeddings, device=ids.device)
+            flags = self._codes("tiers", every, code_bits(len(counts))).to(torch.uint8)
+            places = torch.zeros(self.num_embeddings, dtype=torch.int32, device=ids.device)
             for index in range(len(counts)):
-                places = torch.where(flags == index, (flags == index).cumsum(0) - 1, places)
-            self._places = places
-        return flags[ids], self._places[ids]
+                mine = flags == index
+                places[mine] = torch.arange(int(mine.sum()), dtype=torch.int32, device=ids.device)
+            self._directory = (key, flags, places)
+        return self._directory[1][ids].long(), self._directory[2][ids].long()
 
     def _codes(self, name: str, index: Tensor, width: int) -> Tensor:
         """The codes at positions ``index`` of a bit stream, int64 of the same shape."""
@@ -191,7 +203,7 @@ def freeze_(module: nn.Module) -> nn.Module:
     frozen: dict[int, FrozenEmbedding] = {}  # a table that stands under several names stays one
     for name, table in tables.items():
         if id(table) not in frozen:
-            frozen[id(table)] = FrozenEmbedding(table.pack()).to(table.device).train(table.training)
+            frozen[id(table)] = FrozenEmbedding(table.pack()).to(table.device, table.dtype).train(table.training)
         module.set_submodule(name, frozen[id(table)])
     return module
 
@@ -201,12 +213,8 @@ def _buffer_name(array_name: str) -> str:
 
 
 def _config_of(packed: Packed) -> MethodConfig:
-    """The configuration that made the table, or the default one where the file does not say."""
+    """The configuration that made the table, or the default one where it is not known: decoding does not need it."""
     try:
         return get_config(packed.method, dict(packed.method_config))
-    except (ValueError, TypeError) as error:
-        if packed.method:
-            raise ArtifactError(
-                f"The table names its method as {packed.method!r}, which is not known: {error}"
-            ) from error
+    except (ValueError, TypeError):
         return MethodConfig()

@@ -7,12 +7,16 @@ tier may use; a row of tier ``-1`` is left out. The NumPy functions are compiled
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 
 _MOST_CELLS = 1 << 16  # of the starting table of a sorted codebook
+_MOST_MOVES = 16  # per centroid, before a line is sorted anew
 _CHUNK_ELEMENTS = 1 << 24  # distances held at a time by the PyTorch path
 
 
@@ -31,6 +35,14 @@ class SortedCodebook:
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self._index: tuple[np.ndarray, ...] | None = None
+        self._lock = threading.Lock()  # the index is repaired in place, so threads take turns
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: the sizes; it makes an index of its own."""
+        return {"sizes": self.sizes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["sizes"])  # type: ignore[misc]
 
     def encode(self, rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray) -> np.ndarray:
         """Nearest centroid of every value; of two equally near ones the smaller value wins.
@@ -44,7 +56,8 @@ class SortedCodebook:
             int32 (B, M); 0 for rows of tier -1.
         """
         codes = np.zeros(rows.shape, dtype=np.int32)
-        _encode_scalars(rows, tiers, codebook, self.sizes, *self._index_for(codebook), codes)
+        with self._lock:
+            _encode_scalars(rows, tiers, codebook, self.sizes, *self._index_for(codebook), codes)
         return codes
 
     def quantize(
@@ -62,8 +75,9 @@ class SortedCodebook:
             Quantized rows (B, M), pull (M, K) and the weighted sum of squared differences.
         """
         quantized, pull = np.empty_like(rows), np.zeros_like(codebook)
-        index = self._index_for(codebook)
-        total = _quantize_scalars(rows, tiers, weights, codebook, self.sizes, *index, quantized, pull)
+        with self._lock:
+            index = self._index_for(codebook)
+            total = _quantize_scalars(rows, tiers, weights, codebook, self.sizes, *index, quantized, pull)
         return quantized, pull, total
 
     def _index_for(self, codebook: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -95,6 +109,7 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
             bound_bits = bound.view(np.int32)
             for place in range(size):
                 ascending[place] = codebook[m, places[place]]
+            moves = 0
             for place in range(1, size):
                 value, centroid, hole = ascending[place], places[place], place
                 # Equal values stand in order of their index, so that the order does not depend on the past.
@@ -105,6 +120,12 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
                     places[hole] = places[hole - 1]
                     hole -= 1
                 ascending[hole], places[hole] = value, centroid
+                moves += place - hole
+                if moves > _MOST_MOVES * size:  # much has changed: sort anew
+                    places[:size] = np.argsort(codebook[m, :size], kind="mergesort")
+                    for i in range(size):
+                        ascending[i] = codebook[m, places[i]]
+                    break
             for place in range(size - 1):
                 exact = 0.5 * (np.float64(ascending[place]) + np.float64(ascending[place + 1]))
                 bound[place] = np.float32(exact)
@@ -274,13 +295,15 @@ def nearest_codes_torch(rows: Tensor, codebook: Tensor, tiers: Tensor, sizes: tu
         int64 (B, M); 0 for rows of tier -1.
     """
     num_subspaces, num_centroids, width = codebook.shape
-    forbidden = forbidden_centroids(tiers, sizes, num_centroids)
+    if codebook.dtype in (torch.float16, torch.bfloat16):  # their squares are too coarse, or overflow
+        codebook = codebook.float()
     codes = []
     step = max(1, _CHUNK_ELEMENTS // (num_subspaces * num_centroids * width))
-    for chunk, barred in zip(rows.split(step), forbidden.split(step), strict=True):
-        parts = chunk.reshape(len(chunk), num_subspaces, 1, width)
+    for chunk, chunk_tiers in zip(rows.split(step), tiers.split(step), strict=True):
+        parts = chunk.reshape(len(chunk), num_subspaces, 1, width).to(codebook.dtype)
         distances = (parts - codebook).square().sum(dim=3)  # (B, M, K)
-        codes.append(distances.masked_fill(barred.unsqueeze(1), torch.inf).argmin(dim=2))
+        barred = forbidden_centroids(chunk_tiers, sizes, num_centroids).unsqueeze(1)
+        codes.append(distances.masked_fill(barred, torch.inf).argmin(dim=2))
     return torch.cat(codes)
 
 

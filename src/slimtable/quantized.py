@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding
+from slimtable.modes import evaluating
 from slimtable.nearest import distinct_ids
 from slimtable.quantizer import ProductQuantizer, QuantizerConfig, check_codebook_size, subspace_width
 from slimtable.tensors import to_array
@@ -77,10 +78,10 @@ class QuantizedEmbedding(CompressedEmbedding):
         """The tiers, most frequent ids first, from the configuration and the sizes."""
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        self.plan_ = self.plan()
+        self.tier_plan = self.plan()
         quantizers = []
-        for index in range(1 + max(tier.quantizer for tier in self.plan_)):
-            served = [tier for tier in self.plan_ if tier.quantizer == index]
+        for index in range(1 + max(tier.quantizer for tier in self.tier_plan)):
+            served = [tier for tier in self.tier_plan if tier.quantizer == index]
             width = subspace_width(self.config, served[0].num_codebooks, self.embedding_dim)
             sizes = tuple(tier.codebook_size for tier in served)
             for size in sizes:
@@ -90,7 +91,7 @@ class QuantizedEmbedding(CompressedEmbedding):
             )
         self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
         self.quantizers = nn.ModuleList(quantizers)
-        tiers = assign_tiers([tier.num_rows for tier in self.plan_], frequencies)
+        tiers = assign_tiers([tier.num_rows for tier in self.tier_plan], frequencies)
         self.register_buffer("tiers", tiers.to(device))
         self._terms: list[Tensor] = []
 
@@ -122,40 +123,39 @@ class QuantizedEmbedding(CompressedEmbedding):
         return sum(terms[1:], start=terms[0]) if terms else super().penalty()
 
     def end_epoch(self) -> None:
+        if not self.config.revive_dead:
+            return
         for index, quantizer in enumerate(self._quantizers()):
             ids, tiers = self._members(index)
-            quantizer.end_epoch(self.table[ids], tiers)
+            quantizer.revive_dead(self.table.detach()[ids], tiers)
 
     def codes(self, tier: int) -> Tensor:
         """Codes (num_rows, M) of the ids of a tier, in id order, as they are served."""
         ids = (self.tiers == tier).nonzero().flatten()
-        quantizer = self._quantizers()[self.plan_[tier].quantizer]
-        with torch.no_grad():
-            was_training = quantizer.training
-            quantizer.eval()
+        quantizer = self._quantizers()[self.tier_plan[tier].quantizer]
+        with torch.no_grad(), evaluating(quantizer):
             chunks = [
                 quantizer.encode(self.table[chunk], self._local_tiers(self.tiers[chunk]))
                 for chunk in ids.split(_ROWS_PER_CHUNK)
             ]
-            quantizer.train(was_training)
         return torch.cat(chunks) if len(ids) else ids.new_zeros(0, quantizer.num_codebooks)
 
     def bits(self) -> int:
-        codes = sum(tier.num_rows * tier.num_codebooks * code_bits(tier.codebook_size) for tier in self.plan_)
-        flags = 0 if self._sorted_by_tier() else self.num_embeddings * code_bits(len(self.plan_))
+        codes = sum(tier.num_rows * tier.num_codebooks * code_bits(tier.codebook_size) for tier in self.tier_plan)
+        flags = 0 if self._sorted_by_tier() else self.num_embeddings * code_bits(len(self.tier_plan))
         return codes + flags + sum(quantizer.bits() for quantizer in self._quantizers())
 
     def pack(self) -> Packed:
         if not bool(torch.isfinite(self.table).all()):
             raise ValueError("The table holds NaN or infinite values; the training diverged. Lower the learning rate.")
         arrays: dict[str, np.ndarray] = {}
-        for index, tier in enumerate(self.plan_):
+        for index, tier in enumerate(self.tier_plan):
             codes = self.codes(index).to("cpu", torch.int32).numpy()
             arrays[f"codes.{index}"] = pack_bits(codes, code_bits(tier.codebook_size))
         for index, quantizer in enumerate(self._quantizers()):
             arrays[f"codebook.{index}"] = to_array(quantizer.codebook)
         if not self._sorted_by_tier():
-            arrays["tiers"] = pack_bits(self.tiers.cpu().numpy(), code_bits(len(self.plan_)))
+            arrays["tiers"] = pack_bits(self.tiers.cpu().numpy(), code_bits(len(self.tier_plan)))
         described = [
             {
                 "num_rows": tier.num_rows,
@@ -163,13 +163,25 @@ class QuantizedEmbedding(CompressedEmbedding):
                 "codebook_size": tier.codebook_size,
                 "codebook": tier.quantizer,
             }
-            for tier in self.plan_
+            for tier in self.tier_plan
         ]
         return self.packed("coded", arrays, {"tiers": described, "share_subspaces": self.config.share_subspaces})
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle takes along: everything but the pending penalties, which belong to a graph."""
         return {**self.__dict__, "_terms": []}
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Refuses the tiers of another configuration, whose sizes would not be those that :meth:`bits` counts."""
+        found = state.get(f"{prefix}tiers")
+        if found is not None and found.shape == self.tiers.shape:
+            sizes = torch.bincount(found.long().clamp(min=0), minlength=len(self.tier_plan)).tolist()
+            expected = [tier.num_rows for tier in self.tier_plan]
+            if sizes != expected:
+                arguments[-1].append(
+                    f"{prefix}tiers hold {sizes} ids, but the configuration makes tiers of {expected}."
+                )
+        super()._load_from_state_dict(state, prefix, *arguments)
 
     # How ids, tiers and quantizers belong together.
 
@@ -181,7 +193,7 @@ class QuantizedEmbedding(CompressedEmbedding):
 
     def _tiers_of(self, ids: Tensor) -> Tensor:
         """Tier of each id, int8 (B,); -1 for the padding id, which no quantizer sees."""
-        one_tier = len(self.plan_) == 1
+        one_tier = len(self.tier_plan) == 1
         tiers = torch.zeros(len(ids), dtype=torch.int8, device=ids.device) if one_tier else self.tiers[ids]
         return tiers if self.padding_idx is None else tiers.masked_fill(ids == self.padding_idx, -1)
 
@@ -194,25 +206,25 @@ class QuantizedEmbedding(CompressedEmbedding):
     def _members(self, quantizer: int) -> tuple[Tensor, Tensor]:
         """Ids that a quantizer serves, without the padding id, and their tiers as it numbers them."""
         tiers = self._tiers_of(torch.arange(self.num_embeddings, device=self.tiers.device))
-        served = [index for index, tier in enumerate(self.plan_) if tier.quantizer == quantizer]
+        served = [index for index, tier in enumerate(self.tier_plan) if tier.quantizer == quantizer]
         ids = torch.isin(tiers, torch.tensor(served, dtype=tiers.dtype, device=tiers.device)).nonzero().flatten()
         return ids, self._local_tiers(tiers[ids])
 
     def _worth_deduplicating(self, ids: Tensor) -> bool:
         """Whether a batch repeats so many ids that quantizing each once saves time; the result is the same."""
         plain = self.config.variant == "vq" and not self.config.batch_norm and not self.config.revive_dead
-        compiled = ids.device.type == "cpu" and not torch.compiler.is_compiling()
+        kernels = ids.device.type == "cpu" and not torch.compiler.is_compiling()
         # A scalar is found in a few nanoseconds, a subvector in hundreds: it pays off sooner for the latter.
         scalars = all(quantizer.width == 1 for quantizer in self._quantizers())
         enough = 2 * self.num_embeddings if scalars else self.num_embeddings // 3
-        return plain and compiled and self.training and len(ids) >= enough
+        return plain and kernels and self.training and len(ids) >= enough
 
     def _quantized_rows(self, ids: Tensor, counts: Tensor | None = None) -> Tensor:
         """Quantized rows (B, d) of ids (B,) that stand for ``counts`` lookups each; remembers their penalty."""
         rows = F.embedding(ids, self.table)  # also checks the ids
         tiers = self._tiers_of(ids)
         quantized, error = self._quantize(rows, tiers, None if counts is None else counts.to(rows.dtype))
-        if self.training and torch.is_grad_enabled():
+        if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
             lookups = len(ids) if counts is None else counts.sum()
             if self.padding_idx is not None:
                 lookups = (tiers >= 0).sum() if counts is None else counts[tiers >= 0].sum()

@@ -20,6 +20,9 @@ from slimtable.nearest import (
     nearest_codes_torch,
     quantize_subvectors,
 )
+from slimtable.tensors import float_bits
+
+_CHUNK_ELEMENTS = 1 << 22  # responses held at a time when nothing is learned
 
 
 @dataclass(frozen=True)
@@ -128,16 +131,17 @@ class ProductQuantizer(nn.Module):
                 self._count(self.encode(rows, tiers), tiers)
             if weights is None:
                 weights = rows.new_ones(len(rows))
-            codebook = self._per_subspace(self.codebook)
-            return _VectorQuantize.apply(  # type: ignore[no-untyped-call]
-                rows, codebook, tiers, weights, self._sorted, self.sizes
-            )
+            quantized, pull, total = self._quantize_compiled(rows.detach(), tiers, weights.detach())
+            straight = _StraightThrough.apply(rows, quantized)  # type: ignore[no-untyped-call]
+            error = _Pull.apply(self._per_subspace(self.codebook), pull, total)  # type: ignore[no-untyped-call]
+            return straight, error
         codes = self.encode(rows, tiers)
         self._count(codes, tiers)
         quantized = self.decode(codes)  # (B, d), differentiable in the codebook
         quantized = quantized.masked_fill((tiers < 0).unsqueeze(1), 0.0)
         kept = rows.detach().masked_fill((tiers < 0).unsqueeze(1), 0.0)
-        error = (quantized - kept).square()
+        exact = torch.promote_types(rows.dtype, torch.float32)  # squares of half precision underflow
+        error = (quantized.to(exact) - kept.to(exact)).square()
         error = (error if weights is None else error * weights.unsqueeze(1)).sum()
         return quantized.detach() + (rows - rows.detach()), error
 
@@ -154,8 +158,12 @@ class ProductQuantizer(nn.Module):
         with torch.no_grad():
             rows = rows.detach()
             codebook = self._per_subspace(self.codebook).detach()
-            if self.config.variant == "softmax" or self.config.batch_norm:
+            if self.training and self.config.batch_norm:  # batch statistics need the batch whole
                 return self._responses(rows, tiers).argmax(dim=2)
+            if self.config.variant == "softmax" or self.config.batch_norm:
+                step = max(1, _CHUNK_ELEMENTS // (self.num_codebooks * self.codebook_size))
+                chunks = zip(rows.split(step), tiers.split(step), strict=True)
+                return torch.cat([self._responses(*chunk).argmax(dim=2) for chunk in chunks])
             if not self._compiled_kernels_fit(rows):
                 return nearest_codes_torch(rows, codebook, tiers, self.sizes)
             codes = _encode_numba(rows.contiguous(), codebook, tiers, self._sorted, self.sizes)
@@ -201,10 +209,8 @@ class ProductQuantizer(nn.Module):
             sums, counts = sums.sum(0, keepdim=True), counts.sum(0, keepdim=True)
         self.codebook.copy_(torch.where(counts > 0, sums / counts.clamp(min=1), self.codebook))
 
-    def end_epoch(self, rows: Tensor, tiers: Tensor) -> None:
-        """Revives dead centroids if asked to: those that no row chose since the last call move onto random rows."""
-        if not self.config.revive_dead:
-            return
+    def revive_dead(self, rows: Tensor, tiers: Tensor) -> None:
+        """Moves centroids that no row chose since the last call onto random rows (N, d) that may use them."""
         dead = torch.from_numpy(self._usage == 0)  # (M, K)
         if self.config.share_subspaces:
             dead = dead.all(dim=0, keepdim=True)
@@ -223,13 +229,24 @@ class ProductQuantizer(nn.Module):
 
     def bits(self) -> int:
         """Bits of the centroids; keys are not served."""
-        return self.codebook.numel() * (16 if self.codebook.dtype == torch.float16 else 32)
+        return self.codebook.numel() * float_bits(self.codebook)
 
     def _per_subspace(self, codebook: Tensor) -> Tensor:
         return codebook.expand(self.num_codebooks, -1, -1) if self.config.share_subspaces else codebook
 
     def _compiled_kernels_fit(self, rows: Tensor) -> bool:
         return rows.device.type == "cpu" and rows.dtype == torch.float32 and not torch.compiler.is_compiling()
+
+    def _quantize_compiled(self, rows: Tensor, tiers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Quantized rows, pull on the centroids and error sum, as :func:`quantize_subvectors`."""
+        values = rows.contiguous().numpy()
+        centroids = self._per_subspace(self.codebook).detach().contiguous().numpy()
+        if self.width == 1:
+            result = self._sorted.quantize(values, centroids[:, :, 0], tiers.numpy(), weights.numpy())
+        else:
+            result = quantize_subvectors(values, centroids, tiers.numpy(), self.sizes, weights.numpy())
+        quantized, pull, total = result
+        return torch.from_numpy(quantized), torch.from_numpy(pull).reshape(centroids.shape), total
 
     def _count(self, codes: Tensor, tiers: Tensor) -> None:
         if self.config.revive_dead and self.training:
@@ -247,7 +264,9 @@ class ProductQuantizer(nn.Module):
             responses = responses - parts.square().sum(2, keepdim=True)
         responses = responses.transpose(0, 1)  # (B, M, K)
         if self.config.batch_norm:
-            responses = self.norm(responses.reshape(-1, self.codebook_size)).reshape(responses.shape)
+            kept = (tiers >= 0).nonzero().flatten()
+            normal = self.norm(responses[kept].reshape(-1, self.codebook_size)) if len(kept) else responses[kept]
+            responses = torch.zeros_like(responses).index_copy(0, kept, normal.reshape(responses[kept].shape))
         barred = forbidden_centroids(tiers, self.sizes, self.codebook_size)
         return responses.masked_fill(barred.unsqueeze(1), -torch.inf)
 
@@ -275,30 +294,27 @@ def _encode_numba(
     return nearest_codes(rows.numpy(), centroids, tiers.numpy(), sizes)
 
 
-class _VectorQuantize(torch.autograd.Function):
-    """Nearest centroids with the straight-through gradient, and the pull on the centroids, in one pass."""
+class _StraightThrough(torch.autograd.Function):
+    """The quantized rows forward, the gradient of the rows unchanged backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        rows: Tensor,
-        codebook: Tensor,
-        tiers: Tensor,
-        weights: Tensor,
-        sorted_codebook: SortedCodebook,
-        sizes: tuple[int, ...],
-    ) -> tuple[Tensor, Tensor]:
-        values, centroids = rows.detach().contiguous().numpy(), codebook.detach().contiguous().numpy()
-        if centroids.shape[2] == 1:
-            quantized, pull, total = sorted_codebook.quantize(
-                values, centroids[:, :, 0], tiers.numpy(), weights.numpy()
-            )
-        else:
-            quantized, pull, total = quantize_subvectors(values, centroids, tiers.numpy(), sizes, weights.numpy())
-        ctx.save_for_backward(torch.from_numpy(pull).reshape(codebook.shape))
-        return torch.from_numpy(quantized), torch.tensor(total, dtype=rows.dtype)
+    def forward(ctx: Any, rows: Tensor, quantized: Tensor) -> Tensor:
+        return quantized
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0], None
+
+
+class _Pull(torch.autograd.Function):
+    """The error sum forward, twice the pull on the centroids backward; a node apart from that of the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, codebook: Tensor, pull: Tensor, total: float) -> Tensor:
+        ctx.save_for_backward(pull)
+        return torch.tensor(total, dtype=codebook.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (pull,) = ctx.saved_tensors
-        return gradients[0], pull * (2.0 * gradients[1]), None, None, None, None
+        return pull * (2.0 * gradients[0]), None, None

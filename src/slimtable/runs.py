@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from slimtable.artifact.file import write_artifact
 from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.embedding import get_config
 from slimtable.errors import CheckpointError
-from slimtable.train import CHECKPOINT, SETTINGS, VOCABULARIES
+from slimtable.modes import evaluating
+from slimtable.train import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,24 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] = "last") -> 
     for name in (SETTINGS, VOCABULARIES, CHECKPOINT):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is not a run with a finished epoch: it has no {name}.")
-    try:
-        identity = json.loads((folder / SETTINGS).read_text())
-        with np.load(folder / VOCABULARIES, allow_pickle=False) as saved:
-            vocabularies = {side: saved[side] for side in ("user", "item")}
-        checkpoint = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever is wrong with a file, it is not a run
-        raise CheckpointError(f"{folder} is damaged: {error}") from error
+    identity, checkpoint = load_settings(folder / SETTINGS), load_checkpoint(folder / CHECKPOINT)
     if epoch == "best" and checkpoint["best_state"] is None:
         raise CheckpointError(f"{folder} has no best epoch, since nothing was ranked for validation. Use the last one.")
-    model = build(
-        identity["backbone"],
-        len(vocabularies["user"]),
-        len(vocabularies["item"]),
-        identity["train"]["embedding_dim"],
-        get_config(identity["method"], identity["method_config"]),
-        get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
-    )
-    model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
+    try:
+        with np.load(folder / VOCABULARIES, allow_pickle=False) as saved:
+            vocabularies = {side: saved[side] for side in ("user", "item")}
+        model = build(
+            identity["backbone"],
+            len(vocabularies["user"]),
+            len(vocabularies["item"]),
+            identity["train"]["embedding_dim"],
+            get_config(identity["method"], identity["method_config"]),
+            get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
+        )
+        model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
+    except Exception as error:  # files that do not belong together fail in many ways
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{folder} is damaged: its files do not fit together ({reason}).") from error
     number = len(checkpoint["history"]) if epoch == "last" else checkpoint["best_epoch"]
     return RestoredRun(model.eval(), vocabularies, identity, number)
 
@@ -94,19 +93,21 @@ def pack_model(
 
     Raises:
         ArtifactValueError: a value is NaN or infinite.
+        ValueError: a vocabulary does not fit its tables.
     """
-    was_training = model.training
-    model.eval()
-    try:
-        embeddings = model.embeddings()
+    embeddings = model.embeddings()
+    with evaluating(model):
         tables = {name: embedding.pack() for name, embedding in embeddings.items()}
-    finally:
-        model.train(was_training)
     by_table = {}
     if vocabularies is not None:
         users, items = len(vocabularies["user"]), len(vocabularies["item"])
         for spec in model.table_specs(users, items, 1, model.config):
-            if embeddings[spec.name].num_embeddings == len(vocabularies[spec.side]):
+            if embeddings[spec.name].num_embeddings != spec.num_embeddings:
+                raise ValueError(
+                    f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
+                    f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
+                )
+            if spec.num_embeddings == len(vocabularies[spec.side]):  # not so where a row is for padding
                 by_table[spec.name] = vocabularies[spec.side]
     return write_artifact(
         path,

@@ -20,13 +20,13 @@ class NegativeSampler:
     """
 
     def __init__(self, train: Interactions) -> None:
-        self.users = np.asarray(train.users, dtype=np.int64)
-        self.items = np.asarray(train.items, dtype=np.int64)
+        self.users = train.users
+        self.items = train.items
         self.num_items = train.num_items
         self._starts, self._seen = train.csr()
-        widest = int(np.diff(self._starts).argmax())
-        distinct = len(np.unique(self._seen[self._starts[widest] : self._starts[widest + 1]]))
-        if distinct >= self.num_items:
+        distinct = _distinct_per_user(self._starts, self._seen)
+        widest = int(distinct.argmax())
+        if distinct[widest] >= self.num_items:
             raise DatasetError(
                 f"User {widest} has all {self.num_items} items in training, so no negative can be drawn. "
                 "Drop such users, or use more items."
@@ -40,7 +40,7 @@ class NegativeSampler:
             generator: source of randomness.
 
         Returns:
-            int64 (B,).
+            int32 (B,).
         """
         negatives = generator.integers(self.num_items, size=len(users))
         pending = np.flatnonzero(_seen_before(users, negatives, self._starts, self._seen))
@@ -48,7 +48,7 @@ class NegativeSampler:
             negatives[pending] = generator.integers(self.num_items, size=len(pending))
             still = _seen_before(users[pending], negatives[pending], self._starts, self._seen)
             pending = pending[still]
-        return negatives
+        return negatives.astype(np.int32)
 
     def pointwise_epoch(
         self, generator: np.random.Generator, negatives: int
@@ -60,13 +60,22 @@ class NegativeSampler:
             negatives: negatives per interaction.
 
         Returns:
-            users int64, items int64 and labels float32, each (E · (1 + negatives),).
+            users int32, items int32 and labels float32, each (E · (1 + negatives),).
         """
         users = np.tile(self.users, 1 + negatives)
         items = np.concatenate([self.items, self.sample(users[len(self.users) :], generator)])
         order = generator.permutation(len(users))
         labels = order < len(self.users)  # the interactions stand first before shuffling
         return users[order], items[order], labels.astype(np.float32)
+
+
+def _distinct_per_user(starts: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Number of different items of each user, whose items stand in ascending order."""
+    is_new = np.ones(len(seen), dtype=bool)
+    is_new[1:] = seen[1:] != seen[:-1]
+    is_new[starts[:-1][np.diff(starts) > 0]] = True  # the first of a user is new whatever the one before has
+    counted = np.concatenate([[0], np.cumsum(is_new)])
+    return counted[starts[1:]] - counted[starts[:-1]]
 
 
 @njit(cache=True, nogil=True)

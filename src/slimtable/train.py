@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slimtable.backbone import Backbone, build
+from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split
@@ -25,6 +25,7 @@ from slimtable.progress import progress_bar
 SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabularies.npz", "log.jsonl"
 """Files of a run folder."""
 
+_IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
 _SELECT = ("train", "ndcg@10")  # mask and metric that choose the best epoch on the validation part
 
 
@@ -115,12 +116,14 @@ def train(
 
     Raises:
         CheckpointError: ``out`` holds a run of other settings or other data.
-        ValueError: the loss is not a number, because training diverged.
+        ValueError: there is nothing to train on, or the loss is not a number, because training diverged.
     """
     config = config if config is not None else TrainConfig()
+    if len(split.train) == 0:
+        raise ValueError("There is nothing to train on: the training part of the split is empty.")
     identity = {
         "backbone": backbone,
-        "backbone_config": {} if backbone_config is None else backbone_config.to_dict(),
+        "backbone_config": (backbone_config or get_backbone(backbone).config_class()).to_dict(),
         "method": method_of(method_config).method,
         "method_config": method_config.to_dict(),
         "train": {k: v for k, v in config.to_dict().items() if k != "epochs"},
@@ -163,18 +166,20 @@ class _Run:
         if self.out is None:
             return
         self.out.mkdir(parents=True, exist_ok=True)
-        for abandoned in self.out.glob(".*.partial"):  # of a run that was killed while it wrote
-            abandoned.unlink(missing_ok=True)
+        for name in (SETTINGS, CHECKPOINT, VOCABULARIES, LOG):
+            for abandoned in self.out.glob(f".{name}.*.partial"):  # of a run that was killed while it wrote
+                abandoned.unlink(missing_ok=True)
         settings = self.out / SETTINGS
         if settings.exists():
             self._check_same(settings)
         else:
+            write_json(settings, self.identity)
+        if not (self.out / VOCABULARIES).exists():
             with replace_file(self.out / VOCABULARIES) as file:
                 np.savez(file, user=split.train.user_vocabulary, item=split.train.item_vocabulary)
-            write_json(settings, self.identity)
         checkpoint = self.out / CHECKPOINT
         if checkpoint.exists():
-            saved = torch.load(checkpoint, weights_only=True, map_location=self.config.device)
+            saved = load_checkpoint(checkpoint, self.config.device)
             if len(saved["history"]) > self.config.epochs:
                 raise CheckpointError(
                     f"{self.out} was trained for {len(saved['history'])} epochs, more than the {self.config.epochs} "
@@ -262,10 +267,7 @@ class _Run:
             self.board.flush()
 
     def _check_same(self, settings: Path) -> None:
-        try:
-            saved = json.loads(settings.read_text())
-        except ValueError as error:
-            raise CheckpointError(f"{settings} is not readable as JSON. Choose another folder.") from error
+        saved = load_settings(settings)
         if saved == self.identity:
             return
         differing = sorted(k for k in {*saved, *self.identity} if saved.get(k) != self.identity.get(k))
@@ -275,11 +277,44 @@ class _Run:
         )
 
 
+def load_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text())
+        if set(settings) != set(_IDENTITY):
+            raise ValueError(f"expected the keys {', '.join(_IDENTITY)}")
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Choose another folder, or delete this one.") from error
+    return settings
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """The checkpoint of a run: model, optimizer, history, best_epoch and best_state.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+        if set(saved) != {"model", "optimizer", "history", "best_epoch", "best_state"}:
+            raise ValueError("it is not a checkpoint of slimtable")
+    except Exception as error:  # PyTorch raises whatever the damage leads to
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{path} is damaged ({reason}). Choose another folder, or delete this one.") from error
+    return saved
+
+
 def _fingerprint(split: Split) -> str:
     """A digest of what is trained on, so that a run is never continued on other data."""
     digest = hashlib.sha256()
     for part in (split.train, split.valid):
         digest.update(_digest_of(part))
+    for vocabulary in (split.train.user_vocabulary, split.train.item_vocabulary):
+        digest.update(np.ascontiguousarray(vocabulary).tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -151,7 +151,7 @@ def test_the_others_finish_when_one_run_fails(copied: Path, finished: BenchResul
     settings = folder_of(copied, "low_rank", 0) / "run.json"
     whole = settings.read_bytes()
     settings.write_text("{}")
-    with pytest.raises(SlimtableError, match=r"1 of 4 trainings failed.*low_rank \(seed 0\).*other settings") as failed:
+    with pytest.raises(SlimtableError, match=r"1 of 4 trainings failed.*low_rank \(seed 0\).*is damaged") as failed:
         bench(copied)
     assert "\n" not in str(failed.value)
     assert len((copied / "results.jsonl").read_text().splitlines()) == len(finished.records) - 1

@@ -67,8 +67,13 @@ def test_out_of_range_ids_raise(embedding, bad) -> None:
 
 
 def test_float_ids_raise(embedding) -> None:
-    with pytest.raises(TypeError, match="int"):
-        embedding(torch.tensor([1.0]))
+    for ids in (torch.tensor([1.0]), np.array([1])):
+        with pytest.raises(TypeError, match="int"):
+            embedding(ids)
+
+
+def test_padding_idx_may_count_from_the_end(config) -> None:
+    assert create(config, N, D, padding_idx=-1).padding_idx == N - 1
 
 
 def test_same_seed_same_table(config) -> None:

@@ -61,3 +61,32 @@ def test_grid_follows_a_fused_optimizer() -> None:
 def test_impossible_options(options) -> None:
     with pytest.raises(ValueError, match="UniformConfig"):
         UniformConfig(**options)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e5])
+def test_scales_that_16_bits_cannot_hold_are_refused(scale) -> None:
+    embedding = Uniform.from_table(scale * torch.randn(30, 4), UniformConfig(axis="row", scale_bits=16))
+    with pytest.raises(ValueError, match="Use scale_bits=32"):
+        embedding.pack()
+    embedding = Uniform.from_table(scale * torch.randn(30, 4), UniformConfig(axis="row"))
+    torch.testing.assert_close(embedding.weight, embedding.table.detach(), rtol=0.1, atol=0.02 * scale)
+
+
+def test_16_bit_scales_reach_the_extremes() -> None:
+    table = 100 + 0.5 * torch.rand(50, 8)
+    weight = Uniform.from_table(table, UniformConfig(axis="row", scale_bits=16)).weight
+    # Half a step of the range, and what a 16-bit offset near 100 costs at most: 1/16.
+    assert (weight - table).abs().max() < 0.5 * (0.5 + 0.15) / 255 + 1e-3
+
+
+def test_a_range_that_overflows_is_refused() -> None:
+    embedding = Uniform.from_table(torch.tensor([[3e38], [-3e38]]))
+    with pytest.raises(ValueError, match="too large"):
+        embedding.pack()
+
+
+def test_the_padding_row_does_not_widen_the_grid() -> None:
+    table = 5 + 0.1 * torch.randn(50, 4)
+    table[0] = 0
+    weight = Uniform.from_table(table, UniformConfig(bits=4), padding_idx=0).weight
+    assert (weight - table).abs().max() < 0.1

@@ -25,6 +25,7 @@ from slimtable.artifact.header import (
     DTYPES,
     FORMAT_VERSION,
     MAX_HEADER,
+    MAX_RANK,
     Extent,
     decode_header,
     encode_header,
@@ -252,6 +253,8 @@ def _check_tensor(name: str, tensor: np.ndarray) -> np.ndarray:
         found = getattr(tensor, "dtype", type(tensor).__name__)
         known = sorted(dtype.name for dtype in DTYPE_NAMES)
         raise TypeError(f"tensor `{name}` must be a NumPy array of {known}, got {found}.")
+    if tensor.ndim > MAX_RANK:
+        raise ValueError(f"tensor `{name}` must have at most {MAX_RANK} dimensions, got {tensor.ndim}.")
     if not np.isfinite(tensor).all():
         raise ArtifactValueError(f"tensor `{name}` holds a NaN or an infinity; every value must be finite.")
     return tensor

@@ -6,8 +6,8 @@ format         what a file holds
 ``sasrec``     ``user item`` a line, integers; each user's lines in time order
 ``sequence``   ``user item item …`` a line, integers; items in time order
 ``lightgcn``   the same lines in no order; a folder of them holds ``train.txt`` and ``test.txt``
-``weighted``   a folder of ``train.txt`` and ``test.txt`` with tab-separated ``user item weight`` lines, in no
-order ``inter``      a RecBole atomic file: tab-separated, header of ``name:type`` such as ``user_id:token``
+``weighted``   a folder of ``train.txt`` and ``test.txt`` with tab-separated ``user item weight`` lines, unordered
+``inter``      a RecBole atomic file: tab-separated, header of ``name:type`` such as ``user_id:token``
 ``ratings``    MovieLens ``ratings.dat``: ``user::item::rating::time``
 ``table``      CSV or TSV with a header, or without one and `columns` given by position
 ``parquet``    a Parquet file

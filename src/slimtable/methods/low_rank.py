@@ -12,6 +12,8 @@ from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding, MethodConfig, register
 from slimtable.tensors import float_bits, to_array
 
+_ROWS_PER_CHUNK = 65_536
+
 
 @dataclass(frozen=True)
 class LowRankConfig(MethodConfig):
@@ -51,7 +53,8 @@ class LowRank(CompressedEmbedding):
     def fit_(self, table: Tensor) -> None:
         """Takes the truncated singular value decomposition, the best P·Q in squared error."""
         # The eigenvectors of the small d × d Gram matrix are the right singular vectors, at any N.
-        _, vectors = torch.linalg.eigh(table.double().T @ table.double())
+        gram = sum(chunk.double().T @ chunk.double() for chunk in table.split(_ROWS_PER_CHUNK))
+        _, vectors = torch.linalg.eigh(gram)
         basis = vectors[:, -self.rank :].flip(1).to(table.dtype)  # (d, r), strongest first
         self.left.copy_(table @ basis)
         self.right.copy_(basis.T)

@@ -71,8 +71,9 @@ class Uniform(CompressedEmbedding):
         grids = self.embedding_dim if self.config.axis == "column" else self.num_embeddings
         return self.num_embeddings * self.embedding_dim * self.config.bits + 2 * grids * self.config.scale_bits
 
+    @torch.no_grad()
     def pack(self) -> Packed:
-        offset, step = self._offset_and_step()
+        offset, step = self._make_grid()
         codes = _codes(self.table.detach(), offset, step, self._largest).to("cpu", torch.uint8).numpy()
         scale_dtype = torch.float16 if self.config.scale_bits == 16 else torch.float32
         arrays = {
@@ -95,13 +96,27 @@ class Uniform(CompressedEmbedding):
         key = (self.table._version, self.table.data_ptr())
         if self._grid is None or self._grid[0] != key or self.training:
             with torch.no_grad():
-                table = self.table.float()
-                low, high = table.aminmax(dim=0) if self.config.axis == "column" else table.aminmax(dim=1, keepdim=True)
-                step = (high - low) / self._largest
-                if self.config.scale_bits == 16:
-                    low, step = low.half().float(), step.half().float()
-                self._grid = (key, low, step)
+                self._grid = (key, *self._make_grid())
         return self._grid[1], self._grid[2]
+
+    def _make_grid(self) -> tuple[Tensor, Tensor]:
+        """Smallest value and step of every line; the padding row, which is served as zeros, has no say."""
+        table = self.table.float()
+        if self.padding_idx is not None and self.num_embeddings > 1:
+            other = 0 if self.padding_idx else 1
+            table = table.index_copy(0, torch.tensor([self.padding_idx], device=table.device), table[other : other + 1])
+        low, high = table.aminmax(dim=0) if self.config.axis == "column" else table.aminmax(dim=1, keepdim=True)
+        step = (high - low) / self._largest
+        if self.config.scale_bits == 16:
+            # Rounded so that the grid still reaches from the smallest value to the largest.
+            low = (low - low.abs() * 2.0**-11).half().float()
+            step = ((high - low) / self._largest * (1 + 2.0**-11)).half().float()
+        if not bool((torch.isfinite(low) & torch.isfinite(step) & ((step > 0) | (high == low))).all()):
+            raise ValueError(
+                f"Some values are too large or too close together for scales of {self.config.scale_bits} bits. "
+                "Use scale_bits=32, or scale the table."
+            )
+        return low, step
 
 
 def _codes(rows: Tensor, offset: Tensor, step: Tensor, largest: int) -> Tensor:

@@ -84,7 +84,14 @@ class Table:
         """
         return self._decoder(ids, out)
 
-    def bag(self, ids: Any, offsets: Any, mode: str = "sum", per_sample_weights: Any = None) -> np.ndarray:
+    def bag(
+        self,
+        ids: Any,
+        offsets: Any,
+        mode: str = "sum",
+        per_sample_weights: Any = None,
+        include_last_offset: bool = False,
+    ) -> np.ndarray:
         """Sums or means of bags of rows, as ``torch.nn.EmbeddingBag``.
 
         Args:
@@ -92,6 +99,7 @@ class Table:
             offsets: integers (B,): where each bag begins, from 0, never falling.
             mode: "sum" or "mean".
             per_sample_weights: (n,) factors of the rows, for "sum" only.
+            include_last_offset: ``offsets`` is (B + 1,) and ends with n.
 
         Returns:
             float32 (B, d); an empty bag is zeros.
@@ -101,7 +109,7 @@ class Table:
             IndexError: if an id is out of range.
             ValueError: if the offsets, the mode or the weights do not fit.
         """
-        return self._decoder.bag(ids, offsets, mode, per_sample_weights)
+        return self._decoder.bag(ids, offsets, mode, per_sample_weights, include_last_offset)
 
     def weight(self) -> np.ndarray:
         """The whole table decoded, float32 (N, d); allocates 4·N·d bytes."""
