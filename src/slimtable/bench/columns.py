@@ -152,7 +152,8 @@ def _details(rows: Sequence[Row]) -> Table:
     note = (
         "Head, torso and tail are the withheld items among the most, middling and least frequent in training. The "
         "best epoch is chosen by NDCG@10 on the validation part. Seconds are those of the training steps, median "
-        "over epochs; a method that compresses after training takes those of the training before."
+        "over epochs; a method that compresses after training takes those of the training before. Other work on the "
+        "machine shows in them: benchmarks/train_step.py lets methods take turns and is the fairer comparison."
     )
     return Table("Popularity, best epoch and time", columns, tuple(cells), note)
 

@@ -1,0 +1,62 @@
+"""Every snippet of the README works as it stands, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    assert found, f"the README has no {language} block"
+    return found
+
+
+def run(command: list[str], folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_python_snippets(tmp_path) -> None:
+    for block in blocks("python"):
+        printed = run([sys.executable, "-W", "error", "-c", block], tmp_path)
+        assert "(3, 64) (2, 64)" in printed
+        claimed = re.search(r"# ([\d.]+)× smaller than float32", block).group(1)
+        assert f"{claimed}× smaller" in printed
+
+
+def test_quick_start_is_short() -> None:
+    assert all(len([line for line in block.splitlines() if line.strip()]) <= 15 for block in blocks("python"))
+
+
+def test_commands(tmp_path) -> None:
+    for block in blocks("bash"):
+        run(["bash", "-euc", block], tmp_path)
+    assert (tmp_path / "runs/bench/report.html").is_file()
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", "".join(blocks("console")), re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+PAGES = [page for page in ROOT.rglob("*.md") if not {".venv", "runs"} & set(page.relative_to(ROOT).parts)]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
