@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from slimtable.artifact.file import write_artifact
 from slimtable.artifact.layouts import decode
 from slimtable.compress import compress_, compress_table, read_table
 from slimtable.embedding import CompressedEmbedding
@@ -195,3 +196,17 @@ def test_compiled_frozen_tables_check_their_ids() -> None:
     torch.testing.assert_close(compiled(torch.arange(10)), frozen(torch.arange(10)))
     with pytest.raises(RuntimeError, match="out of range"):
         compiled(torch.tensor([1, 500]))
+
+
+def test_an_artifact_is_not_compressed_again(tmp_path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_artifact(path, {"t": compress_table(np.eye(4, dtype=np.float32), UniformConfig())})
+    with pytest.raises(ValueError, match="compressed already"):
+        read_table(path)
+
+
+def test_values_beyond_float32_and_counts_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        compress_table(np.full((3, 2), 1e300), UniformConfig())
+    with pytest.raises(ValueError, match="not negative"):
+        compress_table(np.eye(3, dtype=np.float32), MGQEConfig(codebook_sizes=(4, 2)), frequencies=np.array([1, -5, 2]))

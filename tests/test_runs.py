@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zipfile
 
 import numpy as np
 import pytest
@@ -99,3 +100,16 @@ def test_copies_of_a_model_leave_the_training_data_behind(communities) -> None:
     model = train(communities, "gmf", METHODS[0], QUICK).model
     assert "_known_sampler" in model.__dict__
     assert "_known_sampler" not in copy.deepcopy(model).__dict__
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(communities, tmp_path) -> None:
+    """PyTorch does not look at the checksums of its own archives."""
+    train(communities, "gmf", METHODS[0], QUICK, out=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    content[largest.header_offset + 400] ^= 0x10  # past the local header and its padding, inside the values
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is not what was written"):
+        restore_run(tmp_path)

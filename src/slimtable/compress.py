@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding, MethodConfig, method_of
+from slimtable.files import check_archive
 from slimtable.frozen import FrozenEmbedding
 
 
@@ -95,7 +96,8 @@ def compress_table(
         ValueError: the table is not a finite matrix, or the configuration does not fit it.
     """
     counts = None if frequencies is None else torch.from_numpy(np.asarray(frequencies))
-    values = torch.from_numpy(np.array(table, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        values = torch.from_numpy(np.array(table, dtype=np.float32))
     return method_of(config).from_table(values, config, padding_idx=padding_idx, frequencies=counts).eval().pack()
 
 
@@ -177,10 +179,13 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         except ValueError as error:
             raise ValueError(f"{path} is not a readable .npy table: {error}") from error
     if start[8:9] == b"{":
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
 
         try:
+            with safe_open(path, framework="pt") as opened:
+                if "slimtable" in (opened.metadata() or {}):
+                    raise ValueError(f"{path} is an artifact, whose tables are compressed already.")
             return _to_arrays(load_file(path))
         except (SafetensorError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
@@ -188,6 +193,10 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             if all(name.endswith(".npy") for name in archive.namelist()):
                 raise ValueError(f"{path} is an .npz archive. Save the table alone with numpy.save.")
+        try:
+            check_archive(path)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}.") from error
         try:
             loaded = torch.load(path, weights_only=True, map_location="cpu")
         except Exception as error:

@@ -88,10 +88,10 @@ class CompressedEmbedding(nn.Module, ABC):
             padding_idx %= num_embeddings  # -1 is the last id, as in nn.Embedding
         if frequencies is not None:
             frequencies = torch.as_tensor(frequencies)
-            if tuple(frequencies.shape) != (num_embeddings,) or not bool(torch.isfinite(frequencies).all()):
-                raise ValueError(
-                    f"frequencies must have shape ({num_embeddings},) and be finite, got {tuple(frequencies.shape)}."
-                )
+            if tuple(frequencies.shape) != (num_embeddings,):
+                raise ValueError(f"frequencies must have shape ({num_embeddings},), got {tuple(frequencies.shape)}.")
+            if not bool((torch.isfinite(frequencies) & (frequencies >= 0)).all()):
+                raise ValueError("frequencies must be finite and not negative.")
         if config is None:
             config = self.config_class()
         elif not isinstance(config, self.config_class):

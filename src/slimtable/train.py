@@ -19,7 +19,7 @@ from slimtable.data.split import Split
 from slimtable.embedding import MethodConfig, method_of
 from slimtable.errors import CheckpointError
 from slimtable.evaluate import rank_withheld, summarize
-from slimtable.files import replace_file, write_json
+from slimtable.files import check_archive, replace_file, write_json
 from slimtable.progress import progress_bar
 
 SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabularies.npz", "log.jsonl"
@@ -299,6 +299,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         CheckpointError: the file is damaged.
     """
     try:
+        check_archive(path)
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
         if set(saved) != {"model", "optimizer", "history", "best_epoch", "best_state"}:
             raise ValueError("it is not a checkpoint of slimtable")

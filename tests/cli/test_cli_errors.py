@@ -113,11 +113,12 @@ def test_damaged_artifact(refused: Command, artifact: Path, command: str, damage
     assert str(artifact) in line
 
 
-def test_verify_finds_a_flipped_bit_in_the_data(refused: Command, artifact: Path) -> None:
+@pytest.mark.parametrize("command", READERS)
+def test_a_flipped_bit_in_the_data_is_never_served(refused: Command, artifact: Path, command: str) -> None:
     content = bytearray(artifact.read_bytes())
     content[-5] ^= 4
     artifact.write_bytes(content)
-    assert "SHA-256" in refused("verify", artifact)
+    assert "SHA-256" in refused(command, artifact, *READERS[command])
 
 
 def forged(path: Path, packed: Packed) -> None:
@@ -229,6 +230,7 @@ def test_unknown_column_lists_the_columns(refused: Command, tmp_path: Path) -> N
     for line in (refused(*words), refused(*words, "--column", "user=guest", "--column", "item=film")):
         assert "visitor, film" in line.replace("'", "")
     assert "ROLE=NAME" in refused(*words, "--column", "user")
+    assert "two roles" in refused(*words, "--column", "user=film", "--column", "item=film")
 
 
 def test_column_of_a_named_dataset(refused: Command, tmp_path: Path) -> None:

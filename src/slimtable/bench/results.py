@@ -17,6 +17,7 @@ Record = dict[str, Any]
 RESULTS = "results.jsonl"
 
 _SETTING = ("data", "fingerprint", "split", "backbone", "train")
+_REPORTED = {"label", "metrics", "bits", "full_bits", "size_percent", "seconds_per_epoch"}
 _IDENTITY = (*_SETTING, "method", "method_config", "seed")
 
 
@@ -116,6 +117,8 @@ def _parse(path: Path, content: bytes) -> tuple[list[Record], int]:
         try:
             record = json.loads(line)
             identity = identity_of(record)
+            if missing := _REPORTED - set(record):
+                raise KeyError(f"no {missing}")
         except (ValueError, KeyError, TypeError):
             raise SlimtableError(f"Line {number} of {path} is not a finished run. Delete the line.") from None
         if identity in line_of:

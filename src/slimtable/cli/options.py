@@ -141,6 +141,8 @@ def _require_device(device: str) -> None:
     import torch
 
     try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError("training needs a CPU or CUDA device")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         found = "cpu or cuda" if torch.cuda.is_available() else "cpu, the only one that PyTorch finds"

@@ -92,7 +92,7 @@ def pack(
 
 def inspect(file: File, as_json: Json = False) -> None:
     """Show what an artifact holds, and its sizes."""
-    with open_artifact(file) as artifact:
+    with open_artifact(file, verify=True) as artifact:
         if as_json:
             show_json(
                 {
@@ -128,7 +128,7 @@ def lookup(
     as_json: Json = False,
 ) -> None:
     """Look rows up, without PyTorch."""
-    with open_artifact(file) as artifact:
+    with open_artifact(file, verify=True) as artifact:
         if table_name not in artifact:
             raise ValueError(f"{file} has no table {table_name!r}. Its tables: {', '.join(artifact)}.")
         served = artifact[table_name]

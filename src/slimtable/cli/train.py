@@ -64,8 +64,8 @@ def train(
     parts = order_by_frequency(split_data(source, split))
     if not len(parts.test):
         raise ValueError(f"The split leaves nothing to test: no user of {data} has enough rows. Try --split random.")
-    if best and not (config.evaluate_every and len(parts.valid)):
-        raise ValueError("--best needs a validation part and --evaluate-every of at least 1.")
+    if best and not (0 < config.evaluate_every <= config.epochs and len(parts.valid)):
+        raise ValueError("--best needs a validation part, and --evaluate-every of 1 to the number of epochs.")
 
     torch.set_num_threads(threads)
     trained = train_model(parts, backbone, method_config, config, out=out)

@@ -130,6 +130,8 @@ def _choose(present: list[str], columns: Columns | None, path: Path) -> dict[str
     unknown = [role for role in columns if role not in ROLES]
     if unknown or "user" not in columns or "item" not in columns:
         raise ValueError(f"`columns` must map user and item, and may map rating and time, got {dict(columns)}.")
+    if len(set(columns.values())) < len(columns):
+        raise ValueError(f"`columns` names one column for two roles: {dict(columns)}.")
     places: Mapping[str | int, str] = {**dict(enumerate(present)), **{name: name for name in present}}
     for column in columns.values():
         if column not in places:

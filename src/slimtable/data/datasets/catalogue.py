@@ -96,6 +96,9 @@ def load_dataset(
     """
     name = str(name_or_path)
     if name == "synthetic" or name.startswith("synthetic:"):
+        unknown = sorted(set(options) - {"num_interactions", "seed"})
+        if unknown:
+            raise TypeError(f"dataset {name!r} takes no {', '.join(unknown)}; its options: num_interactions, seed.")
         return _load_synthetic(name, options)
     source = sources().get(name)
     if source is None:
