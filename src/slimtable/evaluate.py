@@ -10,7 +10,7 @@ import torch
 from numba import njit
 
 from slimtable.backbone import Backbone
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions import Interactions, without_repeats
 from slimtable.data.split import Split
 from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
 from slimtable.modes import evaluating
@@ -56,7 +56,7 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
     withheld: Interactions = getattr(split, part)
     if len(withheld) == 0:
         raise ValueError(f"There is nothing to rank: the {part} part of the split is empty.")
-    starts, items = _distinct(*withheld.csr())
+    starts, items = without_repeats(*withheld.csr())  # an item can be found only once
     seen = [split.train.csr(), (split.valid if part == "test" else split.valid.empty_like()).csr()]
     users = np.flatnonzero(np.diff(starts))
     ranks = np.empty((len(items), len(MASKS)))
@@ -116,14 +116,6 @@ def _popularity_groups(train_counts: np.ndarray) -> np.ndarray:
     place = np.empty(len(train_counts), dtype=np.int64)
     place[np.argsort(-train_counts, kind="stable")] = np.arange(len(train_counts))
     return np.searchsorted(edges, place, side="right").clip(max=len(POPULARITY_SHARES) - 1)
-
-
-def _distinct(starts: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same lists of ascending items with each item once per user: an item can be found only once."""
-    first = np.ones(len(items), dtype=bool)
-    first[1:] = items[1:] != items[:-1]
-    first[starts[:-1][np.diff(starts) > 0]] = True
-    return np.concatenate([[0], np.cumsum(first)])[starts], items[first]
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions import Interactions, without_repeats
 from slimtable.errors import DatasetError
 
 
@@ -24,7 +24,7 @@ class NegativeSampler:
         self.items = train.items
         self.num_items = train.num_items
         self._starts, self._seen = train.csr()
-        distinct = _distinct_per_user(self._starts, self._seen)
+        distinct = np.diff(without_repeats(self._starts, self._seen)[0])
         widest = int(distinct.argmax())
         if distinct[widest] >= self.num_items:
             raise DatasetError(
@@ -67,15 +67,6 @@ class NegativeSampler:
         order = generator.permutation(len(users))
         labels = order < len(self.users)  # the interactions stand first before shuffling
         return users[order], items[order], labels.astype(np.float32)
-
-
-def _distinct_per_user(starts: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Number of different items of each user, whose items stand in ascending order."""
-    is_new = np.ones(len(seen), dtype=bool)
-    is_new[1:] = seen[1:] != seen[:-1]
-    is_new[starts[:-1][np.diff(starts) > 0]] = True  # the first of a user is new whatever the one before has
-    counted = np.concatenate([[0], np.cumsum(is_new)])
-    return counted[starts[1:]] - counted[starts[:-1]]
 
 
 @njit(cache=True, nogil=True)

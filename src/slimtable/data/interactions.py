@@ -267,6 +267,26 @@ def frequency_order(counts: np.ndarray) -> np.ndarray:
     return np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable")
 
 
+def without_repeats(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lists of :meth:`Interactions.csr` with each item once per user.
+
+    Args:
+        indptr: int64 (num_users + 1,).
+        items: integer (E,), ascending within a user.
+
+    Returns:
+        The same two arrays for the lists that are left.
+
+    Example:
+        >>> [part.tolist() for part in without_repeats(np.array([0, 2, 5]), np.array([4, 4, 4, 7, 7]))]
+        [[0, 1, 3], [4, 4, 7]]
+    """
+    first = np.ones(len(items), dtype=bool)
+    first[1:] = items[1:] != items[:-1]
+    first[indptr[:-1][np.diff(indptr) > 0]] = True  # the first of a user is new whatever the one before has
+    return np.concatenate([[0], np.cumsum(first)])[indptr], items[first]
+
+
 def _head_sum(counts: np.ndarray) -> int:
     """Rows held by the most frequent tenth (at least one id)."""
     return int(np.sort(counts)[::-1][: max(1, round(0.1 * counts.size))].sum())
