@@ -125,7 +125,7 @@ def _quality(rows: Sequence[Row]) -> Table:
         line = [row.label, f"{row.size_percent:.2f}"]
         line += [_estimate(row.last, MASK, metric) for metric in (HIT_RATE, NDCG)]
         line += [_difference(row.differences.get(metric)) for metric in (HIT_RATE, NDCG)]
-        line += [f"{row.bits:,}", spell_seeds(row.seeds)]
+        line += [f"{row.bits:,}", f"{len(row.seeds)} ({spell_seeds(row.seeds)})"]
         if in_paper and row.paper is None:
             line += [ABSENT] * 3
         elif row.paper is not None:
