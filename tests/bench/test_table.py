@@ -100,7 +100,7 @@ def test_the_quality_table_says_what_was_measured() -> None:
         "HR@10 − full [95 %]": "+0.20 [-1.07, +1.47]",  # 12.706 · 0.1414 / √2
         "NDCG@10 − full [95 %]": "+0.10 [-0.54, +0.74]",
         "bits": "992",
-        "seeds": "0, 1",
+        "seeds": "2 (0, 1)",
         "paper HR@10": "8.03",
         "paper NDCG@10": "3.98",
         "paper size %": "20.7",
