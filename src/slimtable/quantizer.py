@@ -177,16 +177,16 @@ class ProductQuantizer(nn.Module):
     def fit_(self, rows: Tensor, tiers: Tensor, seed: int = 0) -> None:
         """Places the centroids by k-means on rows (N, d), the first centroids for the rows of smaller tiers."""
         parts = rows.detach().float().cpu().reshape(len(rows), self.num_codebooks, self.width)
+        part_tiers = tiers.long().cpu()
         if self.config.share_subspaces:
             parts = parts.reshape(-1, 1, self.width)
-            tiers = tiers.repeat_interleave(self.num_codebooks)
+            part_tiers = part_tiers.repeat_interleave(self.num_codebooks)
         codebook = np.zeros(self.codebook.shape, dtype=np.float32)
         placed = 0
         # Small tiers share the first centroids, so those are fitted to all rows; larger tiers then add theirs.
         for size in sorted(set(self.sizes)):
-            eligible = torch.tensor([s >= size for s in self.sizes])[tiers.long().cpu().clamp(min=0)] & (
-                tiers.cpu() >= 0
-            )
+            may_use = torch.tensor([*(s >= size for s in self.sizes), False])  # the last serves tier -1
+            eligible = may_use[part_tiers]
             chosen = parts[eligible].flatten(1).numpy() if bool(eligible.any()) else parts.flatten(1).numpy()
             codebook[:, :size] = kmeans(chosen, size, self.codebook.shape[0], fixed=codebook[:, :placed], seed=seed)
             placed = size

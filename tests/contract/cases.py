@@ -21,6 +21,7 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"num_codebooks": 4, "codebook_size": 8, "variant": "softmax"},
         {"num_codebooks": 4, "codebook_size": 8, "initialization": "kmeans", "revive_dead": True},
         {"codebook_size": 16, "share_subspaces": True},
+        {"num_codebooks": 4, "codebook_size": 8, "share_subspaces": True, "variant": "softmax"},
     ],
     "mgqe": [
         {"codebook_sizes": [16, 8, 4], "tier_fractions": [0.2, 0.3, 0.5], "num_codebooks": 4},
