@@ -23,6 +23,15 @@ def test_interruption(slimtable: Command, artifact: Path, monkeypatch: pytest.Mo
     assert (outcome.code, outcome.err) == (130, "error: interrupted.\n")
 
 
+def test_ctrl_c_that_compiled_code_wrapped_is_an_interruption(slimtable: Command, artifact: Path, monkeypatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr("slimtable.cli.tables.open_artifact", interrupted)
+    outcome = slimtable("inspect", artifact)
+    assert (outcome.code, outcome.err) == (130, "error: interrupted.\n")
+
+
 def start_training(out: Path) -> subprocess.Popen:
     """Start a training of many epochs and return once some of them are done."""
     process = subprocess.Popen(
@@ -49,7 +58,7 @@ def test_a_training_that_is_stopped_continues_to_the_same_result(
     process = start_training(tmp_path / "stopped")
     process.send_signal(sent)
     _, complaint = process.communicate()
-    assert process.returncode == code
+    assert process.returncode == code, complaint
     assert complaint == ("error: interrupted.\n" if code == 130 else "")
     assert not (tmp_path / "stopped" / "result.json").exists()
     for name in ("stopped", "whole"):

@@ -108,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:
+        if _is_interruption(error):
+            _complain("interrupted.")
+            return EXIT_INTERRUPTED
         if os.environ.get("SLIMTABLE_DEBUG"):
             raise
         _complain(_describe(error))
@@ -115,6 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == EXIT_INTERRUPTED:
         _complain("interrupted.")
     return int(code or 0)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether an error comes from Ctrl-C: compiled code may wrap it, as in a SystemError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _complain(message: str) -> None:
