@@ -18,7 +18,7 @@ class Scores(torch.nn.Module):
         super().__init__()
         self.scores = torch.nn.Parameter(torch.from_numpy(scores.astype(np.float32)))
 
-    def scorer(self):
+    def scorer(self, history=None):
         return lambda users: self.scores[users]
 
 

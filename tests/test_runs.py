@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import zipfile
 
 import numpy as np
@@ -94,12 +93,6 @@ def test_a_vocabulary_that_does_not_fit_is_refused(communities, tmp_path) -> Non
     vocabularies = {"user": communities.train.user_vocabulary, "item": communities.train.item_vocabulary[:-1]}
     with pytest.raises(ValueError, match="Table item has 40 rows, which does not fit a vocabulary of 39 items"):
         pack_model(trained.model, tmp_path / "file", vocabularies=vocabularies)
-
-
-def test_copies_of_a_model_leave_the_training_data_behind(communities) -> None:
-    model = train(communities, "gmf", METHODS[0], QUICK).model
-    assert "_known_sampler" in model.__dict__
-    assert "_known_sampler" not in copy.deepcopy(model).__dict__
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_found(communities, tmp_path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +44,13 @@ class TableSpec:
 Batch = tuple[Tensor, ...]
 
 
+class Feed(Protocol):
+    """The training batches of a backbone, prepared once for a training set."""
+
+    def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
+        """The number of batches in an epoch, and the batches with fresh negatives."""
+
+
 class Backbone(nn.Module, ABC):
     """A recommender that takes its embedding tables as arguments and is trained on sampled negatives.
 
@@ -54,6 +62,12 @@ class Backbone(nn.Module, ABC):
     """Registry name: the file stem and the command-line word."""
     config_class: ClassVar[type[Config]]
     """The frozen dataclass with this backbone's options."""
+    task: ClassVar[Literal["ranking", "regression"]] = "ranking"
+    """What it is tested by: ranks of withheld items, or errors of predicted ratings."""
+    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    """Decay rates of Adam that its paper trains with."""
+    train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Training settings of its paper that differ from those of :class:`slimtable.train.TrainConfig`."""
     config: Config
 
     @classmethod
@@ -66,17 +80,20 @@ class Backbone(nn.Module, ABC):
         """Logits (B,) of users (B,) for items (B,)."""
 
     @abstractmethod
-    def scorer(self) -> Callable[[Tensor], Tensor]:
-        """A function from users (B,) to the logits (B, num_items) of all items, with tables decoded once."""
+    def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
+        """A function from users (B,) to the logits (B, num_items) of all items, with tables decoded once.
 
-    def batches(
-        self, train: Interactions, generator: np.random.Generator, batch_size: int, negatives: int
-    ) -> tuple[int, Iterator[Batch]]:
-        """The number of batches in an epoch, and the batches with fresh negatives."""
-        users, items, labels = self._sampler(train).pointwise_epoch(generator, negatives)
-        tensors = [torch.from_numpy(array) for array in (users, items, labels)]
-        steps = -(-len(labels) // batch_size)
-        return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
+        Args:
+            history: what every user did before, in time order; only sequential recommenders look at it.
+        """
+
+    def feed(self, train: Interactions) -> Feed:
+        """The source of its training batches.
+
+        Raises:
+            DatasetError: there is nothing that it can learn from.
+        """
+        return PointwiseFeed(train)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean binary cross-entropy of a batch, without :meth:`penalty`."""
@@ -116,17 +133,22 @@ class Backbone(nn.Module, ABC):
         tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
         return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle takes along: everything but the sampler, which holds the training data."""
-        return {name: value for name, value in self.__dict__.items() if name != "_known_sampler"}
 
-    def _sampler(self, train: Interactions) -> NegativeSampler:
-        """The sampler of a training set, kept while the set stays the same."""
-        known: tuple[Interactions, NegativeSampler] | None = self.__dict__.get("_known_sampler")
-        if known is None or known[0] is not train:
-            known = (train, NegativeSampler(train))
-            self.__dict__["_known_sampler"] = known
-        return known[1]
+class PointwiseFeed:
+    """Every training interaction with its negatives, shuffled: batches of (users, items, labels), as NCF.
+
+    Args:
+        train: the training interactions.
+    """
+
+    def __init__(self, train: Interactions) -> None:
+        self._sampler = NegativeSampler(train)
+
+    def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
+        """The number of batches, and users int32 (B,), items int32 (B,) and labels float32 (B,) of each."""
+        tensors = [torch.from_numpy(array) for array in self._sampler.pointwise_epoch(generator, negatives)]
+        steps = -(-len(tensors[0]) // batch_size)
+        return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
 
 
 _BACKBONES: dict[str, type[Backbone]] = {}
@@ -200,7 +222,7 @@ def build(
     for spec in cls.table_specs(num_users, num_items, embedding_dim, options):
         frequencies = None
         if counts is not None:
-            frequencies = torch.from_numpy(np.asarray(counts[spec.side], dtype=np.int64))
+            frequencies = torch.from_numpy(_counts_of_rows(np.asarray(counts[spec.side], dtype=np.int64), spec))
         tables[f"{spec.name}_embedding"] = create(
             config,
             spec.num_embeddings,
@@ -209,3 +231,13 @@ def build(
             frequencies=frequencies,
         )
     return cls(**tables, config=options)
+
+
+def _counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
+    """Counts (num_embeddings,) of a table's rows; a padding row that is no id counts as the most frequent.
+
+    So ids that are sorted by frequency stay sorted behind a padding row 0, and no tier flags are needed.
+    """
+    if spec.padding_idx is None or len(counts) == spec.num_embeddings:
+        return counts
+    return np.insert(counts, spec.padding_idx, counts.max(initial=0) + 1)

@@ -61,7 +61,7 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
     users = np.flatnonzero(np.diff(starts))
     ranks = np.empty((len(items), len(MASKS)))
     with evaluating(model), torch.no_grad():
-        score = model.scorer()
+        score = model.scorer(split.history(part))
         device = next(model.parameters()).device
         step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
         for first in range(0, len(users), step):

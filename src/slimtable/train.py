@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from slimtable.backbone import Backbone, build, get_backbone
+from slimtable.backbone import Backbone, Feed, build, get_backbone
 from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split
@@ -144,8 +144,10 @@ def train(
         run = _Run(model, config, identity, None if out is None else Path(out))
         run.resume(split)
         with progress_bar(progress) as bar:
+            feed = model.feed(split.train) if len(run.history) < config.epochs else None
             for epoch in range(len(run.history) + 1, config.epochs + 1):
-                run.epoch(epoch, split, bar)
+                assert feed is not None
+                run.epoch(epoch, feed, split, bar)
     seconds = [record["seconds"] for record in run.history]
     return Trained(model, run.history, run.best_epoch, run.best_state, float(np.median(seconds)))
 
@@ -155,7 +157,9 @@ class _Run:
 
     def __init__(self, model: Backbone, config: TrainConfig, identity: dict[str, Any], out: Path | None) -> None:
         self.model, self.config, self.identity, self.out = model, config, identity, out
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.learning_rate, betas=model.adam_betas, fused=True
+        )
         self.history: list[dict[str, Any]] = []
         self.best_epoch: int | None = None
         self.best_state: dict[str, torch.Tensor] | None = None
@@ -196,7 +200,7 @@ class _Run:
             log.writelines(json.dumps(record).encode() + b"\n" for record in self.history)
         self.board = _tensorboard(self.out, len(self.history))
 
-    def epoch(self, number: int, split: Split, bar: Any) -> None:
+    def epoch(self, number: int, feed: Feed, split: Split, bar: Any) -> None:
         """Trains one epoch, ranks the validation part if it is time, and saves."""
         config = self.config
         # Every epoch draws from its own seeds, so nothing random needs to be saved.
@@ -204,7 +208,7 @@ class _Run:
         torch.manual_seed(int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0]))
         self.model.train()
         started = time.perf_counter()
-        steps, batches = self.model.batches(split.train, generator, config.batch_size, config.negatives)
+        steps, batches = feed.epoch(generator, config.batch_size, config.negatives)
         task = bar.add_task(f"epoch {number}/{config.epochs}", total=steps)
         loss_sum = torch.zeros((), device=config.device)
         penalty_sum = torch.zeros((), device=config.device)

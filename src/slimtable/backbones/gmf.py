@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slimtable.backbone import Backbone, TableSpec, register_backbone
 from slimtable.config import Config
+from slimtable.data.interactions import Interactions
 from slimtable.embedding import CompressedEmbedding
 
 
@@ -62,7 +63,7 @@ class GMF(Backbone):
         logits: Tensor = self.output(product).squeeze(1)
         return logits
 
-    def scorer(self) -> Callable[[Tensor], Tensor]:
+    def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
         weighted = (self.item_embedding.weight * self.output.weight).T.contiguous()  # (d, num_items)
 
         def score(users: Tensor) -> Tensor:

@@ -198,6 +198,42 @@ class Interactions:
         """
         return _csr(self.users, self.items, self.num_users, self.num_items)
 
+    def sequences(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items of each user in stored order, for sequential recommenders.
+
+        Returns:
+            ``(indptr, items)``: int64 (num_users + 1,) and int32 (E,), as :meth:`csr`, but not sorted.
+
+        Example:
+            >>> data = Interactions.from_raw(np.array([1, 0, 1]), np.array([5, 5, 3]))
+            >>> [part.tolist() for part in data.sequences()]
+            [[0, 1, 3], [1, 1, 0]]
+        """
+        indptr = np.concatenate([[0], np.cumsum(self.user_counts())])
+        return indptr, self.items[np.argsort(self.users, kind="stable")]
+
+    def followed_by(self, later: Interactions) -> Interactions:
+        """These rows and then those of another part with the same vocabularies; times and ratings where both have.
+
+        Args:
+            later: the rows that come after; in time order, they are taken to be later within each user.
+
+        Returns:
+            All rows.
+        """
+
+        def both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+            return None if first is None or second is None else np.concatenate([first, second])
+
+        return replace(
+            self,
+            users=np.concatenate([self.users, later.users]),
+            items=np.concatenate([self.items, later.items]),
+            ratings=both(self.ratings, later.ratings),
+            times=both(self.times, later.times),
+            chronological=self.chronological and later.chronological,
+        )
+
     def reindex(self, user_order: np.ndarray, item_order: np.ndarray) -> Interactions:
         """Give every user and item a new id; raw ids follow.
 

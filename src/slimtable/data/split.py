@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -49,6 +49,19 @@ class Split:
     def num_items(self) -> int:
         """Number of items of the whole source."""
         return self.train.num_items
+
+    def history(self, part: Literal["valid", "test"]) -> Interactions:
+        """What came before a part: the training rows, and for the test part the validation rows after them.
+
+        Args:
+            part: what is to be predicted.
+
+        Returns:
+            The rows; each user's are in time order where those of the parts are and the split cuts by time.
+        """
+        if part == "valid" or len(self.valid) == 0:
+            return self.train
+        return self.train.followed_by(self.valid)
 
 
 def split(

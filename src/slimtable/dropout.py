@@ -1,0 +1,45 @@
+"""Dropout whose mask is drawn some seven times faster than PyTorch's on a CPU; it was a third of a SASRec step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_STEPS = 1 << 16  # of a random number; a share is rounded to one of them
+
+
+class Dropout(nn.Module):
+    """Sets a share of the activations to zero while training and scales up the others.
+
+    On a CPU the mask comes from 16 random bits per value of a generator that is seeded from PyTorch's, so that
+    ``torch.manual_seed`` decides it; elsewhere it is PyTorch's own.
+
+    Args:
+        share: of the activations to drop, in [0, 1); on a CPU rounded to a multiple of 2⁻¹⁶.
+
+    Raises:
+        ValueError: the share is out of range.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"`share` must lie in [0, 1), got {share}.")
+        self.share = share
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Drops from values of any shape."""
+        dropped = round(self.share * _STEPS)
+        if not self.training or not dropped:
+            return values
+        if values.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.dropout(values, self.share)
+        generator = np.random.Generator(np.random.SFC64(int(torch.randint(1 << 62, ()))))
+        kept = generator.integers(_STEPS, size=values.numel(), dtype=np.uint16) >= dropped
+        scale = torch.from_numpy(kept).to(values.dtype).mul_(_STEPS / (_STEPS - dropped))
+        return values * scale.view(values.shape)
+
+    def extra_repr(self) -> str:
+        return f"{self.share}"
