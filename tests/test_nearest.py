@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from slimtable.kmeans import kmeans
-from slimtable.nearest import SortedCodebook, nearest_codes, nearest_codes_torch, quantize_subvectors
+from slimtable.nearest import Lookup, SortedCodebook, nearest_codes, nearest_codes_torch, quantize_subvectors
 
 
 def distances(rows, codebook, tiers, sizes):
@@ -89,25 +89,58 @@ def test_all_distances_on_both_paths(width, sizes) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_quantized_rows_pull_and_error(width) -> None:
+@pytest.mark.parametrize("num_rows", [60, 4000], ids=["repeated ids", "few repeated ids"])
+def test_quantized_rows_pull_and_error(width, num_rows) -> None:
     generator = np.random.default_rng(0)
-    rows = generator.standard_normal((60, 3 * width)).astype(np.float32)
+    table = generator.standard_normal((num_rows, 3 * width)).astype(np.float32)
     codebook = generator.standard_normal((3, 9, width)).astype(np.float32)
-    tiers, weights = generator.integers(-1, 2, 60).astype(np.int8), generator.integers(1, 5, 60).astype(np.float32)
-    sizes = (9, 4)
+    ids = generator.integers(0, num_rows, 300)
+    tiers, weights = (
+        generator.integers(0, 2, num_rows).astype(np.int8),
+        generator.integers(1, 5, 300).astype(np.float32),
+    )
+    padding, sizes = int(ids[7]), (9, 4)
+    lookup = Lookup(table, ids, tiers, padding, weights)
     if width == 1:
-        quantized, pull, total = SortedCodebook(sizes).quantize(rows, codebook[:, :, 0].copy(), tiers, weights)
+        quantized, pull, total = SortedCodebook(sizes).quantize(lookup, codebook[:, :, 0].copy())
         pull = pull[:, :, None]
     else:
-        quantized, pull, total = quantize_subvectors(rows, codebook, tiers, sizes, weights)
-    codes = distances(rows, codebook, tiers, sizes).argmin(2)
-    expected = codebook[np.arange(3), codes].reshape(60, -1) * (tiers >= 0)[:, None]
+        quantized, pull, total = quantize_subvectors(lookup, codebook, sizes)
+    rows, kept = table[ids], (ids != padding)[:, None]
+    codes = distances(rows, codebook, tiers[ids], sizes).argmin(2)
+    expected = codebook[np.arange(3), codes].reshape(len(ids), -1) * kept
     np.testing.assert_array_equal(quantized, expected)
-    difference = (expected - rows) * (weights * (tiers >= 0))[:, None]
+    difference = (expected - rows) * (weights[:, None] * kept)
     expected_pull = np.zeros_like(codebook)
-    np.add.at(expected_pull, (np.arange(3), codes), difference.reshape(60, 3, width))
-    np.testing.assert_allclose(pull, expected_pull, rtol=1e-4, atol=1e-5)
+    np.add.at(expected_pull, (np.arange(3), codes), difference.reshape(len(ids), 3, width))
+    np.testing.assert_allclose(pull, expected_pull, rtol=1e-4, atol=1e-4)
     assert total == pytest.approx(float((difference * (expected - rows)).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_ids_out_of_range_are_never_read(width) -> None:
+    table, codebook = np.zeros((5, 2 * width), np.float32), np.zeros((2, 3, width), np.float32)
+    for ids in ([0, 5], [-1, 2]):
+        lookup = Lookup(table, np.array(ids), np.zeros(5, np.int8), -1, np.ones(2, np.float32))
+        if width == 1:
+            total = SortedCodebook((3,)).quantize(lookup, codebook[:, :, 0])[2]
+        else:
+            total = quantize_subvectors(lookup, codebook, (3,))[2]
+        assert np.isnan(total)
+
+
+def test_old_cells_never_change_what_is_found() -> None:
+    """The starting table may be some steps old: centroids and rows move, yet every code stays the nearest."""
+    generator = np.random.default_rng(0)
+    table = generator.standard_normal((200, 4)).astype(np.float32)
+    codebook = generator.standard_normal((4, 16)).astype(np.float32)
+    finder, tiers, ids = SortedCodebook((16, 5)), generator.integers(0, 2, 200).astype(np.int8), np.arange(200)
+    for _ in range(30):
+        lookup = Lookup(table, ids, tiers, -1, np.ones(200, np.float32))
+        expected = distances(table, codebook[:, :, None], tiers, (16, 5)).argmin(2)
+        np.testing.assert_array_equal(finder.quantize(lookup, codebook)[0], codebook[np.arange(4), expected])
+        codebook += 0.3 * generator.standard_normal(codebook.shape).astype(np.float32)
+        table += 0.3 * generator.standard_normal(table.shape).astype(np.float32)
 
 
 def test_kmeans_finds_planted_centres_and_keeps_fixed_ones() -> None:

@@ -1,14 +1,14 @@
 """Exact nearest centroids: a sorted search for one-dimensional subspaces, every distance otherwise.
 
 All functions take rows (B, d), a codebook (M, K, d/M), a tier per row and the number of centroids that each
-tier may use; a row of tier ``-1`` is left out. The NumPy functions are compiled by numba and run on one core;
-``nearest_codes_torch`` serves other devices and precisions and gives codes of equal distance.
+tier may use; a row of tier ``-1``, or of the padding id, is left out. The NumPy functions are compiled by numba and
+run on one core; ``nearest_codes_torch`` serves other devices and precisions and gives codes of equal distance.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,29 @@ from numba import njit
 from torch import Tensor
 
 _MOST_CELLS = 1 << 16  # of the starting table of a sorted codebook
+_CELLS_PER_CENTROID = 2
+_BATCHES_PER_TABLE = 8  # repeated ids are looked for where fewer batches than this fill a table
+_STEPS_OF_CELLS = 8  # training steps that the starting table serves
 _MOST_MOVES = 16  # per centroid, before a line is sorted anew
 _CHUNK_ELEMENTS = 1 << 24  # distances held at a time by the PyTorch path
+
+
+class Lookup(NamedTuple):
+    """Rows of a table that are to be quantized.
+
+    Attributes:
+        table: float32 (N, d).
+        ids: integer (B,), rows of the table.
+        tiers: int8 (N,), tier of each row of the table.
+        padding: id that becomes zeros, or -1.
+        weights: float32 (B,), how often each id counts.
+    """
+
+    table: np.ndarray
+    ids: np.ndarray
+    tiers: np.ndarray
+    padding: int
+    weights: np.ndarray
 
 
 class SortedCodebook:
@@ -60,48 +81,46 @@ class SortedCodebook:
             _encode_scalars(rows, tiers, codebook, self.sizes, *self._index_for(codebook), codes)
         return codes
 
-    def quantize(
-        self, rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Nearest values and what draws them to the rows, in one pass; as :func:`quantize_subvectors`.
+    def quantize(self, lookup: Lookup, codebook: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Looks rows up, and gives their nearest values and what draws these to the rows, in one pass.
 
         Args:
-            rows: float32 (B, M).
+            lookup: which rows.
             codebook: float32 (M, K).
-            tiers: int8 (B,).
-            weights: float32 (B,).
 
         Returns:
-            Quantized rows (B, M), pull (M, K) and the weighted sum of squared differences.
+            As :func:`quantize_subvectors`; nothing is computed where an id is out of range, and the sum is NaN.
         """
-        quantized, pull = np.empty_like(rows), np.zeros_like(codebook)
+        quantized, pull = np.empty((len(lookup.ids), lookup.table.shape[1]), np.float32), np.zeros_like(codebook)
         with self._lock:
-            index = self._index_for(codebook)
-            total = _quantize_scalars(rows, tiers, weights, codebook, self.sizes, *index, quantized, pull)
+            total = _quantize_scalars(*lookup, codebook, self.sizes, *self._index_for(codebook), quantized, pull)
         return quantized, pull, total
 
     def _index_for(self, codebook: np.ndarray) -> tuple[np.ndarray, ...]:
         """The arrays of the index, still to be brought up to date with the centroids (M, K).
 
         Returns:
-            For each tier t and subspace m: the centroid at each place of the order, int32 (T, M, K), its value and
+            For each tier t and subspace m: the centroid at each place of the order, uint16 (T, M, K), its value and
             the largest number that still belongs to it, float32 (T, M, K); then the place to start from for each
-            cell, counted over the whole tier, int32 (T, M, cells), the lower edge and the cells per unit (T, M).
+            cell, uint16 (T, M, cells), the lower edge and the cells per unit (T, M), and how many steps the cells
+            still serve, int64 (1,).
         """
         shape = (len(self.sizes), *codebook.shape)
         if self._index is None or self._index[0].shape != shape:
-            order = np.zeros(shape, dtype=np.int32)
+            order = np.zeros(shape, dtype=np.uint16)
             for tier, size in enumerate(self.sizes):
                 order[tier, :, :size] = np.argsort(codebook[:, :size], axis=1, kind="stable")
             values, bounds = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-            cells = np.empty((*shape[:2], min(4 * shape[2], _MOST_CELLS)), dtype=np.int32)
+            # As small as can be: between two steps the optimizer drives all of it out of the near caches.
+            cells = np.empty((*shape[:2], min(_CELLS_PER_CENTROID * shape[2], _MOST_CELLS)), dtype=np.uint16)
             edge, per_unit = np.empty(shape[:2], dtype=np.float32), np.empty(shape[:2], dtype=np.float32)
-            self._index = (order, values, bounds, cells, edge, per_unit)
+            self._index = (order, values, bounds, cells, edge, per_unit, np.zeros(1, dtype=np.int64))
         return self._index
 
 
 @njit(cache=True, nogil=True)
 def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-untyped-def]
+    up = np.empty(codebook.shape[1], dtype=np.int32)
     for tier in range(sizes.size):
         size = sizes[tier]
         for m in range(codebook.shape[0]):
@@ -129,15 +148,20 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
             for place in range(size - 1):
                 exact = 0.5 * (np.float64(ascending[place]) + np.float64(ascending[place + 1]))
                 bound[place] = np.float32(exact)
-                # Where rounding went up, take the float below: a number is past the middle only if truly so.
-                bound_bits[place] -= (bound[place] > exact) * (1 if bound[place] > 0 else -1)
+                up[place] = bound[place] > exact
+            # Where rounding went up, take the float below: a number is past the middle only if truly so.
+            for place in range(size - 1):
+                bound_bits[place] -= up[place] * (np.int32(1) | (bound_bits[place] >> np.int32(31)))
             bound[size - 1] = np.inf
 
 
 @njit(cache=True, nogil=True)
-def _update_cells(sizes, values, bounds, cells, edge, per_unit):  # type: ignore[no-untyped-def]
-    num_subspaces, num_centroids = values.shape[1:]
-    num_cells = cells.shape[2]
+def _update_cells(sizes, values, bounds, cells, edge, per_unit, age):  # type: ignore[no-untyped-def]
+    age[0] -= 1
+    if age[0] > 0:  # cells only say where to start, so they may be some steps old
+        return
+    age[0] = _STEPS_OF_CELLS
+    num_subspaces, num_cells = cells.shape[1:]
     for tier in range(sizes.size):
         last = sizes[tier] - 1
         for m in range(num_subspaces):
@@ -149,7 +173,7 @@ def _update_cells(sizes, values, bounds, cells, edge, per_unit):  # type: ignore
             starts[:] = 0
             for place in range(last):
                 starts[_cell(bound[place], low, scale, num_cells)] += 1
-            before = m * num_centroids
+            before = 0
             for cell in range(num_cells):
                 here = starts[cell]
                 starts[cell] = before
@@ -167,10 +191,10 @@ def _cell(x, low, scale, num_cells):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _encode_scalars(  # type: ignore[no-untyped-def]
-    rows, tiers, codebook, sizes, order, values, bounds, cells, edge, per_unit, codes
+    rows, tiers, codebook, sizes, order, values, bounds, cells, edge, per_unit, age, codes
 ):
     _update_order(codebook, sizes, order, values, bounds)
-    _update_cells(sizes, values, bounds, cells, edge, per_unit)
+    _update_cells(sizes, values, bounds, cells, edge, per_unit, age)
     num_cells = cells.shape[2]
     for b in range(rows.shape[0]):
         if tiers[b] < 0:
@@ -179,35 +203,60 @@ def _encode_scalars(  # type: ignore[no-untyped-def]
         starts, bound, centroids = cells[tier].ravel(), bounds[tier].ravel(), order[tier].ravel()
         for m in range(rows.shape[1]):
             x = rows[b, m]
-            place = starts[m * num_cells + _cell(x, edge[tier, m], per_unit[tier, m], num_cells)]
+            line = m * values.shape[2]
+            place = line + starts[m * num_cells + _cell(x, edge[tier, m], per_unit[tier, m], num_cells)]
             while bound[place] < x:
                 place += 1
+            while place > line and bound[place - 1] >= x:
+                place -= 1
             codes[b, m] = centroids[place]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
 def _quantize_scalars(  # type: ignore[no-untyped-def]
-    rows, tiers, weights, codebook, sizes, order, values, bounds, cells, edge, per_unit, quantized, pull
+    table,
+    ids,
+    tiers,
+    padding,
+    weights,
+    codebook,
+    sizes,
+    order,
+    values,
+    bounds,
+    cells,
+    edge,
+    per_unit,
+    age,
+    quantized,
+    pull,
 ):
+    if _first_outside(ids, table.shape[0]) >= 0:
+        return np.nan
     _update_order(codebook, sizes, order, values, bounds)
-    _update_cells(sizes, values, bounds, cells, edge, per_unit)
-    pull_by_place = np.zeros(values.shape, dtype=np.float32)
+    _update_cells(sizes, values, bounds, cells, edge, per_unit, age)
+    first_of, weights = _merge_repeated(ids, table.shape[0], weights)
     num_subspaces, num_cells = cells.shape[1:]
+    num_centroids = values.shape[2]
     first = np.empty(num_subspaces, dtype=np.int32)
+    drawn = pull.ravel()
     total = 0.0
-    for b in range(rows.shape[0]):
-        row, out = rows[b], quantized[b]
-        if tiers[b] < 0:
+    for b in range(ids.size):
+        row, out = table[ids[b]], quantized[b]
+        if ids[b] == padding:
             out[:] = np.float32(0.0)
             continue
-        tier, weight = np.uintp(tiers[b]), weights[b]
+        if first_of[b] != b:
+            out[:] = quantized[first_of[b]]
+            continue
+        tier, weight = np.uintp(tiers[ids[b]]), weights[b]
         starts, bound = cells[tier].ravel(), bounds[tier].ravel()
-        value, drawn = values[tier].ravel(), pull_by_place[tier].ravel()
+        value, centroids = values[tier].ravel(), order[tier].ravel()
         low, scale = edge[tier], per_unit[tier]
         for m in range(num_subspaces):  # apart from the search, so that it vectorizes
             first[m] = m * num_cells + _cell(row[m], low[m], scale[m], num_cells)
         for m in range(num_subspaces):  # two steps without a branch; more are rare, as the next loop likes it
-            place32 = starts[np.uint32(first[m])]
+            place32 = np.int32(m * num_centroids) + np.int32(starts[np.uint32(first[m])])
             place32 += np.int32(bound[np.uint32(place32)] < row[m])
             place32 += np.int32(bound[np.uint32(place32)] < row[m])
             first[m] = place32
@@ -217,21 +266,41 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
             place = np.uintp(first[m])
             while bound[place] < x:
                 place += np.uintp(1)
+            while place > np.uintp(m * num_centroids) and bound[place - np.uintp(1)] >= x:
+                place -= np.uintp(1)
             difference = value[place] - x
             out[m] = value[place]
-            drawn[place] += weight * difference
+            drawn[np.uintp(m * num_centroids) + np.uintp(centroids[place])] += weight * difference
             squares += difference * difference
         total += weight * squares
-    _add_by_centroid(pull_by_place, sizes, order, pull)
     return total
 
 
 @njit(cache=True, nogil=True)
-def _add_by_centroid(pull_by_place, sizes, order, pull):  # type: ignore[no-untyped-def]
-    for tier in range(sizes.size):
-        for m in range(pull.shape[0]):
-            for place in range(sizes[tier]):
-                pull[m, order[tier, m, place]] += pull_by_place[tier, m, place]
+def _merge_repeated(ids, num_embeddings, weights):  # type: ignore[no-untyped-def]
+    """Position at which each id stands first, and weights summed there; each for itself where few would repeat."""
+    first_of = np.arange(ids.size)
+    if _BATCHES_PER_TABLE * ids.size < num_embeddings:
+        return first_of, weights
+    merged = weights.copy()
+    position = np.full(num_embeddings, -1, dtype=np.int32)
+    for b in range(ids.size):
+        first = position[ids[b]]
+        if first < 0:
+            position[ids[b]] = b
+        else:
+            first_of[b] = first
+            merged[first] += weights[b]
+    return first_of, merged
+
+
+@njit(inline="always")
+def _first_outside(ids, num_embeddings):  # type: ignore[no-untyped-def]
+    """Position of the first id that is out of range, or -1."""
+    for b in range(ids.size):
+        if ids[b] < 0 or ids[b] >= num_embeddings:
+            return b
+    return -1
 
 
 def nearest_codes(rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
@@ -342,23 +411,28 @@ def distinct_ids(ids, num_embeddings):  # type: ignore[no-untyped-def]
 
 
 def quantize_subvectors(
-    rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray, sizes: tuple[int, ...], weights: np.ndarray
+    lookup: Lookup, codebook: np.ndarray, sizes: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Replaces every subvector by its nearest centroid and sums what draws each centroid to the rows.
+    """Looks rows up, replaces every subvector by its nearest centroid and sums what draws each centroid to the rows.
 
     Args:
-        rows: float32 (B, M·s).
+        lookup: which rows.
         codebook: float32 (M, K, s).
-        tiers: int8 (B,); rows of tier -1 become zeros and draw nothing.
         sizes: number of centroids that each tier may use, (T,).
-        weights: float32 (B,), how often each row counts.
 
     Returns:
         Quantized rows (B, M·s), the pull (M, K, s), which is the weighted sum of centroid − row over the rows
-        that chose it, and the weighted sum of squared differences.
+        that chose it, and the weighted sum of squared differences. Padding becomes zeros and draws nothing.
+        Nothing is computed where an id is out of range, and the last sum is NaN.
     """
+    table, ids, tiers_of_rows, padding, weights = lookup
+    quantized, pull = np.empty((len(ids), table.shape[1]), np.float32), np.zeros_like(codebook)
+    if len(ids) and (ids.min() < 0 or ids.max() >= len(table)):
+        return quantized, pull, float("nan")
+    rows, tiers = table[ids], tiers_of_rows[ids]
+    if padding >= 0:
+        tiers = np.where(ids == padding, np.int8(-1), tiers)
     codes = nearest_codes(rows, codebook, tiers, sizes)
-    quantized, pull = np.empty_like(rows), np.zeros_like(codebook)
     return quantized, pull, _gather_and_pull(rows, codebook, codes, tiers, weights, quantized, pull)
 
 

@@ -221,15 +221,36 @@ class QuantizedEmbedding(CompressedEmbedding):
 
     def _quantized_rows(self, ids: Tensor, counts: Tensor | None = None) -> Tensor:
         """Quantized rows (B, d) of ids (B,) that stand for ``counts`` lookups each; remembers their penalty."""
-        rows = F.embedding(ids, self.table)  # also checks the ids
-        tiers = self._tiers_of(ids)
-        quantized, error = self._quantize(rows, tiers, None if counts is None else counts.to(rows.dtype))
+        if self._quantizers()[0].looks_up(self.table):
+            quantized, error = self._look_up(ids, counts)
+        else:
+            rows = F.embedding(ids, self.table)  # also checks the ids
+            tiers = self._tiers_of(ids)
+            quantized, error = self._quantize(rows, tiers, None if counts is None else counts.to(rows.dtype))
+            error = error / self._elements(ids, counts)
         if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
-            lookups = len(ids) if counts is None else counts.sum()
-            if self.padding_idx is not None:
-                lookups = (tiers >= 0).sum() if counts is None else counts[tiers >= 0].sum()
-            self._remember(error / max(int(lookups) * self.embedding_dim, 1))
+            self._remember(error)
         return quantized
+
+    def _look_up(self, ids: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Quantized rows (B, d) and their mean squared error, by compiled kernels."""
+        if len(self.quantizers) == 1:
+            return self._quantizers()[0].look_up(self.table, ids, self.tiers, self.padding_idx, counts)
+        tiers_of_ids, only_tier = self.tiers[ids], torch.zeros_like(self.tiers)
+        quantized, error = self.table.new_zeros(len(ids), self.embedding_dim), self.table.new_zeros(())
+        for index, quantizer in enumerate(self._quantizers()):
+            members = (tiers_of_ids == index).nonzero().flatten()
+            some, weights = ids[members], None if counts is None else counts[members]
+            part, part_error = quantizer.look_up(self.table, some, only_tier, self.padding_idx, weights)
+            quantized = quantized.index_copy(0, members, part)
+            error = error + part_error * self._elements(some, weights)
+        return quantized, error / self._elements(ids, counts)
+
+    def _elements(self, ids: Tensor, counts: Tensor | None) -> float:
+        """Over how many elements the penalty of some lookups is a mean: all but those of the padding."""
+        kept = 1.0 if self.padding_idx is None else (ids != self.padding_idx).float()
+        lookups = (torch.ones(len(ids), device=ids.device) if counts is None else counts) * kept
+        return max(float(lookups.sum()) * self.embedding_dim, 1.0)
 
     def _quantize(self, rows: Tensor, tiers: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         if len(self.quantizers) == 1:

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from slimtable.embedding import MethodConfig
 from slimtable.kmeans import kmeans
 from slimtable.nearest import (
+    Lookup,
     SortedCodebook,
     forbidden_centroids,
     nearest_codes,
@@ -126,15 +128,6 @@ class ProductQuantizer(nn.Module):
         """
         if self.config.variant == "softmax":
             return self._softmax(rows, tiers), rows.new_zeros(())
-        if self._compiled_kernels_fit(rows) and not self.config.batch_norm:
-            if self.config.revive_dead:
-                self._count(self.encode(rows, tiers), tiers)
-            if weights is None:
-                weights = rows.new_ones(len(rows))
-            quantized, pull, total = self._quantize_compiled(rows.detach(), tiers, weights.detach())
-            straight = _StraightThrough.apply(rows, quantized)  # type: ignore[no-untyped-call]
-            error = _Pull.apply(self._per_subspace(self.codebook), pull, total)  # type: ignore[no-untyped-call]
-            return straight, error
         codes = self.encode(rows, tiers)
         self._count(codes, tiers)
         quantized = self.decode(codes)  # (B, d), differentiable in the codebook
@@ -144,6 +137,34 @@ class ProductQuantizer(nn.Module):
         error = (quantized.to(exact) - kept.to(exact)).square()
         error = (error if weights is None else error * weights.unsqueeze(1)).sum()
         return quantized.detach() + (rows - rows.detach()), error
+
+    def looks_up(self, table: Tensor) -> bool:
+        """Whether :meth:`look_up` serves for a table as it is: in float32 on a CPU, for plain nearest centroids."""
+        plain = self.config.variant == "vq" and not self.config.batch_norm and not self.config.revive_dead
+        return plain and self._compiled_kernels_fit(table)
+
+    def look_up(
+        self, table: Tensor, ids: Tensor, tiers: Tensor, padding_idx: int | None, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Looks rows up and quantizes them as :meth:`forward`, in one compiled call and one node of the graph.
+
+        Args:
+            table: float32 (N, d).
+            ids: integer (B,).
+            tiers: int8 (N,) tier of each row of the table.
+            padding_idx: id that becomes zeros, or None.
+            weights: float32 (B,) how often each id counts; once where None.
+
+        Returns:
+            As :meth:`forward`, but the mean over all elements instead of their sum.
+
+        Raises:
+            IndexError: an id is out of range.
+        """
+        rows, error = _LookUp.apply(  # type: ignore[no-untyped-call]
+            table, self._per_subspace(self.codebook), ids, tiers, padding_idx, weights, self
+        )
+        return rows, error
 
     def encode(self, rows: Tensor, tiers: Tensor) -> Tensor:
         """Codes of rows.
@@ -237,16 +258,13 @@ class ProductQuantizer(nn.Module):
     def _compiled_kernels_fit(self, rows: Tensor) -> bool:
         return rows.device.type == "cpu" and rows.dtype == torch.float32 and not torch.compiler.is_compiling()
 
-    def _quantize_compiled(self, rows: Tensor, tiers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _quantize_compiled(self, lookup: Lookup, codebook: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
         """Quantized rows, pull on the centroids and error sum, as :func:`quantize_subvectors`."""
-        values = rows.contiguous().numpy()
-        centroids = self._per_subspace(self.codebook).detach().contiguous().numpy()
-        if self.width == 1:
-            result = self._sorted.quantize(values, centroids[:, :, 0], tiers.numpy(), weights.numpy())
-        else:
-            result = quantize_subvectors(values, centroids, tiers.numpy(), self.sizes, weights.numpy())
-        quantized, pull, total = result
-        return torch.from_numpy(quantized), torch.from_numpy(pull).reshape(centroids.shape), total
+        centroids = codebook.contiguous().numpy()
+        if self.width > 1:
+            return quantize_subvectors(lookup, centroids, self.sizes)
+        rows, pull, total = self._sorted.quantize(lookup, centroids[:, :, 0])
+        return rows, pull.reshape(centroids.shape), total
 
     def _count(self, codes: Tensor, tiers: Tensor) -> None:
         if self.config.revive_dead and self.training:
@@ -294,27 +312,44 @@ def _encode_numba(
     return nearest_codes(rows.numpy(), centroids, tiers.numpy(), sizes)
 
 
-class _StraightThrough(torch.autograd.Function):
-    """The quantized rows forward, the gradient of the rows unchanged backward."""
+class _LookUp(torch.autograd.Function):
+    """Quantized rows and their mean error; gradients of rows go to the table unchanged, of the error to centroids."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, quantized: Tensor) -> Tensor:
-        return quantized
+    def forward(
+        ctx: Any,
+        table: Tensor,
+        codebook: Tensor,
+        ids: Tensor,
+        tiers: Tensor,
+        padding_idx: int | None,
+        weights: Tensor | None,
+        quantizer: ProductQuantizer,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        padding = -1 if padding_idx is None else padding_idx
+        ids = ids.contiguous()
+        plain_ids = ids.numpy()
+        counted = np.ones(len(ids), np.float32) if weights is None else weights.numpy()
+        lookup = Lookup(table.contiguous().numpy(), plain_ids, tiers.numpy(), padding, counted)
+        rows, pull, total = quantizer._quantize_compiled(lookup, codebook)
+        if total != total and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
+            F.embedding(ids, table)  # raises, in PyTorch's words
+        # Not as saved tensors, which a backward pass without the penalty would free before the penalty's own.
+        ctx.ids, ctx.pull, ctx.num_embeddings, ctx.padding = ids, torch.from_numpy(pull), len(table), padding
+        rows_counted = float(len(ids)) if weights is None else float(counted.sum())
+        if padding >= 0:
+            rows_counted -= float(counted[plain_ids == padding].sum())
+        ctx.elements = max(rows_counted * table.shape[1], 1.0)
+        return torch.from_numpy(rows), torch.tensor(total / ctx.elements, dtype=codebook.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return gradients[0], None
-
-
-class _Pull(torch.autograd.Function):
-    """The error sum forward, twice the pull on the centroids backward; a node apart from that of the rows."""
-
-    @staticmethod
-    def forward(ctx: Any, codebook: Tensor, pull: Tensor, total: float) -> Tensor:
-        ctx.save_for_backward(pull)
-        return torch.tensor(total, dtype=codebook.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (pull,) = ctx.saved_tensors
-        return pull * (2.0 * gradients[0]), None, None
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        of_rows, of_error = gradients
+        to_table = to_codebook = None
+        if of_rows is not None and ctx.needs_input_grad[0]:
+            to_table = torch.ops.aten.embedding_dense_backward(of_rows, ctx.ids, ctx.num_embeddings, ctx.padding, False)
+        if of_error is not None and ctx.needs_input_grad[1]:
+            to_codebook = ctx.pull * (2.0 * float(of_error) / ctx.elements)
+        return to_table, to_codebook, None, None, None, None, None
