@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split, leave_two_out, order_by_frequency
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # the first example may wait for a kernel to be compiled
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from slimtable.data.interactions import Interactions
-from slimtable.data.split import Split, fixed_split, leave_two_out
-from slimtable.evaluate import MASKS, evaluate, rank_withheld, summarize
+from slimtable.data.pairs import Pairs
+from slimtable.data.split import Split, fixed_split, holdout_split, leave_two_out
+from slimtable.errors import DatasetError
+from slimtable.evaluate import MASKS, evaluate, predict, rank_withheld, summarize
 
 
 class Scores(torch.nn.Module):
     """A stand-in for a backbone with a given score matrix."""
+
+    task = "ranking"
 
     def __init__(self, scores: np.ndarray) -> None:
         super().__init__()
@@ -106,3 +112,50 @@ def test_an_item_withheld_twice_is_ranked_once() -> None:
     metrics = evaluate(Scores(scores), split)["train"]
     assert metrics["ndcg@10"] == metrics["recall@10"] == 1
     assert len(rank_withheld(Scores(scores), split).items) == 2
+
+
+class Guesses(Scores):
+    """A stand-in that predicts the score of each pair from a given matrix."""
+
+    task, name = "regression", "guesses"
+
+    def forward(self, users, items):
+        assert not self.training
+        return self.scores[users, items]
+
+
+@pytest.fixture
+def pairs() -> Pairs:
+    first, second = np.triu_indices(30, 1)
+    scores = np.random.default_rng(0).normal(10, 30, len(first))
+    return Pairs(first, second, np.arange(30), np.arange(30), scores)
+
+
+def test_a_regression_is_tested_by_its_errors(pairs, monkeypatch) -> None:
+    divided = holdout_split(pairs)
+    scores = np.random.default_rng(1).normal(0, 20, (30, 30)).astype(np.float32)
+    errors = [
+        scores[i, j] - r for i, j, r in zip(divided.test.users, divided.test.items, divided.test.ratings, strict=True)
+    ]
+    expected = {"rmse": np.sqrt(np.mean(np.square(errors))), "mae": np.mean(np.abs(errors))}
+    assert evaluate(Guesses(scores), divided) == {"all": pytest.approx(expected)}
+    monkeypatch.setattr(
+        sys.modules["slimtable.evaluate"], "_PAIRS_AT_A_TIME", 7
+    )  # 44 test pairs: the last chunk is short
+    assert evaluate(Guesses(scores), divided, ks=(3,)) == {"all": pytest.approx(expected)}
+    np.testing.assert_array_equal(predict(Guesses(scores), pairs), scores[pairs.users, pairs.items])
+
+
+def test_errors_of_nothing_and_of_no_number_are_refused(pairs, split) -> None:
+    divided = holdout_split(pairs)
+    with pytest.raises(ValueError, match="nothing to predict: the valid part"):
+        evaluate(Guesses(np.zeros((30, 30))), divided, "valid")
+    with pytest.raises(ValueError, match="not numbers"):
+        evaluate(Guesses(np.full((30, 30), np.inf)), divided)
+    with pytest.raises(ValueError, match="guesses predicts scores, and the data have none"):
+        evaluate(Guesses(np.zeros((30, 30))), split)
+
+
+def test_ranking_on_pairs_is_refused(pairs) -> None:
+    with pytest.raises(DatasetError, match="no users to recommend for"):
+        evaluate(Scores(np.zeros((30, 30))), holdout_split(pairs))

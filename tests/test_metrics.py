@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
+from slimtable.metrics import (
+    hit_rate_at_k,
+    mean_absolute_error,
+    mean_reciprocal_rank,
+    ndcg_at_k,
+    recall_at_k,
+    rmse,
+)
 
 # User 0 has items at ranks 0 and 12; user 1 at 9.5 (a tie); user 2 at 3.
 RANKS, OWNERS = np.array([0, 12, 9.5, 3]), np.array([0, 0, 5, 7])
@@ -32,3 +39,15 @@ def test_a_tie_across_the_end_of_the_list_is_no_hit() -> None:
     """Two items tie for the places 9 and 10 of a list of 10: mid-rank 9.5 counts, 10 does not."""
     assert hit_rate_at_k(np.array([9.5]), np.array([0]), 10) == 1
     assert hit_rate_at_k(np.array([10.0]), np.array([0]), 10) == 0
+
+
+def test_errors_by_hand() -> None:
+    predicted, actual = np.array([1, 2, -3], np.float32), np.array([1, 4, 3], np.float32)
+    assert rmse(predicted, actual) == pytest.approx(np.sqrt((0 + 4 + 36) / 3))
+    assert mean_absolute_error(predicted, actual) == pytest.approx(8 / 3)
+
+
+def test_errors_of_many_keep_their_digits() -> None:
+    """In float32 the sum of ten million squares of 0.1 would stop growing."""
+    off = np.full(10_000_000, 0.1, np.float32)
+    assert rmse(off, np.zeros_like(off)) == pytest.approx(float(np.float32(0.1)), rel=1e-9)

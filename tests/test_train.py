@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from slimtable.data.split import Split
+from slimtable.bench.jobs import fingerprint
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import Split, leave_two_out
 from slimtable.embedding import get_config
 from slimtable.errors import CheckpointError
 from slimtable.evaluate import evaluate
@@ -216,3 +218,12 @@ def test_training_parts_keep_their_own_modes(communities: Split) -> None:
     evaluate(model, communities)
     assert model.user_embedding.training
     assert not model.item_embedding.training
+
+
+def test_digests_of_interactions_never_change() -> None:
+    """Unfinished runs and results are found again by them, also after an update of this package."""
+    users = np.array([10, 20, 10, 30, 20, 10, 20, 30, 10])
+    items = np.array([1, 2, 2, 3, 3, 3, 4, 1, 4])
+    parts = leave_two_out(Interactions.from_raw(users, items, times=np.arange(100, 109)))
+    assert sys.modules["slimtable.train"]._fingerprint(parts) == "c2791220c983b95d"
+    assert fingerprint(parts) == "53ffffda32612866"

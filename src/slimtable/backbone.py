@@ -87,6 +87,9 @@ class Backbone(nn.Module, ABC):
             history: what every user did before, in time order; only sequential recommenders look at it.
         """
 
+    def begin(self, train: Interactions) -> None:
+        """Sets the parameters whose starting values come from the training data; called once, before training."""
+
     def feed(self, train: Interactions) -> Feed:
         """The source of its training batches.
 

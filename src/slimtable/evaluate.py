@@ -1,4 +1,7 @@
-"""Full ranking: every withheld item is ranked against all items, under three masks in one pass."""
+"""Full ranking: every withheld item is ranked against all items, under three masks in one pass.
+
+What predicts scores of pairs instead of ranking is tested by its errors.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ from numba import njit
 from slimtable.backbone import Backbone
 from slimtable.data.interactions import Interactions, without_repeats
 from slimtable.data.split import Split
-from slimtable.metrics import hit_rate_at_k, mean_reciprocal_rank, ndcg_at_k, recall_at_k
+from slimtable.metrics import (
+    hit_rate_at_k,
+    mean_absolute_error,
+    mean_reciprocal_rank,
+    ndcg_at_k,
+    recall_at_k,
+    rmse,
+)
 from slimtable.modes import evaluating
 
 MASKS = ("none", "train", "train+valid")
@@ -22,6 +32,7 @@ POPULARITY_SHARES = {"head": 0.1, "torso": 0.4, "tail": 0.5}
 """Share of the items in each popularity group, most frequent in training first."""
 
 _SCORES_AT_A_TIME = 1 << 24
+_PAIRS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,7 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
         for first in range(0, len(users), step):
             chunk = users[first : first + step]
             scores = score(torch.from_numpy(chunk).to(device)).float().cpu().numpy()
-            if not np.isfinite(scores).all():
-                raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
+            _require_finite(scores)
             _rank(scores, chunk, starts, items, *seen[0], *seen[1], ranks)
     owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     return Ranks(owners, items.astype(np.int64), {mask: ranks[:, i].copy() for i, mask in enumerate(MASKS)})
@@ -106,8 +116,61 @@ def summarize(ranks: Ranks, train_counts: np.ndarray, ks: tuple[int, ...] = (10,
 def evaluate(
     model: Backbone, split: Split, part: Literal["valid", "test"] = "test", ks: tuple[int, ...] = (10,)
 ) -> dict[str, dict[str, float]]:
-    """Ranks a part in full and sums it up; see :func:`rank_withheld` and :func:`summarize`."""
+    """Tests a model on a part by what its task is tested by.
+
+    Args:
+        model: the recommender.
+        split: the data.
+        part: which part to test on.
+        ks: lengths of ranked lists; of no meaning for a regression.
+
+    Returns:
+        For a ranking, what :func:`summarize` says of :func:`rank_withheld`: metrics for each mask. For a regression,
+        ``{"all": {"rmse": …, "mae": …}}`` of :func:`predict`, in the unit of the scores.
+
+    Raises:
+        ValueError: the part is empty or has no scores, or the predictions are not numbers.
+    """
+    if model.task == "regression":
+        withheld: Interactions = getattr(split, part)
+        if len(withheld) == 0:
+            raise ValueError(f"There is nothing to predict: the {part} part of the split is empty.")
+        if withheld.ratings is None:
+            raise ValueError(f"{model.name} predicts scores, and the data have none. Use pairs of items with scores.")
+        predicted = predict(model, withheld)
+        return {
+            "all": {"rmse": rmse(predicted, withheld.ratings), "mae": mean_absolute_error(predicted, withheld.ratings)}
+        }
     return summarize(rank_withheld(model, split, part), split.train.item_counts(), ks)
+
+
+def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
+    """What the model gives for each row, looked up as in serving.
+
+    Args:
+        model: the recommender.
+        pairs: rows to predict; their own scores are not looked at.
+
+    Returns:
+        float32 (E,).
+
+    Raises:
+        ValueError: a prediction is not a number because the training diverged.
+    """
+    predicted = np.empty(len(pairs), np.float32)
+    device = next(model.parameters()).device
+    with evaluating(model), torch.no_grad():
+        for first in range(0, len(pairs), _PAIRS_AT_A_TIME):
+            rows = slice(first, first + _PAIRS_AT_A_TIME)
+            users, items = (torch.from_numpy(side[rows]).to(device) for side in (pairs.users, pairs.items))
+            predicted[rows] = model(users, items).float().cpu().numpy()
+    _require_finite(predicted)
+    return predicted
+
+
+def _require_finite(scores: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
+        raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
 
 
 def _popularity_groups(train_counts: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Ranking metrics from the ranks of the withheld items.
+"""Ranking metrics from the ranks of the withheld items, and errors of predicted scores.
 
 A rank counts the candidates that score higher, and half of those that score the same: 0 is first, and ties
 count at mid-rank, so that a coarse code that scores many items alike gains nothing by it. ``owners`` says
@@ -45,6 +45,33 @@ def mean_reciprocal_rank(ranks: np.ndarray, owners: np.ndarray) -> float:
     """Mean over users of 1 / (1 + rank of their best withheld item); arguments as above."""
     best = np.minimum.reduceat(ranks, _starts(owners))
     return float(np.mean(1.0 / (1.0 + best)))
+
+
+def rmse(predicted: np.ndarray, actual: np.ndarray) -> float:
+    """Root of the mean squared error.
+
+    Args:
+        predicted: float (T,).
+        actual: float (T,).
+
+    Returns:
+        0 or more, in the unit of the scores.
+
+    Example:
+        >>> rmse(np.array([1.0, 5.0]), np.array([1.0, 2.0])) == 4.5**0.5
+        True
+    """
+    return float(np.sqrt(np.mean(np.square(_errors(predicted, actual)))))
+
+
+def mean_absolute_error(predicted: np.ndarray, actual: np.ndarray) -> float:
+    """Mean distance of predictions from the scores; arguments as above."""
+    return float(np.mean(np.abs(_errors(predicted, actual))))
+
+
+def _errors(predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    # float64, since a sum of millions of float32 squares loses digits
+    return np.asarray(predicted, dtype=np.float64) - np.asarray(actual, dtype=np.float64)
 
 
 def _starts(owners: np.ndarray) -> np.ndarray:

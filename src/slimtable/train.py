@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split
 from slimtable.embedding import MethodConfig, method_of
 from slimtable.errors import CheckpointError
-from slimtable.evaluate import rank_withheld, summarize
+from slimtable.evaluate import evaluate
 from slimtable.files import check_archive, replace_file, write_json
 from slimtable.progress import progress_bar
 
@@ -26,7 +26,9 @@ SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabula
 """Files of a run folder."""
 
 _IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
-_SELECT = ("train", "ndcg@10")  # mask and metric that choose the best epoch on the validation part
+# What is kept of the validation of each task, the metric that chooses the best epoch, and the sign that makes more of
+# it better: ranked lists with training items left out, or errors of all pairs.
+_SELECT = {"ranking": ("train", "ndcg@10", 1), "regression": ("all", "rmse", -1)}
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ class TrainConfig(Config):
     """How to train.
 
     The defaults are NCF's and MGQE's: Adam at 1e-3, batches of 256 samples, 4 fresh negatives per interaction.
+    :meth:`for_backbone` has those of any backbone.
 
     Attributes:
         embedding_dim: width of the tables, d.
         epochs: passes over the training interactions.
-        batch_size: samples per step, positives and negatives together.
+        batch_size: samples per step, positives and negatives together; for SASRec, sequences per step.
         learning_rate: of Adam.
         negatives: negatives per interaction, drawn anew every epoch.
         seed: of everything random.
@@ -69,6 +72,28 @@ class TrainConfig(Config):
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"`TrainConfig.ks` must be positive list lengths, got {list(self.ks)}.")
 
+    @classmethod
+    def for_backbone(cls, name: str, **given: Any) -> Self:
+        """How the paper of a backbone trains it, but for the settings that are given.
+
+        Args:
+            name: registry name of the backbone.
+            given: fields by name; they go before the backbone's own defaults, and these before the usual ones.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ValueError: there is no such backbone or field, or a value is out of range.
+            TypeError: a value has the wrong type.
+
+        Example:
+            >>> config = TrainConfig.for_backbone("sasrec", epochs=3)
+            >>> config.epochs, config.batch_size, config.learning_rate
+            (3, 128, 0.001)
+        """
+        return cls.from_dict({**get_backbone(name).train_defaults, **given})
+
 
 @dataclass
 class Trained:
@@ -77,7 +102,8 @@ class Trained:
     Attributes:
         model: the recommender after the last epoch.
         history: one record per epoch: loss, penalty, seconds and, where ranked, the validation metrics.
-        best_epoch: the epoch with the best validation NDCG@10 (mask "train"), from 1, or None without validation.
+        best_epoch: the epoch with the best validation NDCG@10 (mask "train"), or the smallest validation RMSE of a
+            regression, from 1; None without validation.
         best_state: the model's state dict after that epoch, or None.
         seconds_per_epoch: median time of the training steps of an epoch.
     """
@@ -105,7 +131,7 @@ def train(
         split: training and validation interactions; the test part is not looked at.
         backbone: registry name of the recommender.
         method_config: configuration of the method of its tables.
-        config: how to train; None for the defaults.
+        config: how to train; None for the defaults of the backbone.
         backbone_config: configuration of the backbone; None for its defaults.
         out: folder for the checkpoint and the log. If it holds a run of the same settings and data, that run is
             continued, with the same result as if it had never stopped. None keeps nothing.
@@ -116,9 +142,10 @@ def train(
 
     Raises:
         CheckpointError: ``out`` holds a run of other settings or other data.
+        DatasetError: the backbone cannot learn from such data.
         ValueError: there is nothing to train on, or the loss is not a number, because training diverged.
     """
-    config = config if config is not None else TrainConfig()
+    config = config if config is not None else TrainConfig.for_backbone(backbone)
     if len(split.train) == 0:
         raise ValueError("There is nothing to train on: the training part of the split is empty.")
     identity = {
@@ -140,13 +167,13 @@ def train(
             backbone_config,
             counts={"user": split.train.user_counts(), "item": split.train.item_counts()},
         )
+        model.begin(split.train)
         model.to(config.device)
+        feed = model.feed(split.train)  # before anything is written, since it refuses data that it cannot use
         run = _Run(model, config, identity, None if out is None else Path(out))
         run.resume(split)
         with progress_bar(progress) as bar:
-            feed = model.feed(split.train) if len(run.history) < config.epochs else None
             for epoch in range(len(run.history) + 1, config.epochs + 1):
-                assert feed is not None
                 run.epoch(epoch, feed, split, bar)
     seconds = [record["seconds"] for record in run.history]
     return Trained(model, run.history, run.best_epoch, run.best_state, float(np.median(seconds)))
@@ -235,15 +262,16 @@ class _Run:
         if not np.isfinite(record["loss"]):
             raise ValueError(f"The loss of epoch {number} is not a number: training diverged. Lower the learning rate.")
         if config.evaluate_every and number % config.evaluate_every == 0 and len(split.valid):
-            ranks = rank_withheld(self.model, split, "valid")
-            record["valid"] = summarize(ranks, split.train.item_counts(), tuple({*config.ks, 10}))["train"]
-            self._keep_best(number, record["valid"][_SELECT[1]])
+            kept = _SELECT[self.model.task][0]
+            record["valid"] = evaluate(self.model, split, "valid", tuple({*config.ks, 10}))[kept]
+            self._keep_best(number, record["valid"])
         self.history.append(record)
         self._save(record)
 
-    def _keep_best(self, number: int, value: float) -> None:
-        best = -1.0 if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][_SELECT[1]]
-        if value > best:
+    def _keep_best(self, number: int, metrics: dict[str, float]) -> None:
+        _, metric, sign = _SELECT[self.model.task]
+        best = None if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][metric]
+        if best is None or sign * metrics[metric] > sign * best:
             self.best_epoch = number
             self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
@@ -324,9 +352,9 @@ def _fingerprint(split: Split) -> str:
 
 
 def _digest_of(part: Interactions) -> bytes:
-    digest = hashlib.sha256(np.array([part.num_users, part.num_items, len(part)]).tobytes())
-    digest.update(np.ascontiguousarray(part.users).data)
-    digest.update(np.ascontiguousarray(part.items).data)
+    digest = hashlib.sha256()
+    for array in part.content():
+        digest.update(np.ascontiguousarray(array).data)
     return digest.digest()
 
 

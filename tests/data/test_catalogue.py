@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import slimtable.data.datasets.catalogue as catalogue
-from slimtable.data import fetch_dataset, list_datasets, load_dataset, split
+from slimtable.data import Pairs, fetch_dataset, list_datasets, load_dataset, split
 from slimtable.data.datasets import RemoteFile, ml_1m
 from slimtable.data.formats import read_interactions
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 NAMES = ["beauty", "gowalla", "lastfm", "ml-1m", "movietweetings"]
+DERIVED = {"ml-1m-npmi": "ml-1m", "movietweetings-cosine": "movietweetings"}
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def beauty(server, monkeypatch):
 
 def test_every_named_dataset_is_listed(tmp_path):
     listed = list_datasets(tmp_path)
-    assert [info.name for info in listed] == ["synthetic", *NAMES]
+    assert [info.name for info in listed] == ["synthetic", *sorted([*NAMES, *DERIVED])]
     assert [info.name for info in listed if info.present] == ["synthetic"]
     for info in listed[1:]:
         assert info.about
@@ -44,7 +45,27 @@ def test_every_source_is_complete():
         assert source.files
         for file in source.files:
             assert file.url.startswith("https://")
-            assert file.checksum or name == "movietweetings"
+            assert file.checksum or DERIVED.get(name, name) == "movietweetings"
+
+
+def test_what_is_derived_shares_the_folder_and_files(tmp_path):
+    for name, origin in DERIVED.items():
+        assert not {info.name: info for info in list_datasets(tmp_path)}[name].present
+        (tmp_path / origin).mkdir()
+        (tmp_path / origin / "ratings.dat").write_text("1::2::3::4\n")
+        assert {info.name: info for info in list_datasets(tmp_path)}[name].present
+        assert fetch_dataset(name, tmp_path) == tmp_path / origin
+        with pytest.raises(DatasetError, match=f"{origin} data"):
+            load_dataset(name, data_root=tmp_path)
+
+
+def test_pairs_are_read_only_where_they_are_asked_for(write):
+    path = write("item,other,score,user\na,b,1,u\nc,a,-2,u\n")
+    assert load_dataset(path).interactions.num_users == 1
+    for options in ({"format": "pairs"}, {"columns": {"item": "item", "other": "other", "score": "score"}}):
+        dataset = load_dataset(path, **options)
+        assert isinstance(dataset.interactions, Pairs)
+        assert (dataset.default_split, dataset.interactions.num_items) == ("holdout", 3)
 
 
 def test_presence_and_size_are_seen(tmp_path):

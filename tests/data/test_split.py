@@ -8,6 +8,7 @@ from slimtable.data import (
     Interactions,
     Split,
     fixed_split,
+    holdout_split,
     k_core,
     leave_two_out,
     order_by_frequency,
@@ -83,6 +84,28 @@ def test_random_split_parts_every_row_once(rows, seed):
 def test_random_split_depends_on_the_seed():
     data = make([(number % 7, number) for number in range(200)])
     assert parts(random_split(data, seed=1)) != parts(random_split(data, seed=2))
+
+
+@given(pairs, st.integers(0, 3))
+def test_holdout_sets_a_test_part_aside_and_nothing_else(rows, seed):
+    data = make(rows)
+    divided = holdout_split(data, 0.2, seed)
+    assert all_rows(divided) == list(range(len(rows)))
+    assert len(divided.valid) == 0
+    assert abs(len(divided.test) - 0.2 * len(rows)) <= 0.5
+
+
+def test_holdout_tests_on_a_tenth_by_default():
+    data = make([(number % 7, number) for number in range(200)])
+    divided = split(data, "holdout")
+    assert [len(part) for part in (divided.train, divided.valid, divided.test)] == [180, 0, 20]
+    assert parts(divided) == parts(holdout_split(data)) != parts(split(data, "holdout", seed=1))
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0])
+def test_holdout_refuses_a_bad_fraction(fraction):
+    with pytest.raises(ValueError, match="test_fraction"):
+        holdout_split(make([(0, 0)]), fraction)
 
 
 @given(timed)

@@ -1,11 +1,13 @@
 """Interactions: how they are read, named, filtered and split."""
 
 from slimtable.data.datasets import Dataset, fetch_dataset, list_datasets, load_dataset
-from slimtable.data.formats import detect_format, read_interactions, read_train_test
+from slimtable.data.formats import detect_format, read_interactions, read_pairs, read_train_test
 from slimtable.data.interactions import Interactions, frequency_order
+from slimtable.data.pairs import Pairs
 from slimtable.data.split import (
     Split,
     fixed_split,
+    holdout_split,
     k_core,
     leave_two_out,
     order_by_frequency,
@@ -17,11 +19,13 @@ from slimtable.data.split import (
 __all__ = [
     "Dataset",
     "Interactions",
+    "Pairs",
     "Split",
     "detect_format",
     "fetch_dataset",
     "fixed_split",
     "frequency_order",
+    "holdout_split",
     "k_core",
     "leave_two_out",
     "list_datasets",
@@ -29,6 +33,7 @@ __all__ = [
     "order_by_frequency",
     "random_split",
     "read_interactions",
+    "read_pairs",
     "read_train_test",
     "split",
     "temporal_split",

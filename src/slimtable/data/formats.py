@@ -25,7 +25,8 @@ How :func:`detect_format` decides, in this order, from the first 64 KiB:
 4. A first line with a tab, comma, semicolon or bar that is not all numbers is the header of a ``table``.
 
 A single LightGCN file looks exactly like a sequence file and is read as one, that is as in time order: pass
-``format="lightgcn"`` where it is not.
+``format="lightgcn"`` where it is not. Pairs of items with scores are tables too, and never guessed: read them by
+:func:`read_pairs`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ import numpy as np
 
 from slimtable.data.integer_lists import read_integer_lists
 from slimtable.data.interactions import Interactions
-from slimtable.data.tables import Columns, read_table
+from slimtable.data.pairs import Pairs
+from slimtable.data.tables import Columns, read_pair_table, read_table
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 FORMATS = ("sasrec", "sequence", "lightgcn", "weighted", "inter", "ratings", "table", "parquet")
@@ -99,6 +101,35 @@ def read_interactions(
         drop_missing=drop_missing,
         chronological=bool(chronological),
     )
+
+
+def read_pairs(path: str | Path, columns: Columns | None = None) -> Pairs:
+    """Read a table of pairs of items with scores: CSV, TSV or Parquet.
+
+    Args:
+        path: the file.
+        columns: role (``item``, ``other``, ``score``) to column name, or to position from 0 where the file has no
+            header. None: usual names such as item1, item2 and similarity are recognised.
+
+    Returns:
+        The pairs, rows in file order.
+
+    Raises:
+        DatasetNotFoundError: if there is no such file.
+        DatasetError: if it is no table, a line or column is malformed, an item is paired with itself, or a pair is
+            repeated.
+        ValueError: if `columns` names an unknown role, or lacks one.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder. Give one of its files.")
+    if columns is None and not _is_parquet(path) and (format := detect_format(path)) not in ("table", "inter"):
+        raise DatasetError(
+            f"{path} is no table with a header, but looks like format {format!r}. Say what its columns are: "
+            "columns={'item': 0, 'other': 1, 'score': 2}."
+        )
+    separator, _ = _table_layout(path, "parquet" if _is_parquet(path) else "table")
+    return read_pair_table(path, separator=separator, columns=columns)
 
 
 def read_train_test(folder: str | Path, format: str | None = None) -> tuple[Interactions, Interactions]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numba import njit
@@ -44,6 +44,8 @@ class Interactions:
         ([0, 0, 1], [0, 1, 1], ['a', 'b'])
     """
 
+    usual_split: ClassVar[str] = "leave-two-out"  # where nothing else is said
+
     users: np.ndarray
     items: np.ndarray
     user_vocabulary: np.ndarray
@@ -80,7 +82,7 @@ class Interactions:
         ratings: np.ndarray | None = None,
         times: np.ndarray | None = None,
         chronological: bool = False,
-    ) -> Interactions:
+    ) -> Self:
         """Give dense ids to raw ones: id ``k`` is the ``k``-th smallest raw id, so row order does not matter.
 
         Args:
@@ -134,7 +136,7 @@ class Interactions:
         """Rows of each item, int64 (num_items,)."""
         return np.bincount(self.items, minlength=self.num_items)
 
-    def select(self, rows: np.ndarray, *, chronological: bool | None = None) -> Interactions:
+    def select(self, rows: np.ndarray, *, chronological: bool | None = None) -> Self:
         """Keep some rows; vocabularies stay whole, so ids mean the same.
 
         Args:
@@ -161,11 +163,11 @@ class Interactions:
             chronological=chronological,
         )
 
-    def empty_like(self) -> Interactions:
+    def empty_like(self) -> Self:
         """A part without rows that shares the vocabularies."""
         return self.select(np.zeros(0, np.int64))
 
-    def in_time_order(self) -> Interactions:
+    def in_time_order(self) -> Self:
         """The same rows with each user's rows in time order.
 
         Returns:
@@ -212,7 +214,7 @@ class Interactions:
         indptr = np.concatenate([[0], np.cumsum(self.user_counts())])
         return indptr, self.items[np.argsort(self.users, kind="stable")]
 
-    def followed_by(self, later: Interactions) -> Interactions:
+    def followed_by(self, later: Interactions) -> Self:
         """These rows and then those of another part with the same vocabularies; times and ratings where both have.
 
         Args:
@@ -234,7 +236,7 @@ class Interactions:
             chronological=self.chronological and later.chronological,
         )
 
-    def reindex(self, user_order: np.ndarray, item_order: np.ndarray) -> Interactions:
+    def reindex(self, user_order: np.ndarray, item_order: np.ndarray) -> Self:
         """Give every user and item a new id; raw ids follow.
 
         Args:
@@ -255,7 +257,7 @@ class Interactions:
             item_vocabulary=self.item_vocabulary[item_order],
         )
 
-    def compact(self) -> Interactions:
+    def compact(self) -> Self:
         """Drop users and items without a row, keeping the order of the others' ids."""
         user_kept, item_kept = self.user_counts() > 0, self.item_counts() > 0
         return replace(
@@ -265,6 +267,13 @@ class Interactions:
             user_vocabulary=self.user_vocabulary[user_kept],
             item_vocabulary=self.item_vocabulary[item_kept],
         )
+
+    def content(self) -> list[np.ndarray]:
+        """What digests of the data are taken of: sizes, then the columns that are learned from.
+
+        Digests name runs and results, so neither this nor its order may change.
+        """
+        return [np.array([self.num_users, self.num_items, len(self)]), self.users, self.items]
 
     def summary(self) -> dict[str, Any]:
         """Sizes and shape of the data as JSON values; shares and density are in percent."""

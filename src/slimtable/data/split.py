@@ -76,11 +76,12 @@ def split(
 
     Args:
         source: a dataset or bare interactions.
-        how: ``"leave-two-out"``, ``"random"``, ``"temporal"`` or ``"fixed"`` (the source's own test part).
-            None: what the dataset is split by in the literature; leave-two-out for bare interactions.
+        how: ``"leave-two-out"``, ``"random"``, ``"holdout"`` (random, without a validation part), ``"temporal"`` or
+            ``"fixed"`` (the source's own test part). None: what the dataset is split by in the literature; for bare
+            interactions leave-two-out, for bare pairs holdout.
         fractions: train, valid and test shares of ``"random"`` and ``"temporal"``.
         valid_fraction: share of the training rows that ``"fixed"`` sets aside.
-        seed: of ``"random"`` and ``"fixed"``; the others draw nothing.
+        seed: of ``"random"``, ``"holdout"`` and ``"fixed"``; the others draw nothing.
 
     Returns:
         The three parts.
@@ -98,19 +99,21 @@ def split(
         interactions, fixed_test = source.interactions, source.fixed_test
         how = source.default_split if how is None else how
     assert isinstance(interactions, Interactions)
-    how = "leave-two-out" if how is None else how
+    how = interactions.usual_split if how is None else how
     if how == "fixed":
         if fixed_test is None:
-            raise ValueError("the source brings no test part. Use leave-two-out, random or temporal.")
+            raise ValueError("the source brings no test part. Use leave-two-out, random, holdout or temporal.")
         return fixed_split(interactions, fixed_test, valid_fraction, seed)
-    if how not in ("leave-two-out", "random", "temporal"):
-        raise ValueError(f"unknown split {how!r}. Use leave-two-out, random, temporal or fixed.")
+    if how not in ("leave-two-out", "random", "holdout", "temporal"):
+        raise ValueError(f"unknown split {how!r}. Use leave-two-out, random, holdout, temporal or fixed.")
     if fixed_test is not None:
         raise ValueError(f"the source brings its own test part, which split {how!r} would ignore. Use fixed.")
     if how == "leave-two-out":
         return leave_two_out(interactions)
     if how == "random":
         return random_split(interactions, fractions, seed)
+    if how == "holdout":
+        return holdout_split(interactions, seed=seed)
     return temporal_split(interactions, fractions)
 
 
@@ -163,6 +166,25 @@ def random_split(interactions: Interactions, fractions: Sequence[float] = (0.8, 
     part[rows[first:second]] = 1
     part[rows[second:]] = 2
     return _by_part(interactions, part)
+
+
+def holdout_split(interactions: Interactions, test_fraction: float = 0.1, seed: int = 0) -> Split:
+    """Set a share of the rows aside for the test, at random; nothing is validated.
+
+    Args:
+        interactions: any.
+        test_fraction: share of the rows to test on, in [0, 1).
+        seed: of the draw; equal seeds give equal parts.
+
+    Returns:
+        The three parts, rows in stored order; the validation part has none.
+
+    Raises:
+        ValueError: if `test_fraction` is out of range or leaves no training rows.
+    """
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"`test_fraction` must lie in [0, 1), got {test_fraction}.")
+    return random_split(interactions, (1 - test_fraction, 0.0, test_fraction), seed)
 
 
 def temporal_split(interactions: Interactions, fractions: Sequence[float] = (0.8, 0.1, 0.1)) -> Split:
@@ -239,14 +261,12 @@ def k_core(interactions: Interactions, k: int = 5) -> Interactions:
     """
     if k < 1:
         raise ValueError(f"`k` must be at least 1, got {k}.")
-    rows = np.arange(len(interactions))
-    users, items = interactions.users, interactions.items
-    while rows.size:
-        enough = np.bincount(users)[users] >= k
-        enough &= np.bincount(items)[items] >= k
+    while len(interactions):
+        enough = (interactions.user_counts() >= k)[interactions.users]
+        enough &= (interactions.item_counts() >= k)[interactions.items]
         if enough.all():
-            return interactions.select(rows).compact()
-        rows, users, items = rows[enough], users[enough], items[enough]
+            return interactions.compact()
+        interactions = interactions.select(enough)
     raise DatasetError(f"the {k}-core of the data is empty. Use a smaller k.")
 
 

@@ -1,16 +1,18 @@
-"""Tables with one interaction a row: delimited text and Parquet."""
+"""Tables with one interaction, or one pair of items, a row: delimited text and Parquet."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slimtable.data.interactions import Interactions
+from slimtable.data.pairs import Pairs
 from slimtable.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -19,13 +21,42 @@ if TYPE_CHECKING:
 #: A role's column, by name or, in a file without a header, by position from 0.
 Columns = Mapping[str, "str | int"]
 
-ROLES = ("user", "item", "rating", "time")
-_GUESSES = {
-    "user": ("user", "user_id", "userid", "uid"),
-    "item": ("item", "item_id", "itemid", "iid", "movie", "movie_id", "movieid"),
-    "rating": ("rating", "score", "weight"),
-    "time": ("time", "timestamp", "unix_time"),
-}
+
+@dataclass(frozen=True)
+class _Roles:
+    """What columns may stand for.
+
+    Attributes:
+        ids: the two columns of ids.
+        required: all that must be there.
+        guesses: lower-case names that each column is recognised by; its keys are the roles.
+    """
+
+    ids: tuple[str, str]
+    required: tuple[str, ...]
+    guesses: Mapping[str, tuple[str, ...]]
+
+
+_ITEM = ("item", "item_id", "itemid", "iid", "movie", "movie_id", "movieid")
+_INTERACTION = _Roles(
+    ids=("user", "item"),
+    required=("user", "item"),
+    guesses={
+        "user": ("user", "user_id", "userid", "uid"),
+        "item": _ITEM,
+        "rating": ("rating", "score", "weight"),
+        "time": ("time", "timestamp", "unix_time"),
+    },
+)
+_PAIR = _Roles(
+    ids=("item", "other"),
+    required=("item", "other", "score"),
+    guesses={
+        "item": (*_ITEM, "item1", "item_1", "item_a", "first"),
+        "other": ("other", "other_item", "other_id", "item2", "item_2", "item_b", "second"),
+        "score": ("score", "rating", "weight", "similarity", "relevance"),
+    },
+)
 
 
 def read_table(
@@ -54,34 +85,7 @@ def read_table(
         DatasetError: if a column is not there, a value is missing or malformed, or there are no rows.
         ValueError: if `columns` names an unknown role, or lacks user or item.
     """
-    where = _Where(path, separator, has_header=not _positional(columns))
-    if separator is None:
-        frame = _read_parquet(path, columns)
-    else:
-        frame = where.without_blank_lines(_read_text(path, separator, columns))
-    for role in ("user", "item"):
-        missing = frame[role].is_null()
-        if missing.any():
-            raise DatasetError(f"{where.row(missing)}: no {role} id ({missing.sum():,} such rows). Give every row one.")
-    for role in ("rating", "time"):
-        if role not in frame.columns:
-            continue
-        missing = frame[role].is_null()
-        if missing.any() and not drop_missing:
-            raise DatasetError(
-                f"{where.row(missing)}: no {role} ({missing.sum():,} such rows). Pass drop_missing=True to "
-                f"leave them out, or name the columns you need without {role}."
-            )
-        values = _numbers(frame[role]) if role == "rating" else _times(frame[role])
-        wrong = values.is_null() & ~missing
-        if role == "rating":
-            wrong |= ~values.is_finite().fill_null(True)
-        if wrong.any():
-            example = frame[role].filter(wrong)[0]
-            raise DatasetError(f"{where.row(wrong)}: the {role} {example!r} is not a {role}. Correct it.")
-        frame = frame.with_columns(values.alias(role))
-    if drop_missing:
-        frame = frame.drop_nulls()
+    frame = _read_frame(path, separator, columns, _INTERACTION, drop_missing)
     if frame.is_empty():
         raise DatasetError(f"{path} holds no interactions. Give at least one row of user and item.")
     return Interactions.from_raw(
@@ -91,6 +95,40 @@ def read_table(
         frame["time"].to_numpy() if "time" in frame.columns else None,
         chronological=chronological and "time" not in frame.columns,
     )
+
+
+def read_pair_table(path: Path, *, separator: str | None, columns: Columns | None = None) -> Pairs:
+    """Read a table of pairs of items and give dense ids, both columns of ids from one vocabulary.
+
+    Args:
+        path: the file.
+        separator: as in :func:`read_table`.
+        columns: role (``item``, ``other``, ``score``) to column. None: they are recognised by usual names.
+
+    Returns:
+        The pairs in file order.
+
+    Raises:
+        DatasetError: if a column is not there, a value is missing or malformed, an item is paired with itself, a
+            pair is repeated, or there are no rows.
+        ValueError: if `columns` names an unknown role, or lacks one.
+    """
+    frame = _read_frame(path, separator, columns, _PAIR)
+    if frame.is_empty():
+        raise DatasetError(f"{path} holds no pairs. Give at least one row of item, other item and score.")
+    require_polars()
+    import polars as pl
+
+    sides = [frame["item"], frame["other"]]
+    texts = [side.dtype in (pl.String, pl.Categorical, pl.Enum) for side in sides]
+    if texts[0] != texts[1]:
+        raise DatasetError(f"{path}: the ids of item are {sides[0].dtype}, of other {sides[1].dtype}. Give one type.")
+    # One reading for both: an item must not be the number 7 on one side and the text "7" on the other.
+    both = _ids(pl.concat([side.cast(pl.String if texts[0] else pl.Int64) for side in sides]))
+    try:
+        return Pairs.from_raw(both[: frame.height], both[frame.height :], frame["score"].to_numpy())
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
 
 
 def require_polars() -> None:
@@ -107,29 +145,66 @@ def require_polars() -> None:
         ) from error
 
 
+def _read_frame(
+    path: Path, separator: str | None, columns: Columns | None, roles: _Roles, drop_missing: bool = False
+) -> pl.DataFrame:
+    """The columns under the names of their roles, checked; ratings, scores and times are numbers."""
+    where = _Where(path, separator, has_header=not _positional(columns))
+    if separator is None:
+        frame = _read_parquet(path, columns, roles)
+    else:
+        frame = where.without_blank_lines(_read_text(path, separator, columns, roles))
+    for role in roles.ids:
+        missing = frame[role].is_null()
+        if missing.any():
+            raise DatasetError(f"{where.row(missing)}: no {role} id ({missing.sum():,} such rows). Give every row one.")
+    for role in frame.columns:
+        if role in roles.ids:
+            continue
+        missing = frame[role].is_null()
+        if missing.any() and not drop_missing:
+            advice = "Give every row one."
+            if role not in roles.required:
+                advice = f"Pass drop_missing=True to leave them out, or name the columns you need without {role}."
+            raise DatasetError(f"{where.row(missing)}: no {role} ({missing.sum():,} such rows). {advice}")
+        values = _times(frame[role]) if role == "time" else _numbers(frame[role])
+        wrong = values.is_null() & ~missing
+        if role != "time":
+            wrong |= ~values.is_finite().fill_null(True)
+        if wrong.any():
+            example = frame[role].filter(wrong)[0]
+            raise DatasetError(f"{where.row(wrong)}: the {role} {example!r} is not a {role}. Correct it.")
+        frame = frame.with_columns(values.alias(role))
+    return frame.drop_nulls() if drop_missing else frame
+
+
 def _positional(columns: Columns | None) -> bool:
     return columns is not None and any(isinstance(column, int) for column in columns.values())
 
 
-def _choose(present: list[str], columns: Columns | None, path: Path) -> dict[str, str]:
+def _choose(present: list[str], columns: Columns | None, path: Path, roles: _Roles) -> dict[str, str]:
     """Role to column name, checked against the columns that are there."""
     if columns is None:
         lowered = {name.split(":")[0].lower(): name for name in reversed(present)}
         chosen = {
             role: next(lowered[guess] for guess in guesses if guess in lowered)
-            for role, guesses in _GUESSES.items()
+            for role, guesses in roles.guesses.items()
             if any(guess in lowered for guess in guesses)
         }
-        for role in ("user", "item"):
+        for role in roles.required:
             if role not in chosen:
+                example = ", ".join(f"'{needed}': …" for needed in roles.required)
                 raise DatasetError(
                     f"{path} has no column that looks like the {role}. Its columns: {', '.join(present)}. "
-                    f"Name them: columns={{'user': …, 'item': …}}."
+                    f"Name them: columns={{{example}}}."
                 )
         return chosen
-    unknown = [role for role in columns if role not in ROLES]
-    if unknown or "user" not in columns or "item" not in columns:
-        raise ValueError(f"`columns` must map user and item, and may map rating and time, got {dict(columns)}.")
+    if not set(roles.required) <= set(columns) <= set(roles.guesses):
+        optional = " and ".join(role for role in roles.guesses if role not in roles.required)
+        raise ValueError(
+            f"`columns` must map {' and '.join(roles.required)}{optional and f', and may map {optional}'}, "
+            f"got {dict(columns)}."
+        )
     if len(set(columns.values())) < len(columns):
         raise ValueError(f"`columns` names one column for two roles: {dict(columns)}.")
     places: Mapping[str | int, str] = {**dict(enumerate(present)), **{name: name for name in present}}
@@ -144,20 +219,20 @@ def _rename(frame: pl.DataFrame, chosen: dict[str, str]) -> pl.DataFrame:
     return frame.select([frame[name].alias(role) for role, name in chosen.items()])
 
 
-def _read_parquet(path: Path, columns: Columns | None) -> pl.DataFrame:
+def _read_parquet(path: Path, columns: Columns | None, roles: _Roles) -> pl.DataFrame:
     require_polars()
     import polars as pl
 
     if _positional(columns):
         raise ValueError("a Parquet file has named columns. Use their names in `columns`.")
     try:
-        chosen = _choose(list(pl.read_parquet_schema(path)), columns, path)
+        chosen = _choose(list(pl.read_parquet_schema(path)), columns, path, roles)
         return _rename(pl.read_parquet(path, columns=list(dict.fromkeys(chosen.values()))), chosen)
     except pl.exceptions.PolarsError as error:
         raise DatasetError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
 
 
-def _read_text(path: Path, separator: str, columns: Columns | None) -> pl.DataFrame:
+def _read_text(path: Path, separator: str, columns: Columns | None, roles: _Roles) -> pl.DataFrame:
     require_polars()
     import polars as pl
 
@@ -172,7 +247,7 @@ def _read_text(path: Path, separator: str, columns: Columns | None) -> pl.DataFr
         with path.open("rb") as file:
             head = next((line for line in file if line.strip()), b"")
         present = pl.read_csv(io.BytesIO(head), **options).columns
-        chosen = _choose(present[::stride], columns, path)
+        chosen = _choose(present[::stride], columns, path, roles)
         between = present[1::2] if stride == 2 else []
         frame = pl.read_csv(path, columns=[*dict.fromkeys(chosen.values()), *between], **options)
         if any(frame[name].null_count() < frame.height for name in between):

@@ -15,7 +15,7 @@ import slimtable.data.datasets as package
 from slimtable.data.datasets import synthetic
 from slimtable.data.datasets.source import Dataset, Source
 from slimtable.data.download import download as download_file
-from slimtable.data.formats import read_interactions, read_train_test
+from slimtable.data.formats import read_interactions, read_pairs, read_train_test
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 
@@ -80,7 +80,8 @@ def load_dataset(
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
         download: fetch a named dataset where it is absent.
         **options: of ``synthetic``: `num_interactions`, `seed`; of a file: those of
-            :func:`slimtable.data.formats.read_interactions`; of a folder: `format`.
+            :func:`slimtable.data.formats.read_interactions`, where ``format="pairs"``, or a column with the role
+            ``other``, asks for :func:`slimtable.data.formats.read_pairs`; of a folder: `format`.
 
     Returns:
         The dataset, its counts checked where they are documented.
@@ -184,7 +185,7 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
 
 
 def _folder(source: Source, root: str | Path | None) -> Path:
-    return data_root(root) / source.name
+    return data_root(root) / (source.folder or source.name)
 
 
 def _load_synthetic(name: str, options: dict[str, Any]) -> Dataset:
@@ -206,6 +207,9 @@ def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
     if path.is_dir():
         train, test = read_train_test(path, **options)
         return Dataset(str(path), train, test, "fixed", about)
+    if options.get("format") == "pairs" or "other" in (options.get("columns") or ()):
+        pairs = read_pairs(path, **{name: value for name, value in options.items() if name != "format"})
+        return Dataset(str(path), pairs, None, pairs.usual_split, about)
     interactions = read_interactions(path, **options)
     has_order = interactions.chronological or interactions.times is not None
     return Dataset(str(path), interactions, None, "leave-two-out" if has_order else "random", about)

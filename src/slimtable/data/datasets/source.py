@@ -53,7 +53,7 @@ class Source:
     """How a named dataset is found, fetched, read and checked.
 
     Attributes:
-        name: the word it is asked for by; also its folder under the data root.
+        name: the word it is asked for by.
         about: one line on what it holds.
         licence: under what terms it may be used.
         url: the page about it.
@@ -63,6 +63,7 @@ class Source:
         files: what to download; empty if it cannot be had without a login.
         unpack: called with the folder once the files are there.
         default_split: how the literature splits it.
+        folder: its folder under the data root; None: its name. What is derived from another dataset has its folder.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Source:
     files: tuple[RemoteFile, ...]
     unpack: Callable[[Path], None] | None = None
     default_split: str = "leave-two-out"
+    folder: str | None = None
 
 
 def holds(*names: str) -> Callable[[Path], bool]:
