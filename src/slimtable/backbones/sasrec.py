@@ -212,13 +212,18 @@ class SequenceFeed:
 
     def __init__(self, train: Interactions, max_length: int) -> None:
         if not train.chronological:
-            raise DatasetError("SASRec learns from sequences, but the interactions are not in time order.")
+            raise DatasetError(
+                "SASRec learns from sequences, but the interactions are not in time order. Use data with times, or "
+                "another backbone."
+            )
         starts, items = train.sequences()
         self._users = np.flatnonzero(np.diff(starts) >= 2)
         if not len(self._users):
             raise DatasetError("SASRec learns from sequences, but no user has two training interactions.")
         recent = _last(starts, items, max_length + 1)[self._users]
-        self._sequences, self._following = recent[:, :-1], recent[:, 1:]
+        self._sequences = np.ascontiguousarray(recent[:, :-1])
+        # As in the reference code, the first of a short sequence follows nothing and so is never predicted.
+        self._following = np.where(self._sequences != _PADDING, recent[:, 1:], _PADDING)
         self._sampler = NegativeSampler(train)
 
     def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
@@ -229,10 +234,7 @@ class SequenceFeed:
         places = following != _PADDING
         owners = np.repeat(self._users[order], places.sum(axis=1) * negatives)
         drawn[places] = 1 + self._sampler.sample(owners, generator).reshape(-1, negatives)
-        arrays = (self._sequences[order].copy(), following, drawn)
-        # A position without a next item has no state to learn from either.
-        arrays[0][~places] = _PADDING
-        tensors = [torch.from_numpy(array) for array in arrays]
+        tensors = [torch.from_numpy(array) for array in (self._sequences[order], following, drawn)]
         steps = -(-len(order) // batch_size)
         return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
 
