@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PROMISES = {
     "compare_methods.py": r"mgqe\[codebook_sizes=\[32,8\]\](.*\n)*.*report: .*report\.html",
     "compress_existing.py": r"item table 8\.0× smaller, scores correlate 0\.9[89]",
+    "next_item.py": r"hit rate at 10: 0\.[12].*\n.* at 5\d%(.*\n)*the same as from the trained model: True",
     "quickstart.py": r"table \d\.\d× smaller\n.*equal to the trained ones: True",
     "serve_lookup.py": r"means: \[\[3\.0, 4\.0, 5\.0\], \[9\.0,.*\nrefused: .*0\.\.3.*\n.*imported: False",
 }

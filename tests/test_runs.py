@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from slimtable import Full, load_model, verify_artifact, write_artifact
+from slimtable.artifact.packed import Packed
+from slimtable.backbone import backbone_names, build, get_backbone
+from slimtable.backbones.neumf import NeuMFConfig
+from slimtable.backbones.sasrec import SASRecConfig
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import leave_two_out, order_by_frequency
 from slimtable.embedding import get_config
-from slimtable.errors import ArtifactValueError, CheckpointError
+from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactValueError, CheckpointError
+from slimtable.evaluate import evaluate
+from slimtable.frozen import FrozenEmbedding
 from slimtable.runs import pack_model, restore_run
 from slimtable.serve import open_artifact
 from slimtable.train import TrainConfig, train
@@ -106,3 +116,146 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(communities, tmp_path) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="is not what was written"):
         restore_run(tmp_path)
+
+
+# From the file back to a recommender.
+
+OPTIONS = {"gmf": None, "neumf": NeuMFConfig(layers=(8, 8, 4)), "sasrec": SASRecConfig(max_length=8, num_blocks=1)}
+SHORT = replace(QUICK, epochs=2, batch_size=128)
+
+
+def raw_ids(split) -> dict[str, np.ndarray]:
+    return {"user": split.train.user_vocabulary, "item": split.train.item_vocabulary}
+
+
+@pytest.mark.parametrize("config", METHODS, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("backbone", OPTIONS)
+def test_the_file_recommends_what_the_trained_model_does(communities, backbone, config, tmp_path) -> None:
+    trained = train(communities, backbone, config, SHORT, backbone_config=OPTIONS[backbone]).model.eval()
+    pack_model(trained, tmp_path / "model", vocabularies=raw_ids(communities))
+    verify_artifact(tmp_path / "model")
+    before = torch.random.get_rng_state()
+    served = load_model(tmp_path / "model", verify=True)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert not any(module.training for module in served.modules())
+    assert all(isinstance(table, FrozenEmbedding) for table in served.embeddings().values())
+    assert served.bits() == trained.bits()
+    assert served.config == trained.config
+
+    users, history = torch.arange(communities.num_users), communities.history("test")
+    with torch.no_grad():
+        expected = trained.scorer(history)(users)
+    scores = served.scorer(history)(users)
+    tolerance = max(table.serve_tolerance for table in trained.embeddings().values())
+    torch.testing.assert_close(scores, expected, rtol=10 * tolerance, atol=10 * tolerance * expected.abs().max().item())
+    assert torch.equal(scores.topk(10).indices, expected.topk(10).indices)
+    assert evaluate(served, communities) == evaluate(trained, communities)
+
+
+def test_half_precision_and_default_layers(communities, tmp_path) -> None:
+    model = build("neumf", 80, 40, 8, get_config("full")).half().eval()
+    pack_model(model, tmp_path / "model", vocabularies=raw_ids(communities))
+    served = load_model(tmp_path / "model")
+    assert served.config == NeuMFConfig()
+    for name, value in served.dense_tensors().items():
+        np.testing.assert_array_equal(value, model.dense_tensors()[name].astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_raw_ids_of_a_table_with_a_padding_row(kind, tmp_path) -> None:
+    generator = np.random.default_rng(0)
+    numbers = generator.permutation(12)[np.arange(60) % 12]
+    items = 3 * numbers if kind == "numbers" else np.array([f"item {i}" for i in numbers])
+    split = order_by_frequency(
+        leave_two_out(Interactions.from_raw(np.repeat(np.arange(10), 6), items, chronological=True))
+    )
+    model = build("sasrec", 10, 12, 8, get_config("full"), OPTIONS["sasrec"])
+    pack_model(model, tmp_path / "model", vocabularies=raw_ids(split))
+    with open_artifact(tmp_path / "model", verify=True) as artifact:
+        table = artifact["item"]
+        assert table.ids_of(split.train.item_vocabulary).tolist() == list(range(1, 13))
+        placeholder = table.vocabulary[0]
+        assert placeholder == (-(2**63) if kind == "numbers" else "<padding>")
+        assert not table.lookup(table.ids_of([placeholder])).any()
+
+
+@pytest.mark.parametrize(
+    ("raw", "placeholder"),
+    [
+        (np.array([5, -(2**63), 7, 1 - 2**63]), 2 - 2**63),
+        (np.array(["", "<padding>", "x", "<padding>_"]), "<padding>__"),
+    ],
+    ids=["numbers", "texts"],
+)
+def test_the_raw_id_of_the_padding_row_is_never_one_of_the_data(raw, placeholder, tmp_path) -> None:
+    model = build("sasrec", 2, 4, 8, get_config("full"), OPTIONS["sasrec"])
+    pack_model(model, tmp_path / "model", vocabularies={"user": np.arange(2), "item": raw})
+    table = open_artifact(tmp_path / "model")["item"]
+    assert list(table.vocabulary) == [placeholder, *raw.tolist()]
+    assert table.ids_of(raw).tolist() == [1, 2, 3, 4]
+
+
+def packed_again(path, change) -> None:
+    """Write a packed model anew with something changed: tables, tensors or model."""
+    opened = verify_artifact(path)
+    parts = {
+        "tables": {name: Packed(**{**table.__dict__, "arrays": {k: v.copy() for k, v in table.arrays.items()}})
+                   for name, table in opened.tables.items()},
+        "tensors": {name: tensor.copy() for name, tensor in opened.tensors.items()},
+        "model": dict(opened.model),
+    }  # fmt: skip
+    change(**parts)
+    write_artifact(path, parts["tables"], tensors=parts["tensors"], model=parts["model"])
+
+
+CHANGES = {
+    "names no backbone": lambda model, **_: model.clear(),
+    "no backbone 'bert'. Known backbones: gmf": lambda model, **_: model.update(backbone="bert"),
+    "SASRecConfig has no option layers": lambda model, **_: model.update(
+        backbone="sasrec", backbone_config={"layers": [4, 2]}
+    ),
+    "missing a required argument: 'user_embedding'": lambda tables, **_: tables.pop("user"),
+    "unexpected keyword argument 'film_embedding'": lambda tables, **_: tables.update(film=tables["item"]),
+    "equally wide; got 8 and 4": lambda tables, **_: tables.update(item=Full(40, 4).pack()),
+    r"not those of the backbone \(output.bias\)": lambda tensors, **_: tensors.pop("output.bias"),
+    r"output.bias has shape \(2,\) instead of \(1,\)": lambda tensors, **_: tensors.update(
+        {"output.bias": np.zeros(2, np.float32)}
+    ),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_files_that_hold_no_usable_recommender(message, tmp_path) -> None:
+    path = tmp_path / "model"
+    pack_model(build("gmf", 80, 40, 8, get_config("full")), path)
+    packed_again(path, CHANGES[message])
+    with pytest.raises(ArtifactError, match=message) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+
+
+def test_tables_of_different_lengths_are_refused(tmp_path) -> None:
+    path = tmp_path / "model"
+    pack_model(build("neumf", 80, 40, 8, get_config("full")), path)
+    packed_again(path, lambda tables, **_: tables.update(item_mlp=Full(41, 8).pack()))
+    with pytest.raises(ArtifactError, match="its tables are of 40 and 41 items"):
+        load_model(path)
+
+
+def test_verification_is_asked_for(tmp_path) -> None:
+    path = tmp_path / "model"
+    pack_model(build("gmf", 80, 40, 8, get_config("full")), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactChecksumError):
+        load_model(path, verify=True)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none")
+
+
+def test_the_first_table_of_every_backbone_is_of_full_width() -> None:
+    """What packing and loading go by."""
+    for name in backbone_names():
+        backbone = get_backbone(name)
+        assert backbone.table_specs(5, 6, 12, backbone.config_class())[0].embedding_dim == 12

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from slimtable.methods.low_rank import LowRank, LowRankConfig
     from slimtable.methods.mgqe import MGQE, MGQEConfig
     from slimtable.methods.uniform import Uniform, UniformConfig
+    from slimtable.runs import load_model
     from slimtable.serve import Artifact, open_artifact
     from slimtable.train import TrainConfig, train
 
@@ -70,6 +71,7 @@ __all__ = [
     "compress_",
     "evaluate",
     "load_dataset",
+    "load_model",
     "open_artifact",
     "run_bench",
     "train",
@@ -90,6 +92,7 @@ _NAMES_OF_MODULE = {
     "slimtable.methods.low_rank": ("LowRank", "LowRankConfig"),
     "slimtable.methods.mgqe": ("MGQE", "MGQEConfig"),
     "slimtable.methods.uniform": ("Uniform", "UniformConfig"),
+    "slimtable.runs": ("load_model",),
     "slimtable.serve": ("Artifact", "open_artifact"),
     "slimtable.train": ("TrainConfig", "train"),
 }

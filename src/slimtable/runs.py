@@ -1,19 +1,27 @@
-"""A run folder after training: the model back in memory, and packed into one file."""
+"""A run folder after training: the model back in memory, packed into one file, and served from that file."""
 
 from __future__ import annotations
 
+import inspect
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from slimtable.artifact.file import write_artifact
+from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
 from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.embedding import get_config
-from slimtable.errors import CheckpointError
+from slimtable.errors import ArtifactFormatError, CheckpointError
+from slimtable.frozen import FrozenEmbedding
 from slimtable.modes import evaluating
 from slimtable.train import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
+
+_PADDING_TEXT = "<padding>"
+_PADDING_NUMBER = int(np.iinfo(np.int64).min)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,9 @@ def pack_model(
         model: the recommender; its tables are packed under their names ("user", "item", …), its other parameters
             as plain tensors.
         path: the file, by custom ``.safetensors``.
-        vocabularies: raw id of each "user" and "item" id, stored beside the tables of that side; None for none.
+        vocabularies: raw id of each "user" and "item" id, stored beside the tables of that side; None for none. A
+            padding row, which is no id, gets a raw id that nothing has: -2⁶³, or "<padding>" among texts (or, should
+            that be taken, the next number or a longer text).
         about: JSON values to keep with the model, such as its metrics.
 
     Returns:
@@ -101,14 +111,17 @@ def pack_model(
     by_table = {}
     if vocabularies is not None:
         users, items = len(vocabularies["user"]), len(vocabularies["item"])
-        for spec in model.table_specs(users, items, 1, model.config):
+        width = next(iter(embeddings.values())).embedding_dim  # the first table of every backbone is of full width
+        for spec in model.table_specs(users, items, width, model.config):
             if embeddings[spec.name].num_embeddings != spec.num_embeddings:
                 raise ValueError(
                     f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
                     f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
                 )
-            if spec.num_embeddings == len(vocabularies[spec.side]):  # not so where a row is for padding
-                by_table[spec.name] = vocabularies[spec.side]
+            raw_ids = np.asarray(vocabularies[spec.side])
+            if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
+                raw_ids = _with_padding(raw_ids, spec.padding_idx)
+            by_table[spec.name] = raw_ids
     return write_artifact(
         path,
         tables,
@@ -116,3 +129,80 @@ def pack_model(
         vocabularies=by_table,
         model={"backbone": model.name, "backbone_config": model.config.to_dict(), **(about or {})},
     )
+
+
+def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbone:
+    """The recommender in a packed file, scoring from the packed tables: codes stay codes in memory.
+
+    Args:
+        path: what :func:`pack_model`, ``slimtable train`` or ``slimtable pack`` wrote.
+        verify: also check every byte against its checksum.
+
+    Returns:
+        The recommender in evaluation mode. Its tables are :class:`slimtable.frozen.FrozenEmbedding`, so nothing in it
+        can be trained; ``scorer`` and ``evaluate`` work as for the trained one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file cannot be trusted, holds no recommender, or one of a backbone that is not known here.
+    """
+    opened = verify_artifact(path) if verify else read_artifact(path)
+    try:
+        return _model_of(opened)
+    except (ValueError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
+
+
+def _model_of(opened: ArtifactFile) -> Backbone:
+    """The recommender in an open file; raises ValueError or TypeError where its parts do not fit together."""
+    name, options = opened.model.get("backbone"), opened.model.get("backbone_config")
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("it names no backbone. Look its tables up with `open_artifact`.")
+    backbone = get_backbone(name)
+    tables = {f"{table}_embedding": FrozenEmbedding(packed) for table, packed in opened.tables.items()}
+    arguments = {**tables, "config": backbone.config_class.from_dict(options)}
+    inspect.signature(backbone).bind(**arguments)  # raises TypeError where a table is missing or unknown
+    with torch.random.fork_rng():
+        model = backbone(**arguments)
+    _check_sizes(model)
+    _take_over(model, opened.tensors)
+    return model.requires_grad_(False).eval()
+
+
+def _check_sizes(model: Backbone) -> None:
+    """Raises ValueError where tables of the same users or items differ in length."""
+    embeddings = model.embeddings()
+    width = next(iter(embeddings.values())).embedding_dim
+    lengths: dict[str, set[int]] = {}
+    for spec in model.table_specs(0, 0, width, model.config):  # without users and items only padding rows are left
+        lengths.setdefault(spec.side, set()).add(embeddings[spec.name].num_embeddings - spec.num_embeddings)
+    for side, found in lengths.items():
+        if len(found) > 1:
+            raise ValueError(f"its tables are of {' and '.join(map(str, sorted(found)))} {side}s.")
+
+
+def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
+    """Puts the tensors of a file in the place of the parameters outside the tables."""
+    parameters = dict(model.named_parameters())  # frozen tables have none
+    if set(parameters) != set(tensors):
+        differing = sorted(set(parameters) ^ set(tensors))
+        raise ValueError(f"its tensors are not those of the backbone ({', '.join(differing[:3])}).")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != tuple(parameter.shape):
+            raise ValueError(f"tensor {name} has shape {tensors[name].shape} instead of {tuple(parameter.shape)}.")
+        parameter.data = torch.from_numpy(tensors[name].copy()).to(parameter.dtype)
+
+
+def _with_padding(raw_ids: np.ndarray, row: int) -> np.ndarray:
+    """A vocabulary (n + 1,) with a raw id for the padding row that is no other row's."""
+    if raw_ids.dtype.kind in "iu":
+        number = _PADDING_NUMBER
+        while (raw_ids == number).any():
+            number += 1
+        return np.insert(raw_ids.astype(np.int64), row, number)
+    texts = raw_ids.tolist()
+    text = _PADDING_TEXT
+    while text in texts:
+        text += "_"
+    return np.array([*texts[:row], text, *texts[row:]], dtype=object)

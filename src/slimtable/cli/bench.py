@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slimtable.cli.options import DataRoot, Json
+from slimtable.cli.options import BackboneName, BackboneSettings, DataRoot, Json, parse_backbone
 from slimtable.cli.output import show, show_json
 
 
@@ -19,10 +19,13 @@ def bench(
         str, typer.Option(help="Methods with their options in brackets, such as full,mgqe[codebook_sizes=[256,64]].")
     ] = "full,low_rank,uniform,dpq,mgqe",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")] = 3,
-    backbone: Annotated[str, typer.Option(help="The recommender.")] = "gmf",
+    backbone: BackboneName = "gmf",
+    backbone_settings: BackboneSettings = None,
     split: Annotated[
         str | None,
-        typer.Option(help="leave-two-out, random, temporal or fixed.", show_default="as is usual for the data"),
+        typer.Option(
+            help="leave-two-out, random, holdout, temporal or fixed.", show_default="as is usual for the data"
+        ),
     ] = None,
     data_root: DataRoot = None,
     workers: Annotated[
@@ -43,6 +46,7 @@ def bench(
         train=context.obj,
         seeds=range(seeds),
         out=out,
+        backbone_config=parse_backbone(backbone, backbone_settings),
         data_root=data_root,
         split=split,
         workers=workers,

@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hint
 import typer
 from typer.core import TyperCommand
 
+from slimtable.config import Config
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
 DataRoot = Annotated[
@@ -29,11 +31,25 @@ Settings = Annotated[
 ]
 
 
-def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+BackboneName = Annotated[
+    str, typer.Option(help="The recommender. Training settings that are not given are those of its paper.")
+]
+BackboneSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone-set",
+        metavar="OPTION=VALUE",
+        help="Option of the recommender, such as layers=[128,64,32,16] of neumf. May be repeated.",
+    ),
+]
+
+
+def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
     """Reads ``OPTION=VALUE`` pairs.
 
     Args:
         settings: such as ``["bits=4", "axis=row"]``; None for none.
+        flag: what they were given with.
 
     Returns:
         The values by option: JSON where it is JSON, else the text.
@@ -50,14 +66,26 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         name = name.strip()
         if not name or not equals:
-            raise ValueError(f"--set takes OPTION=VALUE, such as bits=4, got {setting!r}.")
+            raise ValueError(f"{flag} takes OPTION=VALUE, such as bits=4, got {setting!r}.")
         if name in values:
-            raise ValueError(f"--set {name} is given twice. Give it once.")
+            raise ValueError(f"{flag} {name} is given twice. Give it once.")
         try:
             values[name] = json.loads(value)
         except ValueError:
             values[name] = value
     return values
+
+
+def parse_backbone(name: str, settings: Sequence[str] | None) -> Config:
+    """The configuration of a backbone from the pairs given with ``--backbone-set``.
+
+    Raises:
+        ValueError: there is no such backbone or option, or a pair is not ``OPTION=VALUE``.
+        TypeError: a value has the wrong type.
+    """
+    from slimtable.backbone import get_backbone
+
+    return get_backbone(name).config_class.from_dict(parse_settings(settings, "--backbone-set"))
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
@@ -80,7 +108,8 @@ def require_free(path: Path, force: bool) -> None:
 class TrainingCommand(TyperCommand):
     """A command that also has a flag for every field of `TrainConfig`; the configuration is its context's ``obj``.
 
-    The fields are looked at when the command is called, since that imports PyTorch.
+    Fields whose flag is not given are as the paper of the ``--backbone`` has them. The fields are looked at when the
+    command is called, since that imports PyTorch.
     """
 
     skipped: ClassVar[tuple[str, ...]] = ()
@@ -95,7 +124,9 @@ class TrainingCommand(TyperCommand):
         from slimtable.train import TrainConfig
 
         names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in self.skipped]
-        ctx.obj = TrainConfig.from_dict({name: ctx.params.pop(name) for name in names})
+        values = {name: ctx.params.pop(name) for name in names}
+        given = {name: value for name, value in values.items() if ctx.get_parameter_source(name).name != "DEFAULT"}
+        ctx.obj = TrainConfig.for_backbone(ctx.params["backbone"], **given)
         _require_device(ctx.obj.device)
         return super().invoke(ctx)
 
@@ -119,7 +150,9 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
         default: Any = field.default
         if get_origin(kind) is tuple:  # a flag that may be repeated
             kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
-        option = typer.Option(help=meanings.get(field.name), rich_help_panel="Training")
+        option = typer.Option(
+            help=meanings.get(field.name), show_default=_shown_default(field), rich_help_panel="Training"
+        )
         parameters.append(
             inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
@@ -134,6 +167,15 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
     app = typer.Typer(add_completion=False)
     app.command()(configured)
     return [flag for flag in typer.main.get_command(app).params if flag.name != "help"]
+
+
+def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
+    """The default of a training setting, with those of the backbones that have their own; True for just itself."""
+    from slimtable.backbone import backbone_names, get_backbone
+
+    own = {name: get_backbone(name).train_defaults.get(field.name, field.default) for name in backbone_names()}
+    others = [f"{value} for {name}" for name, value in own.items() if value != field.default]
+    return "; ".join([str(field.default), *others]) if others else True
 
 
 def _require_device(device: str) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slimtable.cli.options import DataRoot, Json, Settings, parse_columns, parse_settings
+from slimtable.cli.options import (
+    BackboneName,
+    BackboneSettings,
+    DataRoot,
+    Json,
+    Settings,
+    parse_backbone,
+    parse_columns,
+    parse_settings,
+)
 from slimtable.cli.output import show, show_json, size, table
 
 if TYPE_CHECKING:
@@ -24,10 +33,13 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")],
     method: Annotated[str, typer.Option(help="How the tables are compressed.")] = "mgqe",
     settings: Settings = None,
-    backbone: Annotated[str, typer.Option(help="The recommender.")] = "gmf",
+    backbone: BackboneName = "gmf",
+    backbone_settings: BackboneSettings = None,
     split: Annotated[
         str | None,
-        typer.Option(help="leave-two-out, random, temporal or fixed.", show_default="as is usual for the data"),
+        typer.Option(
+            help="leave-two-out, random, holdout, temporal or fixed.", show_default="as is usual for the data"
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -42,13 +54,12 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recommender with compressed tables, rank the test part, and pack the model.
+    """Train a recommender with compressed tables, test it, and pack the model.
 
     DIR then holds result.json, model.safetensors, the log and the checkpoint.
     """
     import torch
 
-    from slimtable.backbone import get_backbone
     from slimtable.data import load_dataset, order_by_frequency
     from slimtable.data import split as split_data
     from slimtable.embedding import get_config
@@ -59,7 +70,7 @@ def train(
 
     config: TrainConfig = context.obj
     method_config = get_config(method, parse_settings(settings))
-    get_backbone(backbone)
+    backbone_config = parse_backbone(backbone, backbone_settings)
     source = load_dataset(data, data_root=data_root, **_reading(column))
     parts = order_by_frequency(split_data(source, split))
     if not len(parts.test):
@@ -68,7 +79,7 @@ def train(
         raise ValueError("--best needs a validation part, and --evaluate-every of 1 to the number of epochs.")
 
     torch.set_num_threads(threads)
-    trained = train_model(parts, backbone, method_config, config, out=out)
+    trained = train_model(parts, backbone, method_config, config, backbone_config=backbone_config, out=out)
     model, epoch = trained.model, config.epochs
     if best:
         if trained.best_epoch is None or trained.best_state is None:
@@ -89,6 +100,7 @@ def train(
     result = {
         **about,
         "backbone": backbone,
+        "backbone_config": backbone_config.to_dict(),
         "users": parts.num_users,
         "items": parts.num_items,
         "interactions": {part: len(getattr(parts, part)) for part in ("train", "valid", "test")},
@@ -105,7 +117,7 @@ def train(
     if as_json:
         show_json(result)
     else:
-        _show(result, out)
+        _show(result, out, model.task == "ranking")
 
 
 def _reading(column: list[str] | None) -> dict[str, Any]:
@@ -114,12 +126,18 @@ def _reading(column: list[str] | None) -> dict[str, Any]:
     return {} if columns is None else {"columns": columns}
 
 
-def _show(result: dict[str, Any], out: Path) -> None:
+def _show(result: dict[str, Any], out: Path, ranked: bool) -> None:
     metrics = result["metrics"]
     names = [name for name in next(iter(metrics.values())) if "/" not in name]
-    rows = [[mask, *(f"{100 * values[name]:.2f}" for name in names)] for mask, values in metrics.items()]
-    show(f"{result['method']} on {result['data']}, epoch {result['epoch']}: test metrics in %, by what is masked")
-    show(table(["mask", *names], rows))
+    head = f"{result['backbone']} with {result['method']} tables on {result['data']}, epoch {result['epoch']}: "
+    if ranked:
+        rows = [[mask, *(f"{100 * values[name]:.2f}" for name in names)] for mask, values in metrics.items()]
+        show(head + "test metrics in %, by what is masked")
+        show(table(["mask", *names], rows))
+    else:
+        rows = [[part, *(f"{values[name]:.4f}" for name in names)] for part, values in metrics.items()]
+        show(head + "errors on the test part")
+        show(table(["pairs", *names], rows))
     show(
         f"size: {size(result['bits'] / 8)}, {result['size_percent']:.2f}% of the uncompressed "
         f"{size(result['full_bits'] / 8)}"
