@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -29,6 +30,9 @@ class MethodConfig(Config):
     """
 
     init_std: float = 0.01
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Recommended options by name, for :func:`get_config`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -313,8 +317,32 @@ def get_method(name: str) -> type[CompressedEmbedding]:
 
 
 def get_config(name: str, options: dict[str, object] | None = None) -> MethodConfig:
-    """The configuration of method ``name`` with ``options`` over its defaults."""
-    return get_method(name).config_class.from_dict(options or {})
+    """The configuration of method ``name``.
+
+    Args:
+        name: registry name of the method.
+        options: its options over its defaults; ``preset`` names recommended ones, which the others override.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: there is no such method, preset or option; the message lists the known ones.
+        TypeError: an option has the wrong type.
+
+    Example:
+        >>> get_config("mgqe", {"preset": "compact", "dense_epochs": 150}).codebook_bits
+        16
+    """
+    config_class = get_method(name).config_class
+    chosen = dict(options or {})
+    preset = chosen.pop("preset", None)
+    if preset is None:
+        return config_class.from_dict(chosen)
+    if preset not in config_class.presets:
+        known = ", ".join(config_class.presets) or "none"
+        raise ValueError(f"Method {name} has no preset {preset!r}. Its presets: {known}.")
+    return config_class.from_dict({**config_class.presets[str(preset)], **chosen})
 
 
 def method_of(config: MethodConfig) -> type[CompressedEmbedding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ class QuantizedEmbedding(CompressedEmbedding):
 
     config: QuantizerConfig
     tiers: Tensor
+    epochs_done: Tensor
 
     @abstractmethod
     def plan(self) -> list[Tier]:
@@ -93,6 +94,8 @@ class QuantizedEmbedding(CompressedEmbedding):
         self.quantizers = nn.ModuleList(quantizers)
         tiers = assign_tiers([tier.num_rows for tier in self.tier_plan], frequencies)
         self.register_buffer("tiers", tiers.to(device))
+        if self.config.dense_epochs:
+            self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))
         self._terms: list[Tensor] = []
 
     def reset_parameters(self) -> None:
@@ -103,11 +106,15 @@ class QuantizedEmbedding(CompressedEmbedding):
             self._fit_codebooks()
 
     def fit_(self, table: Tensor) -> None:
-        """Copies the table and places the centroids by k-means."""
+        """Copies the table and places the centroids by k-means; the epochs for a dense table are then over."""
         self.table.copy_(table)
+        if self.config.dense_epochs:
+            self.epochs_done.fill_(self.config.dense_epochs)
         self._fit_codebooks()
 
     def rows(self, ids: Tensor) -> Tensor:
+        if self.training and self.is_dense:
+            return F.embedding(ids, self.table)
         if self._worth_deduplicating(ids):
             distinct, places, counts = map(torch.from_numpy, distinct_ids(ids.long().numpy(), self.num_embeddings))
             if len(distinct):  # none if an id is out of range, which the plain lookup reports
@@ -122,7 +129,24 @@ class QuantizedEmbedding(CompressedEmbedding):
         terms, self._terms = self._terms, []
         return sum(terms[1:], start=terms[0]) if terms else super().penalty()
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether the table still trains as it is, in the first ``dense_epochs`` epochs."""
+        return self.config.dense_epochs > 0 and int(self.epochs_done) < self.config.dense_epochs
+
+    def train(self, mode: bool = True) -> Self:
+        if not mode and self.training and self.is_dense:
+            with torch.no_grad():
+                self._fit_codebooks()  # what would be served if training ended here
+        return super().train(mode)
+
     def end_epoch(self) -> None:
+        if self.is_dense:
+            self.epochs_done += 1
+            if int(self.epochs_done) == self.config.dense_epochs:
+                with torch.no_grad():
+                    self._fit_codebooks()
+            return
         if not self.config.revive_dead:
             return
         for index, quantizer in enumerate(self._quantizers()):
@@ -146,14 +170,15 @@ class QuantizedEmbedding(CompressedEmbedding):
         return codes + flags + sum(quantizer.bits() for quantizer in self._quantizers())
 
     def pack(self) -> Packed:
-        if not bool(torch.isfinite(self.table).all()):
+        served = [quantizer.served_codebook() for quantizer in self._quantizers()]
+        if not all(bool(torch.isfinite(values).all()) for values in (self.table, *served)):
             raise ValueError("The table holds NaN or infinite values; the training diverged. Lower the learning rate.")
         arrays: dict[str, np.ndarray] = {}
         for index, tier in enumerate(self.tier_plan):
             codes = self.codes(index).to("cpu", torch.int32).numpy()
             arrays[f"codes.{index}"] = pack_bits(codes, code_bits(tier.codebook_size))
         for index, quantizer in enumerate(self._quantizers()):
-            arrays[f"codebook.{index}"] = to_array(quantizer.codebook)
+            arrays[f"codebook.{index}"] = to_array(quantizer.served_codebook())
         if not self._sorted_by_tier():
             arrays["tiers"] = pack_bits(self.tiers.cpu().numpy(), code_bits(len(self.tier_plan)))
         described = [

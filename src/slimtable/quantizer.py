@@ -41,6 +41,9 @@ class QuantizerConfig(MethodConfig):
             fresh rows.
         revive_dead: after each epoch, move centroids that no row chose onto rows picked at random.
         temperature: of the softmax variant.
+        dense_epochs: epochs that the table is first trained in as it is; then centroids are placed on it by k-means,
+            and the remaining epochs train both.
+        codebook_bits: width of a served centroid value; 16 halves the codebooks, which weigh where ids are few.
     """
 
     variant: Literal["vq", "softmax"] = "vq"
@@ -49,11 +52,15 @@ class QuantizerConfig(MethodConfig):
     initialization: Literal["normal", "kmeans"] = "normal"
     revive_dead: bool = False
     temperature: float = 1.0
+    dense_epochs: int = 0
+    codebook_bits: Literal[32, 16] = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temperature <= 0:
             raise ValueError(f"`{type(self).__name__}.temperature` must be positive, got {self.temperature}.")
+        if self.dense_epochs < 0:
+            raise ValueError(f"`{type(self).__name__}.dense_epochs` must not be negative, got {self.dense_epochs}.")
 
 
 def subspace_width(config: MethodConfig, num_codebooks: int, embedding_dim: int) -> int:
@@ -108,7 +115,10 @@ class ProductQuantizer(nn.Module):
         self._sorted = SortedCodebook(sizes)
 
     def reset_parameters(self) -> None:
-        """Draws centroids (and keys) from N(0, init_std²)."""
+        """Draws centroids (and keys) from N(0, init_std²); none where k-means is going to place them."""
+        if self.config.dense_epochs and self.config.variant == "vq":
+            nn.init.zeros_(self.codebook)  # so that the table is drawn as an uncompressed one would be
+            return
         nn.init.normal_(self.codebook, std=self.config.init_std)
         if self.config.variant == "softmax":
             # Keys of unit scale: responses to rows of scale init_std must differ enough to break symmetry.
@@ -162,7 +172,7 @@ class ProductQuantizer(nn.Module):
             IndexError: an id is out of range.
         """
         rows, error = _LookUp.apply(  # type: ignore[no-untyped-call]
-            table, self._per_subspace(self.codebook), ids, tiers, padding_idx, weights, self
+            table, self._per_subspace(self.centroids), ids, tiers, padding_idx, weights, self
         )
         return rows, error
 
@@ -178,7 +188,7 @@ class ProductQuantizer(nn.Module):
         """
         with torch.no_grad():
             rows = rows.detach()
-            codebook = self._per_subspace(self.codebook).detach()
+            codebook = self._per_subspace(self.centroids).detach()
             if self.training and self.config.batch_norm:  # batch statistics need the batch whole
                 return self._responses(rows, tiers).argmax(dim=2)
             if self.config.variant == "softmax" or self.config.batch_norm:
@@ -193,7 +203,7 @@ class ProductQuantizer(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Rows (B, d) of codes (B, M)."""
         index = torch.arange(self.num_codebooks, device=codes.device)
-        return self._per_subspace(self.codebook)[index, codes].flatten(1)  # (B, M, s) -> (B, d)
+        return self._per_subspace(self.centroids)[index, codes].flatten(1)  # (B, M, s) -> (B, d)
 
     def fit_(self, rows: Tensor, tiers: Tensor, seed: int = 0) -> None:
         """Places the centroids by k-means on rows (N, d), the first centroids for the rows of smaller tiers."""
@@ -250,7 +260,18 @@ class ProductQuantizer(nn.Module):
 
     def bits(self) -> int:
         """Bits of the centroids; keys are not served."""
-        return self.codebook.numel() * float_bits(self.codebook)
+        return self.codebook.numel() * float_bits(self.served_codebook())
+
+    def served_codebook(self) -> Tensor:
+        """The centroids as they are stored, (M, K, s), or (1, K, s) where subspaces share them."""
+        return self.codebook.half() if self.config.codebook_bits == 16 else self.codebook
+
+    @property
+    def centroids(self) -> Tensor:
+        """The centroids of a lookup: rounded as they are served, except while training."""
+        if self.training or self.config.codebook_bits == 32:
+            return self.codebook
+        return self.served_codebook().to(self.codebook.dtype)
 
     def _per_subspace(self, codebook: Tensor) -> Tensor:
         return codebook.expand(self.num_codebooks, -1, -1) if self.config.share_subspaces else codebook
@@ -277,7 +298,7 @@ class ProductQuantizer(nn.Module):
         if self.config.variant == "softmax":
             responses = parts @ self._per_subspace(self.keys).transpose(1, 2)  # (M, B, K)
         else:
-            codebook = self._per_subspace(self.codebook)
+            codebook = self._per_subspace(self.centroids)
             responses = 2 * parts @ codebook.transpose(1, 2) - codebook.square().sum(2).unsqueeze(1)
             responses = responses - parts.square().sum(2, keepdim=True)
         responses = responses.transpose(0, 1)  # (B, M, K)
@@ -296,7 +317,7 @@ class ProductQuantizer(nn.Module):
         self._count(codes, tiers)
         hard = F.one_hot(codes, self.codebook_size).to(soft.dtype)
         choice = hard - soft.detach() + soft  # straight through
-        values = self._per_subspace(self.codebook)
+        values = self._per_subspace(self.centroids)
         mixed = torch.einsum("bmk,mks->bms", choice, values).flatten(1)  # (B, d)
         exact = self.decode(codes).detach()  # the mixture rounds; serve and train on the centroid itself
         mixed = exact + (mixed - mixed.detach())

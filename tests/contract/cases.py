@@ -21,6 +21,8 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"num_codebooks": 4, "codebook_size": 8, "variant": "softmax"},
         {"num_codebooks": 4, "codebook_size": 8, "initialization": "kmeans", "revive_dead": True},
         {"codebook_size": 16, "share_subspaces": True},
+        {"codebook_size": 8, "codebook_bits": 16},
+        {"num_codebooks": 4, "codebook_size": 8, "codebook_bits": 16, "dense_epochs": 1},
         {"num_codebooks": 4, "codebook_size": 8, "share_subspaces": True, "variant": "softmax"},
     ],
     "mgqe": [
@@ -30,6 +32,8 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codebook_sizes": [16, 4], "num_codebooks": 4, "variant": "softmax"},
         {"codebook_sizes": [16, 4], "num_codebooks": 4, "batch_norm": True},
         {"codebook_sizes": [16, 4], "initialization": "kmeans", "revive_dead": True},
+        {"codebook_sizes": [16, 4], "share_codebook": False, "codebook_bits": 16},
+        {"preset": "compact"},
     ],
 }
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from slimtable.embedding import register
 from slimtable.quantized import QuantizedEmbedding, Tier, tier_sizes
 from slimtable.quantizer import QuantizerConfig, check_codebook_size
+
+# At most a tenth of the table: 5, 3 and 2 bits a value, on a table that was trained before; dense_epochs fits 20.
+_COMPACT = MappingProxyType(
+    {
+        "codebook_sizes": (32, 8, 4),
+        "tier_fractions": (0.1, 0.5, 0.4),
+        "codebook_bits": 16,
+        "dense_epochs": 15,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,8 @@ class MGQEConfig(QuantizerConfig):
     tier_fractions: tuple[float, ...] = (0.1, 0.9)
     num_codebooks: int | tuple[int, ...] | None = None
     share_codebook: bool = True
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"compact": _COMPACT})
 
     def __post_init__(self) -> None:
         super().__post_init__()
