@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from slimtable.embedding import get_config
+from slimtable.evaluate import evaluate
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQE, MGQEConfig
 from slimtable.quantized import assign_tiers, tier_sizes
+from slimtable.train import TrainConfig, train
 
 WAYS = [
     DPQConfig(num_codebooks=8, codebook_size=16),
@@ -255,3 +259,54 @@ def test_tiers_of_another_configuration_are_refused() -> None:
 def test_many_moves_are_sorted_anew_and_many_centroids_are_quick() -> None:
     embedding = DPQ.from_table(torch.randn(300, 1), DPQConfig(codebook_size=4096))
     assert (embedding.weight - embedding.table).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("backbone", ["gmf", "sasrec"])
+def test_dense_epochs_are_those_of_the_uncompressed_table(communities, backbone) -> None:
+    """Bit for bit, so that a method may start where a training of ``full`` ended."""
+    config = TrainConfig.for_backbone(backbone, embedding_dim=8, epochs=3, batch_size=32, evaluate_every=1)
+    full = train(communities, backbone, get_config("full"), config).model
+    options = {"codebook_size": 4, "num_codebooks": 4, "dense_epochs": 3}
+    model = train(communities, backbone, get_config("dpq", options), config).model
+    assert torch.equal(model.item_embedding.table, full.item_embedding.table)
+    assert not torch.equal(model.item_embedding.weight, full.item_embedding.weight)  # yet codes are what is served
+
+
+def test_training_goes_on_from_centroids_placed_on_the_dense_table(communities, tmp_path) -> None:
+    config = TrainConfig(embedding_dim=8, epochs=12, batch_size=32, learning_rate=0.02, evaluate_every=1)
+    method = get_config("dpq", {"codebook_size": 4, "dense_epochs": 8})
+    trained = train(communities, "gmf", method, config)
+    penalties = [record["penalty"] for record in trained.history]
+    assert penalties[:8] == [0.0] * 8
+    assert min(penalties[8:]) > 0
+    assert evaluate(trained.model, communities)["train+valid"]["hit_rate@10"] > 0.8
+    # Stopped before and after the centroids are placed, it ends the same.
+    for epochs in (8, 10, 12):
+        resumed = train(communities, "gmf", method, replace(config, epochs=epochs), out=tmp_path)
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_a_dense_table_is_served_by_centroids_placed_on_it() -> None:
+    embedding = DPQ(500, 4, DPQConfig(codebook_size=16, dense_epochs=2))
+    with torch.no_grad():
+        embedding.table.normal_()
+    ids = torch.arange(500)
+    assert torch.equal(embedding(ids), embedding.table)
+    assert float(embedding.penalty()) == 0
+    expected = DPQ.from_table(embedding.table.detach(), DPQConfig(codebook_size=16)).weight
+    assert torch.equal(embedding.weight, expected)
+    for _ in range(2):
+        embedding.end_epoch()
+    assert torch.equal(embedding(ids), expected)  # now in training too
+    assert embedding.penalty() > 0
+
+
+def test_half_precision_codebooks_serve_rounded_centroids_and_train_exact_ones() -> None:
+    table = torch.randn(200, 4)
+    exact, rounded = (DPQ.from_table(table, DPQConfig(codebook_size=8, codebook_bits=bits)) for bits in (32, 16))
+    assert exact.bits() - rounded.bits() == 16 * 8 * 4
+    assert torch.equal(rounded(torch.arange(200)), exact(torch.arange(200)))
+    assert torch.equal(rounded.weight.half().float(), rounded.weight)
+    assert not torch.equal(rounded.weight, exact.weight)
+    assert rounded.pack().arrays["codebook.0"].dtype == np.float16

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from slimtable.backbone import build
+from slimtable.embedding import get_config
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQE, MGQEConfig
 
@@ -52,3 +54,20 @@ def test_wrong_types_are_named() -> None:
     with pytest.raises(TypeError, match=r"codebook_sizes.*a list of an integer"):
         MGQEConfig.from_dict({"codebook_sizes": "many"})
     assert MGQEConfig.from_dict({"codebook_sizes": [256.0, 64]}) == MGQEConfig()
+
+
+@pytest.mark.parametrize(("backbone", "bits"), [("gmf", 1_760_128), ("neumf", 3_520_256), ("sasrec", 645_120)])
+def test_the_compact_preset_is_a_tenth_of_the_tables_of_movielens(backbone, bits) -> None:
+    model = build(backbone, 6040, 3416, 64, get_config("mgqe", {"preset": "compact"}))
+    tables = model.embeddings().values()
+    assert sum(table.bits() for table in tables) == bits
+    assert bits <= 0.1 * sum(table.dense_bits for table in tables)
+
+
+def test_presets_are_overridden_and_unknown_ones_refused() -> None:
+    config = get_config("mgqe", {"preset": "compact", "dense_epochs": 20})
+    assert (config.codebook_sizes, config.dense_epochs) == ((32, 8, 4), 20)
+    with pytest.raises(ValueError, match=r"mgqe has no preset 'tiny'\. Its presets: compact"):
+        get_config("mgqe", {"preset": "tiny"})
+    with pytest.raises(ValueError, match=r"full has no preset 'compact'\. Its presets: none"):
+        get_config("full", {"preset": "compact"})

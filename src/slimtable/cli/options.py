@@ -8,12 +8,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from slimtable.config import Config
+
+if TYPE_CHECKING:
+    from slimtable.embedding import MethodConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
@@ -29,8 +32,9 @@ Settings = Annotated[
         help="Option of the method; values are JSON, bare words are texts. May be repeated.",
     ),
 ]
-
-
+Preset = Annotated[
+    str | None, typer.Option(help="Recommended options of the method, such as compact of mgqe; --set goes before them.")
+]
 BackboneName = Annotated[
     str, typer.Option(help="The recommender. Training settings that are not given are those of its paper.")
 ]
@@ -42,6 +46,19 @@ BackboneSettings = Annotated[
         help="Option of the recommender, such as layers=[128,64,32,16] of neumf. May be repeated.",
     ),
 ]
+
+
+def parse_method(method: str, preset: str | None, settings: Sequence[str] | None) -> MethodConfig:
+    """The configuration that `--method`, `--preset` and `--set` ask for.
+
+    Raises:
+        ValueError: there is no such method, preset or option.
+        TypeError: an option has the wrong type.
+    """
+    from slimtable.embedding import get_config
+
+    options = parse_settings(settings)
+    return get_config(method, options if preset is None else {"preset": preset, **options})
 
 
 def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:

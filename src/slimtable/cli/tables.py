@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from slimtable.cli.options import Force, Json, Settings, parse_settings, require_free
+from slimtable.cli.options import Force, Json, Preset, Settings, parse_method, require_free
 from slimtable.cli.output import show, show_json, size, table
 from slimtable.serve.reader import Artifact, Table, open_artifact
 
@@ -35,6 +35,7 @@ def compress(
     ],
     out: Out,
     method: Annotated[str, typer.Option(help="How to compress it.")] = "uniform",
+    preset: Preset = None,
     settings: Settings = None,
     frequencies: Annotated[
         Path | None, typer.Option(help="A .npy file of how often each id occurs, for methods with tiers.")
@@ -47,10 +48,9 @@ def compress(
     """Compress a table that is already trained; in the new file it is called "table"."""
     from slimtable.artifact.file import write_artifact
     from slimtable.compress import compress_table, read_table
-    from slimtable.embedding import get_config
 
     require_free(out, force)
-    config = get_config(method, parse_settings(settings))
+    config = parse_method(method, preset, settings)
     dense = read_table(table_file, name)
     counts = None if frequencies is None else _read_counts(frequencies)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)

@@ -13,10 +13,11 @@ from slimtable.cli.options import (
     BackboneSettings,
     DataRoot,
     Json,
+    Preset,
     Settings,
     parse_backbone,
     parse_columns,
-    parse_settings,
+    parse_method,
 )
 from slimtable.cli.output import show, show_json, size, table
 
@@ -32,6 +33,7 @@ def train(
     data: Annotated[str, typer.Option(help="Name of a dataset (see `slimtable data list`), or a file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")],
     method: Annotated[str, typer.Option(help="How the tables are compressed.")] = "mgqe",
+    preset: Preset = None,
     settings: Settings = None,
     backbone: BackboneName = "gmf",
     backbone_settings: BackboneSettings = None,
@@ -62,14 +64,13 @@ def train(
 
     from slimtable.data import load_dataset, order_by_frequency
     from slimtable.data import split as split_data
-    from slimtable.embedding import get_config
     from slimtable.evaluate import evaluate
     from slimtable.files import write_json
     from slimtable.runs import pack_model
     from slimtable.train import train as train_model
 
     config: TrainConfig = context.obj
-    method_config = get_config(method, parse_settings(settings))
+    method_config = parse_method(method, preset, settings)
     backbone_config = parse_backbone(backbone, backbone_settings)
     source = load_dataset(data, data_root=data_root, **_reading(column))
     parts = order_by_frequency(split_data(source, split))
