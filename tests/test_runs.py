@@ -15,7 +15,7 @@ from slimtable.backbone import backbone_names, build, get_backbone
 from slimtable.backbones.neumf import NeuMFConfig
 from slimtable.backbones.sasrec import SASRecConfig
 from slimtable.data.interactions import Interactions
-from slimtable.data.split import leave_two_out, order_by_frequency
+from slimtable.data.split import Split, leave_two_out, order_by_frequency
 from slimtable.embedding import get_config
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactValueError, CheckpointError
 from slimtable.evaluate import evaluate
@@ -128,11 +128,20 @@ def raw_ids(split) -> dict[str, np.ndarray]:
     return {"user": split.train.user_vocabulary, "item": split.train.item_vocabulary}
 
 
+@pytest.fixture(scope="module")
+def hundred_users() -> Split:
+    """100 users with 12 of 60 items each, in time order."""
+    generator = np.random.default_rng(0)
+    items = np.concatenate([generator.permutation(60)[:12] for _ in range(100)])
+    interactions = Interactions.from_raw(np.repeat(np.arange(100), 12), items, chronological=True)
+    return order_by_frequency(leave_two_out(interactions))
+
+
 @pytest.mark.parametrize("config", METHODS, ids=lambda c: type(c).__name__)
 @pytest.mark.parametrize("backbone", OPTIONS)
-def test_the_file_recommends_what_the_trained_model_does(communities, backbone, config, tmp_path) -> None:
-    trained = train(communities, backbone, config, SHORT, backbone_config=OPTIONS[backbone]).model.eval()
-    pack_model(trained, tmp_path / "model", vocabularies=raw_ids(communities))
+def test_the_file_recommends_what_the_trained_model_does(hundred_users, backbone, config, tmp_path) -> None:
+    trained = train(hundred_users, backbone, config, SHORT, backbone_config=OPTIONS[backbone]).model.eval()
+    pack_model(trained, tmp_path / "model", vocabularies=raw_ids(hundred_users))
     verify_artifact(tmp_path / "model")
     before = torch.random.get_rng_state()
     served = load_model(tmp_path / "model", verify=True)
@@ -142,14 +151,14 @@ def test_the_file_recommends_what_the_trained_model_does(communities, backbone, 
     assert served.bits() == trained.bits()
     assert served.config == trained.config
 
-    users, history = torch.arange(communities.num_users), communities.history("test")
+    users, history = torch.arange(hundred_users.num_users), hundred_users.history("test")
     with torch.no_grad():
         expected = trained.scorer(history)(users)
     scores = served.scorer(history)(users)
     tolerance = max(table.serve_tolerance for table in trained.embeddings().values())
     torch.testing.assert_close(scores, expected, rtol=10 * tolerance, atol=10 * tolerance * expected.abs().max().item())
     assert torch.equal(scores.topk(10).indices, expected.topk(10).indices)
-    assert evaluate(served, communities) == evaluate(trained, communities)
+    assert evaluate(served, hundred_users) == evaluate(trained, hundred_users)
 
 
 def test_half_precision_and_default_layers(communities, tmp_path) -> None:
