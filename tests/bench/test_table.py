@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Any
 
 import pytest
 
 from slimtable.bench.columns import command, spell_seeds, tables, to_csv
-from slimtable.bench.paper import paper_result
+from slimtable.bench.paper import PaperResult, paper_result
 from slimtable.bench.table import Difference, Estimate, headline, tabulate
 from tests.bench.samples import make_record
 
@@ -79,13 +80,19 @@ def test_runs_that_were_not_validated_have_no_best_epoch() -> None:
 
 
 def test_paper_figures_stand_beside_the_papers_own_configuration_alone() -> None:
-    mgqe = paper_result("ml-1m", "gmf", "mgqe", 64)
-    assert mgqe is not None
-    assert (mgqe.hit_rate, mgqe.ndcg, mgqe.size_percent) == (8.03, 3.98, 20.7)
-    assert paper_result("ml-1m", "gmf", "low_rank[rank=48]", 64) == paper_result("ml-1m", "gmf", "low_rank", 64)
-    assert paper_result("ml-1m", "gmf", "mgqe[share_codebook=false]", 64) is None
-    assert paper_result("ml-1m", "gmf", "mgqe", 32) is None
-    assert paper_result("beauty", "gmf", "mgqe", 64) is None
+    def of(method: str, **changes: Any) -> PaperResult | None:
+        return paper_result(make_record(method, 0, 0.1, **changes))
+
+    assert of("mgqe") == PaperResult(8.03, 3.98, 20.7)
+    assert of("mgqe", backbone="neumf") == PaperResult(8.04, 3.98, 24.4)
+    assert of("low_rank[rank=48]") == of("low_rank") == PaperResult(7.20, 3.65, 75.5)
+    assert of("mgqe[codebook_sizes=[256,64];share_codebook=false]") == PaperResult(7.79, 3.85)
+    variant = "mgqe[codebook_sizes=[256,256];num_codebooks=[64,32];share_codebook=false]"
+    assert of(variant, backbone="sasrec") == PaperResult(20.27, 8.83)
+    assert of("mgqe[codebook_sizes=[256,32]]") is None
+    assert of("mgqe", train={**make_record("mgqe", 0, 0.1)["train"], "embedding_dim": 32}) is None
+    assert of("mgqe", data="beauty") is None
+    assert of("mgqe", backbone="neumf", backbone_config={"layers": [32, 8]}) is None
 
 
 def test_the_quality_table_says_what_was_measured() -> None:

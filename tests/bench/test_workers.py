@@ -5,14 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slimtable.bench.workers import run_parallel
+from slimtable.bench import parse_methods
+from slimtable.bench.jobs import Setting, Source, plan
+from slimtable.bench.workers import Failure, run_parallel
 from slimtable.errors import SlimtableError
-from tests.bench.test_run import bench, folder_of, lasting
+from tests.bench.test_run import DATA, TRAIN, bench, folder_of, lasting
 
 _LONG = """
 import sys
@@ -99,6 +103,30 @@ def test_processes_end_with_their_parent(tmp_path: Path, way: str) -> None:
         assert "KeyboardInterrupt" in stderr
         assert not list(tmp_path.glob("runs/*/.*.tmp"))
     assert len(bench(tmp_path, methods="full,low_rank", seeds=[0]).records) == 2  # nothing is left locked
+
+
+def test_a_process_that_dies_fails_its_job_alone(tmp_path: Path) -> None:
+    source = Source(DATA)
+    parts, how = source.load()
+    jobs = []
+    for epochs in (100_000, 2):
+        setting = Setting.of(source, parts, how, "gmf", replace(TRAIN, epochs=epochs))
+        jobs += plan(source, setting, parse_methods("full"), [0], (), tmp_path)
+
+    def kill_the_first() -> None:
+        wait_for(lambda: len(epochs_done(tmp_path)) == 1, "the first training to begin")
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    failed, done = run_parallel(jobs, workers=1)
+    killer.join()
+    assert isinstance(failed, Failure)
+    assert (failed.job, failed.reason) == (jobs[0], "its process ended with exit code -9")
+    assert isinstance(done, list)
+    assert [(record["label"], record["train"]["epochs"]) for record in done] == [("full", 2)]
+    assert not multiprocessing.active_children()
 
 
 def test_a_script_without_a_guard_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

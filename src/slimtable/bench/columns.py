@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from slimtable.bench.jobs import HIT_RATE, MASK, NDCG
-from slimtable.bench.paper import SIZE_NOTE, SOURCE
+from slimtable.backbone import get_backbone
+from slimtable.bench.measures import HIT_RATE, NDCG, Measure
+from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.evaluate import MASKS, POPULARITY_SHARES
 from slimtable.train import TrainConfig
 
-PROTOCOL = (
+_RANKING = (
     "Every withheld interaction of the test part is ranked against all items but those that the user has in training; "
-    "ties count at mid-rank. Figures are percent, mean ± standard deviation over seeds, after the last epoch.\n"
+    "ties count at mid-rank. Figures are percent, mean ± standard deviation over seeds, after the last epoch."
+)
+_REGRESSION = (
+    "RMSE is the root of the mean squared error of the predicted scores of the test part, MAE their mean absolute "
+    "error; lower is better. Figures are mean ± standard deviation over seeds, after the last epoch."
+)
+_SIZES = (
     "Size is every bit served over that of the same model with uncompressed float32 tables. Differences to full are "
     "paired by seed, with their 95 % interval by Student's t."
 )
 
 ABSENT = "–"
+
+_COSTS = ("tables smaller ×", "s/epoch", "× full")
+_SECONDS = (
+    "Seconds are those of the training steps, median over epochs; a method that compresses after training takes those "
+    "of the training before. Other work on the machine shows in them: benchmarks/training_cost.py lets methods take turns "
+    "and is the fairer comparison."
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,14 @@ class Table:
 
 def tables(section: Section) -> list[Table]:
     """The tables of a section: quality against size, then popularity and time, then the other masks."""
-    return [_quality(section.rows), _details(section.rows), _masks(section.rows)]
+    if section.measures[0].lower_is_better:
+        return [_quality(section), _time(section.rows)]
+    return [_quality(section), _details(section.rows), _masks(section.rows)]
+
+
+def protocol(section: Section) -> list[str]:
+    """How its figures were taken, in paragraphs."""
+    return [_REGRESSION if section.measures[0].lower_is_better else _RANKING, _SIZES]
 
 
 def title(section: Section) -> str:
@@ -55,6 +77,7 @@ def title(section: Section) -> str:
 def facts(section: Section) -> list[tuple[str, str]]:
     """Settings of a section as (name, value)."""
     about = section.about
+    options = "".join(f", {name} {value}" for name, value in about.get("backbone_config", {}).items())
     counts = {name: f"{number:,}" for name, number in about["counts"].items()}
     return [
         ("data", f"{about['data']}: {counts['users']} users, {counts['items']} items (digest {about['fingerprint']})"),
@@ -63,6 +86,7 @@ def facts(section: Section) -> list[tuple[str, str]]:
             f"{about['split']}: {counts['train']} interactions to train on, {counts['valid']} to validate, "
             f"{counts['test']} to test",
         ),
+        ("backbone", about["backbone"] + options),
         ("training", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about["train"].items())),
         ("seeds", spell_seeds(section.seeds)),
         ("date", _span([record["date"][:10] for record in section.records])),
@@ -81,12 +105,15 @@ def command(section: Section, out: str) -> str:
     Returns:
         One line for a POSIX shell.
     """
-    about, usual = section.about, TrainConfig().to_dict()
+    about, fixed = section.about, TrainConfig().to_dict()
+    usual = fixed | dict(get_backbone(about["backbone"]).train_defaults)
     labels = dict.fromkeys(record["label"] for record in section.records)
     words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--backbone", about["backbone"]]
     words += ["--methods", ",".join(labels), "--seeds", str(max(section.seeds) + 1)]
+    for name, value in about.get("backbone_config", {}).items():
+        words += ["--backbone-set", f"{name}={json.dumps(value)}"]
     for name, value in about["train"].items():
-        if name == "epochs" or value != usual.get(name):
+        if name == "epochs" or value != usual.get(name) or value != fixed.get(name):
             for part in value if isinstance(value, list) else [value]:
                 words += [f"--{name.replace('_', '-')}", str(part)]
     return shlex.join([*words, "--out", out])
@@ -115,21 +142,23 @@ def to_csv(sections: Sequence[Section]) -> str:
     return text.getvalue()
 
 
-def _quality(rows: Sequence[Row]) -> Table:
-    columns = ["method", "size %", "HR@10", "NDCG@10", "HR@10 − full [95 %]", "NDCG@10 − full [95 %]", "bits", "seeds"]
+def _quality(section: Section) -> Table:
+    rows, measures = section.rows, section.measures
+    columns = ["method", "size %", *(m.name for m in measures), *(f"{m.name} − full [95 %]" for m in measures)]
+    columns += ["bits", "seeds"]
     in_paper = any(row.paper is not None for row in rows)
     if in_paper:
         columns += ["paper HR@10", "paper NDCG@10", "paper size %"]
     cells = []
     for row in rows:
         line = [row.label, f"{row.size_percent:.2f}"]
-        line += [_estimate(row.last, MASK, metric) for metric in (HIT_RATE, NDCG)]
-        line += [_difference(row.differences.get(metric)) for metric in (HIT_RATE, NDCG)]
+        line += [_estimate(row.last, measure) for measure in measures]
+        line += [spell_difference(row.differences.get(measure.metric)) for measure in measures]
         line += [f"{row.bits:,}", f"{len(row.seeds)} ({spell_seeds(row.seeds)})"]
         if in_paper and row.paper is None:
             line += [ABSENT] * 3
         elif row.paper is not None:
-            line += [f"{row.paper.hit_rate:.2f}", f"{row.paper.ndcg:.2f}", f"{row.paper.size_percent:.1f}"]
+            line += [f"{row.paper.hit_rate:.2f}", f"{row.paper.ndcg:.2f}", spell_paper_size(row.paper)]
         cells.append(tuple(line))
     note = f"Paper: {SOURCE}. {SIZE_NOTE}" if in_paper else ""
     return Table("Quality against size", tuple(columns), tuple(cells), note)
@@ -137,40 +166,48 @@ def _quality(rows: Sequence[Row]) -> Table:
 
 def _details(rows: Sequence[Row]) -> Table:
     shares = [f"HR@10 {name} ({100 * share:.0f} %)" for name, share in POPULARITY_SHARES.items()]
-    columns = ("method", *shares, "HR@10, best epoch", "NDCG@10, best epoch", "tables smaller ×", "s/epoch", "× full")
+    columns = ("method", *shares, "HR@10, best epoch", "NDCG@10, best epoch", *_COSTS)
     cells = [
         (
             row.label,
-            *(_estimate(row.last, MASK, f"{HIT_RATE}/{group}") for group in POPULARITY_SHARES),
-            *(_estimate(row.best, MASK, metric) for metric in (HIT_RATE, NDCG)),
-            f"{row.embedding_compression_ratio:.2f}",
-            f"{row.seconds_per_epoch.mean:.3g}",
-            ABSENT if row.relative_seconds is None else f"{row.relative_seconds:.2f}",
+            *(_estimate(row.last, replace(HIT_RATE, metric=f"{HIT_RATE.metric}/{g}")) for g in POPULARITY_SHARES),
+            *(_estimate(row.best, measure) for measure in (HIT_RATE, NDCG)),
+            *_costs(row),
         )
         for row in rows
     ]
     note = (
         "Head, torso and tail are the withheld items among the most, middling and least frequent in training. The "
-        "best epoch is chosen by NDCG@10 on the validation part. Seconds are those of the training steps, median "
-        "over epochs; a method that compresses after training takes those of the training before. Other work on the "
-        "machine shows in them: benchmarks/train_step.py lets methods take turns and is the fairer comparison."
+        "best epoch is chosen by NDCG@10 on the validation part. " + _SECONDS
     )
     return Table("Popularity, best epoch and time", columns, tuple(cells), note)
 
 
+def _time(rows: Sequence[Row]) -> Table:
+    cells = tuple((row.label, *_costs(row)) for row in rows)
+    return Table("Time", ("method", *_COSTS), cells, _SECONDS)
+
+
+def _costs(row: Row) -> tuple[str, str, str]:
+    return (
+        f"{row.embedding_compression_ratio:.2f}",
+        f"{row.seconds_per_epoch.mean:.3g}",
+        ABSENT if row.relative_seconds is None else f"{row.relative_seconds:.2f}",
+    )
+
+
 def _masks(rows: Sequence[Row]) -> Table:
-    masks = [mask for mask in MASKS if mask != MASK]
-    names = {HIT_RATE: "HR@10", NDCG: "NDCG@10"}
-    columns = ("method", *(f"{name}, mask {mask}" for mask in masks for name in names.values()))
-    cells = [(row.label, *(_estimate(row.last, mask, metric) for mask in masks for metric in names)) for row in rows]
+    measures = [replace(m, mask=mask) for mask in MASKS if mask != HIT_RATE.mask for m in (HIT_RATE, NDCG)]
+    columns = ("method", *(f"{measure.name}, mask {measure.mask}" for measure in measures))
+    cells = [(row.label, *(_estimate(row.last, measure) for measure in measures)) for row in rows]
     note = "Mask none leaves all items in; mask train+valid leaves out the user's validation item too."
     return Table("Other masks", columns, tuple(cells), note)
 
 
-def _estimate(metrics: Metrics | None, mask: str, metric: str) -> str:
-    if metrics is None or metric not in metrics[mask]:
+def _estimate(metrics: Metrics | None, measure: Measure) -> str:
+    if metrics is None or measure.metric not in metrics[measure.mask]:
         return ABSENT
-    return spell(metrics[mask][metric])
+    return spell(metrics[measure.mask][measure.metric])
 
 
 def spell(estimate: Estimate) -> str:
@@ -183,11 +220,22 @@ def spell(estimate: Estimate) -> str:
     return f"{estimate.mean:.2f}" + ("" if estimate.std is None else f" ± {estimate.std:.2f}")
 
 
-def _difference(difference: Difference | None) -> str:
+def spell_difference(difference: Difference | None) -> str:
+    """Mean difference with its 95 % interval where there is one.
+
+    Example:
+        >>> spell_difference(Difference(-0.1, 0.25, 3))
+        '-0.10 [-0.35, +0.15]'
+    """
     if difference is None:
         return ABSENT
     mean, half = difference.mean, difference.half_width
     return _signed(mean) + ("" if half is None else f" [{_signed(mean - half)}, {_signed(mean + half)}]")
+
+
+def spell_paper_size(paper: PaperResult) -> str:
+    """The size that the paper prints, or nothing where it prints none."""
+    return ABSENT if paper.size_percent is None else f"{paper.size_percent:.1f}"
 
 
 def _signed(value: float) -> str:
@@ -204,7 +252,7 @@ def _csv_line(section: Section, row: Row) -> dict[str, Any]:
     for epoch, metrics in (("last", row.last), ("best", row.best or {})):
         for mask, estimates in metrics.items():
             for metric, estimate in estimates.items():
-                name = f"{epoch} {mask} {metric} percent"
+                name = f"{epoch} {mask} {metric}" + (" percent" if row.measures[0].scale == 100 else "")
                 line |= {name: estimate.mean, f"{name} std": "" if estimate.std is None else estimate.std}
     for metric, difference in row.differences.items():
         half = "" if difference.half_width is None else difference.half_width

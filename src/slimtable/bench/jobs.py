@@ -16,20 +16,20 @@ import torch
 from slimtable.backbone import Backbone, build
 from slimtable.bench.labels import label_of
 from slimtable.bench.machine import cpu_name, versions
+from slimtable.bench.measures import HIT_RATE, MAE, NDCG, RMSE
 from slimtable.bench.results import Record, canonical, identity_of
 from slimtable.compress import compress_
+from slimtable.config import Config
 from slimtable.data import Split, load_dataset, order_by_frequency
 from slimtable.data import split as split_data
-from slimtable.embedding import MethodConfig, method_of
+from slimtable.embedding import MethodConfig, get_config, method_of
 from slimtable.errors import DatasetError
 from slimtable.evaluate import evaluate
 from slimtable.methods.full import FullConfig
 from slimtable.train import TrainConfig, Trained, train
 
-MASK, HIT_RATE, NDCG = "train", "hit_rate@10", "ndcg@10"
-"""The mask and the metrics that the tables lead with."""
-
 _PARTS = ("train", "valid", "test")
+_HEAD = ("data", "fingerprint", "counts", "split", "backbone", "train", "seed")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Setting:
         split: name of the split.
         backbone: registry name of the recommender.
         train: training settings; the seed in it is overridden by each run's.
+        backbone_config: options of the recommender; None for its defaults.
     """
 
     data: str
@@ -77,16 +78,26 @@ class Setting:
     split: str
     backbone: str
     train: TrainConfig
+    backbone_config: Config | None = None
 
     @classmethod
-    def of(cls, source: Source, parts: Split, split_name: str, backbone: str, config: TrainConfig) -> Setting:
+    def of(
+        cls,
+        source: Source,
+        parts: Split,
+        split_name: str,
+        backbone: str,
+        config: TrainConfig,
+        backbone_config: Config | None = None,
+    ) -> Setting:
         """The setting of a bench on loaded parts."""
         counts = {"users": parts.num_users, "items": parts.num_items}
         counts |= {name: len(getattr(parts, name)) for name in _PARTS}
-        return cls(source.data, counts, fingerprint(parts), split_name, backbone, config)
+        return cls(source.data, counts, fingerprint(parts), split_name, backbone, config, backbone_config)
 
     def head(self, config: MethodConfig, seed: int) -> Record:
-        """The part of a record that is known before the run."""
+        """The part of a record that is known before the run; options of the backbone are in it if it has any."""
+        options = {} if self.backbone_config is None else self.backbone_config.non_defaults()
         return {
             "label": label_of(config),
             "data": self.data,
@@ -94,6 +105,7 @@ class Setting:
             "counts": self.counts,
             "split": self.split,
             "backbone": self.backbone,
+            **({"backbone_config": options} if options else {}),
             "train": {name: value for name, value in self.train.to_dict().items() if name != "seed"},
             "method": method_of(config).method,
             "method_config": config.to_dict(),
@@ -150,7 +162,7 @@ def plan(
             if identity_of(setting.head(config, seed)) not in done:
                 wanted_of.setdefault(_trained_config(config), []).append(config)
         for trained, wanted in wanted_of.items():
-            folder = out / "runs" / _folder_name(setting, trained, seed)
+            folder = out / "runs" / _folder_name(setting.head(trained, seed))
             jobs.append(Job(source, setting, trained, seed, tuple(wanted), folder))
     return jobs
 
@@ -169,22 +181,44 @@ def run_job(job: Job, parts: Split) -> list[Record]:
         ValueError: the training diverged.
         CheckpointError: the run folder cannot be continued.
     """
-    config = replace(job.setting.train, seed=job.seed)
-    trained = train(parts, job.setting.backbone, job.trained, config, out=job.folder, progress=False)
+    setting = job.setting
+    trained = train(
+        parts,
+        setting.backbone,
+        job.trained,
+        replace(setting.train, seed=job.seed),
+        backbone_config=setting.backbone_config,
+        out=job.folder,
+        progress=False,
+    )
     return [_measure(job, wanted, trained, parts) for wanted in job.wanted]
 
 
-def check_fits(parts: Split, backbone: str, methods: Sequence[MethodConfig], config: TrainConfig) -> None:
+def run_folder(out: Path, record: Record) -> Path:
+    """Where the training of a finished run was kept; it need not be there any more."""
+    trained = _trained_config(get_config(record["method"], record["method_config"]))
+    head = {name: record[name] for name in (*_HEAD, "backbone_config") if name in record}
+    head |= {"label": label_of(trained), "method": method_of(trained).method, "method_config": trained.to_dict()}
+    return out / "runs" / _folder_name(head)
+
+
+def check_fits(
+    parts: Split,
+    backbone: str,
+    methods: Sequence[MethodConfig],
+    config: TrainConfig,
+    backbone_config: Config | None = None,
+) -> None:
     """Builds every model once, so that what cannot work fails before hours of training.
 
     Raises:
         ValueError: a configuration does not fit the sizes, or there is nothing to test on.
     """
     if len(parts.test) == 0:
-        raise ValueError("There is nothing to rank: the test part of the split is empty. Use another split.")
+        raise ValueError("There is nothing to test: the test part of the split is empty. Use another split.")
     with torch.random.fork_rng():
         for method in methods:
-            _fresh(parts, backbone, method, config)
+            _fresh(parts, backbone, method, config, backbone_config)
 
 
 def fingerprint(parts: Split) -> str:
@@ -192,9 +226,8 @@ def fingerprint(parts: Split) -> str:
     digest = hashlib.sha256()
     for name in _PARTS:
         part = getattr(parts, name)
-        digest.update(np.array([part.num_users, part.num_items, len(part)]).tobytes())
-        digest.update(np.ascontiguousarray(part.users).data)
-        digest.update(np.ascontiguousarray(part.items).data)
+        for values in part.content():
+            digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()[:16]
 
 
@@ -215,24 +248,25 @@ def _trained_config(config: MethodConfig) -> MethodConfig:
     return FullConfig(init_std=config.init_std) if method_of(config).post_training else config
 
 
-def _folder_name(setting: Setting, trained: MethodConfig, seed: int) -> str:
-    head = setting.head(trained, seed)
+def _folder_name(head: Record) -> str:
+    """The name of a training's folder, from what is known before it."""
     digest = hashlib.sha256(canonical({k: v for k, v in head.items() if k != "seed"}).encode()).hexdigest()
     readable = re.sub(r"[^\w.]+", "-", head["label"]).strip("-")[:60]
-    return f"{readable}-{digest[:8]}-s{seed}"
+    return f"{readable}-{digest[:8]}-s{head['seed']}"
 
 
-def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig) -> Backbone:
+def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Backbone:
     """A model as :func:`slimtable.train.train` builds it."""
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
-    return build(backbone, parts.num_users, parts.num_items, config.embedding_dim, method, counts=counts)
+    return build(backbone, parts.num_users, parts.num_items, config.embedding_dim, method, options, counts=counts)
 
 
 def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Backbone:
     """The trained model in a state of its parameters, compressed where that comes after training."""
-    model = _fresh(parts, job.setting.backbone, job.trained, job.setting.train)
+    setting = job.setting
+    model = _fresh(parts, setting.backbone, job.trained, setting.train, setting.backbone_config)
     model.load_state_dict(state)
-    model.to(job.setting.train.device).eval()
+    model.to(setting.train.device).eval()
     if wanted != job.trained:
         compress_(model, wanted)
     return model
@@ -268,9 +302,10 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> 
 
 
 def _curve(trained: Trained) -> list[dict[str, float]]:
-    """Validation metrics of every epoch that was ranked."""
+    """The training loss of every epoch, and the leading metrics of those that were validated."""
+    leading = {measure.metric for measure in (HIT_RATE, NDCG, RMSE, MAE)}
     return [
-        {"epoch": epoch["epoch"], "loss": epoch["loss"], **{m: epoch["valid"][m] for m in (HIT_RATE, NDCG)}}
+        {"epoch": epoch["epoch"], "loss": epoch["loss"]}
+        | {metric: value for metric, value in epoch.get("valid", {}).items() if metric in leading}
         for epoch in trained.history
-        if "valid" in epoch
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimtable.bench.columns import PROTOCOL, Table, command, facts, tables, title
+from slimtable.bench.columns import Table, command, facts, protocol, tables, title
 from slimtable.bench.table import Section, headline
 
 
@@ -27,15 +27,16 @@ def to_markdown(sections: Sequence[Section], out: str, plots: Sequence[tuple[str
 def _section(section: Section, out: str) -> str:
     parts = [f"## {title(section)}", headline(section), f"```sh\n{command(section, out)}\n```"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts(section)))
-    parts.append(PROTOCOL)
+    parts.append("\n".join(protocol(section)))
     for table in tables(section):
-        parts += [f"### {table.title}", _table(table)]
+        parts += [f"### {table.title}", draw_table(table)]
         if table.note:
             parts.append(table.note)
     return "\n\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def draw_table(table: Table) -> str:
+    """A table without its title and note."""
     rule = ["---"] + ["---:"] * (len(table.columns) - 1)
     labelled = [(f"`{first}`", *others) for first, *others in table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in (table.columns, rule, *labelled))

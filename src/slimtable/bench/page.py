@@ -6,10 +6,10 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from slimtable.bench.columns import PROTOCOL, Table, command, facts, tables, title
+from slimtable.bench.columns import Table, command, facts, protocol, tables, title
 from slimtable.bench.table import Section, headline
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60666c; --line: #dfe2e5; --page: #ffffff; --card: #f5f6f8;
   --mark: #0072b2; }
 @media (prefers-color-scheme: dark) {
@@ -51,13 +51,13 @@ def to_html(sections: Sequence[Section], out: str, plots: Sequence[tuple[bytes, 
     Returns:
         An HTML page with everything in it: no script, no link, nothing to fetch.
     """
-    images = "\n".join(_image(content, description) for content, description in plots)
+    images = "\n".join(draw_image(content, description) for content, description in plots)
     body = "\n".join(_section(section, out, images if place == 0 else "") for place, section in enumerate(sections))
     names = ", ".join(title(section) for section in sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(names)}: quality against size</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(names)}: quality against size</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -67,19 +67,20 @@ def _section(section: Section, out: str, images: str) -> str:
     settings = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts(section))
     parts = [
         f"<h1>{escape(title(section))}</h1>",
-        f'<p class="headline">{_text(headline(section))}</p>',
-        _table(main),
-        *(f'<p class="note">{_text(line)}</p>' for line in PROTOCOL.split("\n")),
+        f'<p class="headline">{running_text(headline(section))}</p>',
+        draw_table(main),
+        *(f'<p class="note">{running_text(line)}</p>' for line in protocol(section)),
         images,
-        *(f"<h2>{escape(table.title)}</h2>\n{_table(table)}" for table in others),
+        *(f"<h2>{escape(table.title)}</h2>\n{draw_table(table)}" for table in others),
         f"<h2>Settings</h2>\n<dl>{settings}</dl>",
         f"<h2>Make it again</h2>\n<pre>{escape(command(section, out))}</pre>",
     ]
     return "<section>\n" + "\n".join(parts) + "\n</section>"
 
 
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in table.columns)
+def draw_table(table: Table) -> str:
+    """A table and its note, without its title."""
+    head = "".join(f'<th scope="col">{running_text(column)}</th>' for column in table.columns)
     body = "\n".join(
         f'<tr><th scope="row">{_breakable(first)}</th>'
         + "".join(f"<td>{escape(cell)}</td>" for cell in others)
@@ -87,16 +88,17 @@ def _table(table: Table) -> str:
         for first, *others in table.rows
     )
     drawn = f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
-    return drawn + (f'\n<p class="note">{_text(table.note)}</p>' if table.note else "")
+    return drawn + (f'\n<p class="note">{running_text(table.note)}</p>' if table.note else "")
 
 
-def _image(content: bytes, description: str) -> str:
+def draw_image(content: bytes, description: str) -> str:
+    """A PNG file as part of the page."""
     data = base64.b64encode(content).decode()
     return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
 
 
-def _text(text: str) -> str:
-    """Running text, in which a number stays with its percent sign."""
+def running_text(text: str) -> str:
+    """The text of a paragraph, in which a number stays with its percent sign."""
     return escape(text).replace(" %", "&nbsp;%")
 
 

@@ -13,18 +13,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import Bbox
 
 from slimtable.bench.columns import title
-from slimtable.bench.jobs import HIT_RATE, MASK
 from slimtable.bench.table import Row, Section
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers help in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vPX"
-_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 100, 200, 500)
-_DPI = 160
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+SIZE_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 100, 200, 500)
+DPI = 160
 
 
 def quality_vs_size(sections: Sequence[Section]) -> bytes:
-    """HR@10 after the last epoch against size, a panel per section.
+    """Quality after the last epoch against size, a panel per section.
 
     Args:
         sections: what to plot.
@@ -38,11 +37,11 @@ def quality_vs_size(sections: Sequence[Section]) -> bytes:
     figure.tight_layout()
     for section, axes in zip(sections, panels, strict=True):
         _place_labels(figure, axes, [row for row in section.rows if not row.is_full])
-    return _png(figure)
+    return to_png(figure)
 
 
 def learning_curves(sections: Sequence[Section]) -> bytes | None:
-    """HR@10 on the validation part over epochs, a panel per section.
+    """Quality on the validation part over epochs, a panel per section.
 
     Args:
         sections: what to plot.
@@ -57,13 +56,18 @@ def learning_curves(sections: Sequence[Section]) -> bytes | None:
     for section, axes in zip(sections, panels, strict=True):
         _draw_curves(section, axes)
     figure.tight_layout()
-    return _png(figure)
+    return to_png(figure)
 
 
 def _figure(num_panels: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(8.0, 5.0 * num_panels), dpi=_DPI)
+    return blank_figure(num_panels, 1, (8.0, 5.0 * num_panels))
+
+
+def blank_figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, row by row."""
+    figure = Figure(figsize=inches, dpi=DPI)
     FigureCanvasAgg(figure)
-    panels = list(figure.subplots(num_panels, 1, squeeze=False)[:, 0])
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(True, color="#e6e6e6", linewidth=0.8)
@@ -71,9 +75,20 @@ def _figure(num_panels: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _png(figure: Figure) -> bytes:
+def size_axis(axes: Axes, low: float, high: float) -> None:
+    """Makes the horizontal axis one of sizes in percent, from ``low`` to ``high``, on a log scale."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in SIZE_TICKS if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g} %"))
+    axes.set_xlabel("size of the model, in percent of uncompressed (log scale)")
+
+
+def to_png(figure: Figure) -> bytes:
+    """The PNG file of a figure."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI)
+    figure.savefig(content, format="png", dpi=DPI)
     return content.getvalue()
 
 
@@ -83,13 +98,12 @@ def _style(section: Section, row: Row) -> dict[str, Any]:
         return {"color": "#555555", "marker": "*"}
     methods = sorted({other.method for other in section.rows if not other.is_full})
     place = methods.index(row.method)
-    return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
 def _draw_sizes(section: Section, axes: Axes) -> None:
-    axes.set_xscale("log")
     for row in section.rows:
-        quality = row.last[MASK][HIT_RATE]
+        quality = row.quality
         style = _style(section, row)
         if row.is_full:
             spread = quality.std or 0.0
@@ -109,25 +123,21 @@ def _draw_sizes(section: Section, axes: Axes) -> None:
                 row.size_percent, quality.mean, yerr=quality.std, markersize=6, capsize=3, linewidth=1.0, **style
             )
     sizes = [row.size_percent for row in section.rows]
-    low, high = 0.75 * min(sizes), 1.35 * max(sizes)
-    axes.set_xlim(low, high)
+    size_axis(axes, 0.75 * min(sizes), 1.35 * max(sizes))
     axes.margins(y=0.15)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g} %"))
-    axes.set_xlabel("size of the model, in percent of uncompressed (log scale)")
-    axes.set_ylabel("HR@10 on the test part, %")
+    measure = section.measures[0]
+    axes.set_ylabel(f"{measure.name} on the test part{measure.unit}")
     axes.set_title(title(section), loc="left", fontsize=11)
 
 
 def _place_labels(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     """Writes each row's label beside its point, at the nearest place where nothing else stands."""
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    places = [axes.transData.transform((row.size_percent, row.last[MASK][HIT_RATE].mean)) for row in rows]
+    places = [axes.transData.transform((row.size_percent, row.quality.mean)) for row in rows]
     taken = [text.get_window_extent(renderer).padded(3) for text in axes.texts]
     taken += [line.get_window_extent(renderer).padded(4) for line in axes.lines]
     for row, (x, y) in zip(rows, places, strict=True):
-        quality = row.last[MASK][HIT_RATE]
+        quality = row.quality
         top = axes.transData.transform((row.size_percent, quality.mean + (quality.std or 0.0)))[1]
         taken.append(Bbox.from_extents(x - 10, 2 * y - top - 10, x + 10, top + 10))
     for row, (x, y) in zip(rows, places, strict=True):
@@ -162,12 +172,13 @@ def _free_box(x: float, y: float, width: float, height: float, frame: Bbox, take
 
 
 def _draw_curves(section: Section, axes: Axes) -> None:
+    measure = section.measures[0]
     drawn = [row for row in section.rows if row.curve]
     for place, row in enumerate(drawn):
         style = _style(section, row)
         siblings = [other for other in drawn[:place] if other.method == row.method]
         epochs = [epoch for epoch, _ in row.curve]
-        quality = [metrics[HIT_RATE] for _, metrics in row.curve]
+        quality = [metrics[measure.metric] for _, metrics in row.curve]
         means = [estimate.mean for estimate in quality]
         spread = [estimate.std or 0.0 for estimate in quality]
         axes.plot(
@@ -185,6 +196,6 @@ def _draw_curves(section: Section, axes: Axes) -> None:
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.12, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("HR@10 on the validation part, %")
+    axes.set_ylabel(f"{measure.name} on the validation part{measure.unit}")
     axes.set_title(title(section), loc="left", fontsize=11)
     axes.legend(fontsize=8, frameon=False, loc="best")

@@ -17,6 +17,7 @@ Record = dict[str, Any]
 RESULTS = "results.jsonl"
 
 _SETTING = ("data", "fingerprint", "split", "backbone", "train")
+_OPTIONAL_SETTING = "backbone_config"  # only in records of a backbone with options of its own
 _REPORTED = {"label", "metrics", "bits", "full_bits", "size_percent", "seconds_per_epoch"}
 _IDENTITY = (*_SETTING, "method", "method_config", "seed")
 
@@ -28,12 +29,19 @@ def canonical(value: Any) -> str:
 
 def setting_of(record: Record) -> str:
     """What a run shares with those that it may be compared with: data, split, backbone and training."""
-    return canonical({name: record[name] for name in _SETTING})
+    return canonical(_picked(record, _SETTING))
 
 
 def identity_of(record: Record) -> str:
     """What makes a run this one: its setting, method and seed. Two records never share it."""
-    return canonical({name: record[name] for name in _IDENTITY})
+    return canonical(_picked(record, _IDENTITY))
+
+
+def _picked(record: Record, names: tuple[str, ...]) -> Record:
+    picked = {name: record[name] for name in names}
+    if record.get(_OPTIONAL_SETTING):
+        picked[_OPTIONAL_SETTING] = record[_OPTIONAL_SETTING]
+    return picked
 
 
 def read_results(out: Path) -> list[Record]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from slimtable.bench.jobs import HIT_RATE, MASK, NDCG
+from slimtable.bench.measures import Measure, measures_of
 from slimtable.bench.paper import PaperResult, paper_result
 from slimtable.bench.results import Record, canonical, setting_of
 from slimtable.embedding import MethodConfig, method_of
@@ -71,7 +71,7 @@ class Difference:
 
 
 Metrics = dict[str, dict[str, Estimate]]
-"""Estimates in percent for each mask and metric."""
+"""Estimates for each mask and metric: ranks in percent, errors as they are."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Row:
 
     Attributes:
         setting: data, split, backbone and training that the rows of one table share, as canonical JSON.
+        key: method and options, as canonical JSON.
         label: the method and its options.
         method: registry name.
         seeds: seeds of the finished runs, ascending.
@@ -87,17 +88,19 @@ class Row:
         full_bits: the same model with uncompressed tables.
         size_percent: 100 · bits / full_bits.
         embedding_compression_ratio: how many times smaller the tables alone are.
+        measures: the two figures that it is judged by, the more important one first.
         last: test metrics after the last epoch.
         best: test metrics after the best validation epoch; None where nothing was ranked for validation.
-        differences: metric (mask "train", last epoch) minus that of the uncompressed table, in points of percent,
-            paired by seed; empty where that was not run.
+        differences: leading metric (last epoch) minus that of the uncompressed table, in points of percent or as
+            errors, paired by seed; empty where that was not run.
         seconds_per_epoch: training time.
         relative_seconds: the same over that of the uncompressed table, on the seeds of both; None without it.
         paper: what the paper reports for it; None where it does not.
-        curve: for each validated epoch, the epoch and the mean validation metrics in percent.
+        curve: for each validated epoch, the epoch and the mean of the leading validation metrics.
     """
 
     setting: str
+    key: str
     label: str
     method: str
     seeds: tuple[int, ...]
@@ -105,6 +108,7 @@ class Row:
     full_bits: int
     size_percent: float
     embedding_compression_ratio: float
+    measures: tuple[Measure, Measure]
     last: Metrics
     best: Metrics | None
     differences: dict[str, Difference]
@@ -117,6 +121,15 @@ class Row:
     def is_full(self) -> bool:
         """Whether nothing is compressed."""
         return self.bits == self.full_bits
+
+    @property
+    def quality(self) -> Estimate:
+        """The more important figure, after the last epoch."""
+        return self.estimate(self.measures[0])
+
+    def estimate(self, measure: Measure) -> Estimate:
+        """A figure after the last epoch."""
+        return self.last[measure.mask][measure.metric]
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,11 @@ class Section:
     def about(self) -> Record:
         """The first of the records: data, split, backbone and training are those of all."""
         return self.records[0]
+
+    @property
+    def measures(self) -> tuple[Measure, Measure]:
+        """The two figures that its rows are judged by."""
+        return measures_of(self.about)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -159,25 +177,54 @@ def tabulate(records: Sequence[Record]) -> list[Section]:
 
 def headline(section: Section) -> str:
     """What the section shows, in one sentence: the smallest table that keeps 97 % of the quality, or the closest."""
+    measure = section.measures[0]
+    percent = " %" if measure.scale == 100 else ""
     full = next((row for row in section.rows if row.is_full), None)
     others = [row for row in section.rows if not row.is_full]
     if full is None or not others:
-        best = max(section.rows, key=_hit_rate)
-        return f"{best.label} has the highest HR@10, {_hit_rate(best):.2f} %, at {best.size_percent:.2f} % of the size."
-    keeping = [row for row in others if _hit_rate(row) >= 0.97 * _hit_rate(full)]
-    row = min(keeping, key=lambda row: row.bits) if keeping else max(others, key=_hit_rate)
-    kept = f"{100 * _hit_rate(row) / _hit_rate(full):.1f} % of its HR@10" if _hit_rate(full) else "its HR@10 of zero"
+        best = min(section.rows, key=_cost)
+        extreme = "lowest" if measure.lower_is_better else "highest"
+        return (
+            f"{best.label} has the {extreme} {measure.name}, {best.quality.mean:.2f}{percent}, at "
+            f"{best.size_percent:.2f} % of the size."
+        )
+    keeping = [row for row in others if _keeps(row, full)]
+    row = min(keeping, key=lambda row: row.bits) if keeping else min(others, key=_cost)
+    share = 100 * row.quality.mean / full.quality.mean if full.quality.mean else None
+    kept = f"its {measure.name} of zero" if share is None else f"{share:.1f} % of its {measure.name}"
     return (
-        f"{row.label} takes {row.size_percent:.2f} % of the uncompressed model's size and keeps {kept}: "
-        f"{_hit_rate(row):.2f} % against {_hit_rate(full):.2f} %."
+        f"{row.label} takes {row.size_percent:.2f} % of the uncompressed model's size and "
+        f"{'has' if measure.lower_is_better else 'keeps'} {kept}: "
+        f"{row.quality.mean:.2f}{percent} against {full.quality.mean:.2f}{percent}."
     )
+
+
+def _cost(row: Row) -> float:
+    """What is small where quality is high."""
+    return row.quality.mean if row.measures[0].lower_is_better else -row.quality.mean
+
+
+def _keeps(row: Row, full: Row) -> bool:
+    """Whether quality is within 3 % of the uncompressed table's."""
+    if row.measures[0].lower_is_better:
+        return row.quality.mean <= 1.03 * full.quality.mean
+    return row.quality.mean >= 0.97 * full.quality.mean
+
+
+def method_key(record: Record) -> str:
+    """Method and options of a run, as canonical JSON."""
+    return canonical([record["method"], record["method_config"]])
+
+
+def config_key(config: MethodConfig) -> str:
+    """The same for a configuration."""
+    return canonical([method_of(config).method, config.to_dict()])
 
 
 def _section(setting: str, records: list[Record]) -> Section:
     runs: dict[str, dict[int, Record]] = {}
     for record in records:
-        key = canonical([record["method"], record["method_config"]])
-        runs.setdefault(key, {})[record["seed"]] = record
+        runs.setdefault(method_key(record), {})[record["seed"]] = record
     rows = [_row(setting, by_seed, _yardstick(by_seed, runs)) for by_seed in runs.values()]
     return Section(tuple(records), tuple(sorted(rows, key=lambda row: (-row.bits, row.label))))
 
@@ -185,11 +232,7 @@ def _section(setting: str, records: list[Record]) -> Section:
 def _yardstick(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -> dict[int, Record]:
     """Runs of the uncompressed table: those drawn with the same spread, else those with the usual one."""
     std = next(iter(by_seed.values()))["method_config"].get("init_std", FullConfig().init_std)
-    return runs.get(_key(FullConfig(init_std=std)), runs.get(_key(FullConfig()), {}))
-
-
-def _key(config: MethodConfig) -> str:
-    return canonical([method_of(config).method, config.to_dict()])
+    return runs.get(config_key(FullConfig(init_std=std)), runs.get(config_key(FullConfig()), {}))
 
 
 def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> Row:
@@ -197,15 +240,17 @@ def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> R
     runs = [by_seed[seed] for seed in seeds]
     paired = [(by_seed[seed], full[seed]) for seed in seeds if seed in full]
     first = runs[0]
+    measures = measures_of(first)
     differences, relative = {}, None
     if paired and full is not by_seed:
-        for metric in (HIT_RATE, NDCG):
-            differences[metric] = Difference.of([100 * (_primary(a, metric) - _primary(b, metric)) for a, b in paired])
+        for measure in measures:
+            differences[measure.metric] = Difference.of([measure.of(a) - measure.of(b) for a, b in paired])
     if paired:
         relative = sum(a["seconds_per_epoch"] for a, _ in paired) / sum(b["seconds_per_epoch"] for _, b in paired)
     validated = all(run["metrics"]["best"] is not None for run in runs)
     return Row(
         setting=setting,
+        key=method_key(first),
         label=first["label"],
         method=first["method"],
         seeds=seeds,
@@ -213,37 +258,34 @@ def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> R
         full_bits=first["full_bits"],
         size_percent=100 * first["bits"] / first["full_bits"],
         embedding_compression_ratio=first["embedding_compression_ratio"],
-        last=_estimates([run["metrics"]["last"] for run in runs]),
-        best=_estimates([run["metrics"]["best"] for run in runs]) if validated else None,
+        measures=measures,
+        last=_estimates([run["metrics"]["last"] for run in runs], measures[0].scale),
+        best=_estimates([run["metrics"]["best"] for run in runs], measures[0].scale) if validated else None,
         differences=differences,
         seconds_per_epoch=Estimate.of([run["seconds_per_epoch"] for run in runs]),
         relative_seconds=relative,
-        paper=paper_result(first["data"], first["backbone"], first["label"], first["train"]["embedding_dim"]),
-        curve=_mean_curve([run["curve"] for run in runs]),
+        paper=paper_result(first),
+        curve=_mean_curve([run["curve"] for run in runs], measures),
     )
 
 
-def _estimates(reports: list[dict[str, dict[str, float]]]) -> Metrics:
+def _estimates(reports: list[dict[str, dict[str, float]]], scale: float) -> Metrics:
     return {
-        mask: {metric: Estimate.of([100 * report[mask][metric] for report in reports]) for metric in metrics}
+        mask: {metric: Estimate.of([scale * report[mask][metric] for report in reports]) for metric in metrics}
         for mask, metrics in reports[0].items()
     }
 
 
-def _mean_curve(curves: list[list[dict[str, Any]]]) -> tuple[tuple[int, dict[str, Estimate]], ...]:
+def _mean_curve(
+    curves: list[list[dict[str, Any]]], measures: tuple[Measure, Measure]
+) -> tuple[tuple[int, dict[str, Estimate]], ...]:
+    """The validated epochs; the others have a training loss alone."""
     points: dict[int, list[dict[str, Any]]] = {}
     for curve in curves:
         for point in curve:
-            points.setdefault(point["epoch"], []).append(point)
+            if all(measure.metric in point for measure in measures):
+                points.setdefault(point["epoch"], []).append(point)
     return tuple(
-        (epoch, {metric: Estimate.of([100 * point[metric] for point in points[epoch]]) for metric in (HIT_RATE, NDCG)})
+        (epoch, {m.metric: Estimate.of([m.scale * point[m.metric] for point in points[epoch]]) for m in measures})
         for epoch in sorted(points)
     )
-
-
-def _primary(record: Record, metric: str) -> float:
-    return float(record["metrics"]["last"][MASK][metric])
-
-
-def _hit_rate(row: Row) -> float:
-    return row.last[MASK][HIT_RATE].mean

@@ -1,4 +1,4 @@
-"""Jobs on all cores: one process and one thread each, stopped with their parent."""
+"""Jobs on all cores: processes of one thread each, which take job after job and are stopped with their parent."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from slimtable.bench.jobs import Job, load_again, run_job
+from slimtable.bench.jobs import Job, Source, load_again, run_job
 from slimtable.bench.machine import one_thread
 from slimtable.bench.results import Record
 from slimtable.data import Split
@@ -36,14 +37,15 @@ class Failure:
     reason: str
 
 
-def run_here(jobs: Sequence[Job], parts: Split) -> Generator[list[Record] | Failure, None, None]:
+def run_here(jobs: Sequence[Job], parts: Mapping[Source, Split]) -> Generator[list[Record] | Failure, None, None]:
     """Runs jobs one after the other in this process; what each gives is yielded when it is finished."""
+    loaded = dict(parts)
     for job in jobs:
-        yield _attempt(job, parts)
+        yield _attempt(job, loaded)
 
 
 def run_parallel(jobs: Sequence[Job], workers: int) -> Generator[list[Record] | Failure, None, None]:
-    """Runs each job in a process of its own, ``workers`` of them at a time.
+    """Runs jobs in ``workers`` processes, each of which loads a source once and takes one job after the other.
 
     Whatever ends this generator, Ctrl-C included, ends its processes first.
 
@@ -63,31 +65,38 @@ def run_parallel(jobs: Sequence[Job], workers: int) -> Generator[list[Record] | 
             "`if __name__ == '__main__':`, or pass workers=1."
         )
     waiting = list(reversed(jobs))
-    running: dict[Connection, tuple[Job, BaseProcess]] = {}
+    running: dict[Connection, tuple[BaseProcess, Job]] = {}
+    started: list[BaseProcess] = []
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                job = waiting.pop()
-                receiver, process = _start(job)
-                running[receiver] = (job, process)
+                connection, process = _start()
+                started.append(process)
+                running[connection] = (process, _hand_out(waiting, connection))
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
-                outcome = _receive(*running[ready], ready)
-                del running[ready]
+                process, job = running.pop(ready)
+                outcome = _receive(job, process, ready)
+                if waiting and not ready.closed:  # before anything else is done, so that it need not wait
+                    running[ready] = (process, _hand_out(waiting, ready))
+                else:
+                    ready.close()  # the end of the pipe ends the process
                 yield outcome
+        for process in started:
+            process.join(_PATIENCE)
     finally:
-        for _, process in running.values():
+        for process in started:
             process.terminate()
-        for _, process in running.values():
+        for process in started:
             process.join(_PATIENCE)
             process.kill()
             process.join()
 
 
-def _start(job: Job) -> tuple[Connection, BaseProcess]:
+def _start() -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of PyTorch and numba
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, sender), name=job.label, daemon=True)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
     # A terminal sends Ctrl-C to all processes. Only the parent shall hear it, and a new process inherits the mask,
     # unless the tracker, which starts with the first process, lifts it before.
     resource_tracker.ensure_running()
@@ -96,27 +105,39 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    sender.close()  # so that the end of the process is the end of the pipe
-    return receiver, process
+    theirs.close()  # so that the end of the process is the end of the pipe
+    return ours, process
 
 
-def _receive(job: Job, process: BaseProcess, receiver: Connection) -> list[Record] | Failure:
+def _hand_out(waiting: list[Job], connection: Connection) -> Job:
+    job = waiting.pop()
+    with suppress(BrokenPipeError):  # the process is gone, which receiving from it will tell
+        connection.send(job)
+    return job
+
+
+def _receive(job: Job, process: BaseProcess, connection: Connection) -> list[Record] | Failure:
     try:
-        outcome: list[Record] | Failure = receiver.recv()
-    except EOFError:
+        outcome: list[Record] | Failure = connection.recv()
+    except (EOFError, ConnectionResetError):
+        connection.close()
         process.join()
         outcome = Failure(job, f"its process ended with exit code {process.exitcode}")
-    receiver.close()
-    process.join()
     return outcome
 
 
-def _work(job: Job, sender: Connection) -> None:
-    """What a process does."""
+def _work(connection: Connection) -> None:
+    """What a process does: jobs, until the pipe ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no temporary files
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    loaded: dict[Source, Split] = {}
     with one_thread():
-        sender.send(_attempt(job, None))
+        while True:
+            try:
+                job = connection.recv()
+            except EOFError:
+                return
+            connection.send(_attempt(job, loaded))
 
 
 def _end_with_parent() -> None:
@@ -127,11 +148,13 @@ def _end_with_parent() -> None:
     signal.raise_signal(signal.SIGKILL)
 
 
-def _attempt(job: Job, parts: Split | None) -> list[Record] | Failure:
+def _attempt(job: Job, loaded: dict[Source, Split]) -> list[Record] | Failure:
     """Runs a job; an error becomes a failure, with its traceback in the run folder."""
     log = job.folder / _FAILURE_LOG
     try:
-        records = run_job(job, parts if parts is not None else load_again(job))
+        if job.source not in loaded:
+            loaded[job.source] = load_again(job)
+        records = run_job(job, loaded[job.source])
     except Exception as error:  # whatever it is, the other runs go on
         job.folder.mkdir(parents=True, exist_ok=True)
         log.write_text(traceback.format_exc())

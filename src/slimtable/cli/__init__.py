@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, demo, tables, train
+from slimtable.cli import bench, data, demo, reproduce, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -53,6 +53,15 @@ app.command(
         "slimtable bench --data synthetic --methods 'full,uniform\\[bits=4],dpq\\[num_codebooks=8]' --out runs/grid",
     ),
 )(bench.bench)
+reproduce.app.command(
+    "mgqe",
+    epilog=_examples(
+        "slimtable reproduce mgqe --quick",
+        "slimtable reproduce mgqe --only table4 --only figure7 --seeds 3 --out runs/mgqe",
+        "slimtable reproduce mgqe --render --out runs/mgqe",
+    ),
+)(reproduce.mgqe)
+app.add_typer(reproduce.app, name="reproduce", epilog=_examples("slimtable reproduce mgqe --quick"))
 app.command(
     epilog=_examples(
         "slimtable compress items.npy --method uniform --set bits=4 --out items.safetensors",

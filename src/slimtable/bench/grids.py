@@ -1,0 +1,167 @@
+"""Grids of runs in one folder: what is missing is trained, finished runs are kept, unfinished ones continued."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slimtable.bench.jobs import Job, Setting, Source, check_fits, plan
+from slimtable.bench.machine import one_thread
+from slimtable.bench.results import Record, ResultsFile
+from slimtable.bench.workers import Failure, run_here, run_parallel
+from slimtable.config import Config
+from slimtable.data import Split
+from slimtable.embedding import MethodConfig
+from slimtable.errors import SlimtableError
+from slimtable.progress import progress_bar
+from slimtable.train import LOG, TrainConfig
+
+_LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Methods and seeds of one setting.
+
+    Attributes:
+        source: where the data comes from.
+        backbone: registry name of the recommender.
+        train: how to train; each of ``seeds`` takes the place of its seed.
+        methods: configurations to test.
+        seeds: seeds of each.
+        backbone_config: options of the recommender; None for its defaults.
+    """
+
+    source: Source
+    backbone: str
+    train: TrainConfig
+    methods: tuple[MethodConfig, ...]
+    seeds: tuple[int, ...]
+    backbone_config: Config | None = None
+
+
+@dataclass(frozen=True)
+class GridsResult:
+    """What came of some grids.
+
+    Attributes:
+        records: all finished runs of the folder, in the order in which they were finished.
+        failures: trainings that failed.
+        num_jobs: trainings that were missing before.
+    """
+
+    records: list[Record]
+    failures: list[Failure]
+    num_jobs: int
+
+    def raise_failures(self) -> None:
+        """Raises a SlimtableError that names the trainings that failed, if any did."""
+        if self.failures:
+            reasons = "; ".join(f"{failure.job.label}: {failure.reason}" for failure in self.failures)
+            raise SlimtableError(f"{len(self.failures)} of {self.num_jobs} trainings failed. {reasons}")
+
+
+def run_grids(
+    grids: Sequence[Grid],
+    out: Path,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    on_change: Callable[[list[Record]], None] | None = None,
+) -> GridsResult:
+    """Trains and tests what is missing of some grids, all in one pool of processes and one file of results.
+
+    Args:
+        grids: what is wanted; a training that several of them need is done once.
+        out: folder of the results.
+        workers: processes, one thread each; 1 for this process alone, None for one per core.
+        progress: show a progress bar on a terminal.
+        on_change: called with all finished runs of the folder, once before the first training and whenever one is
+            finished.
+
+    Returns:
+        The finished runs, and what failed.
+
+    Raises:
+        ValueError: a configuration does not fit the data, or there is no such backbone; nothing was trained.
+        DatasetError: the data cannot be had.
+        SlimtableError: another process writes to the folder, or its results are damaged.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    loaded = {source: source.load() for source in dict.fromkeys(grid.source for grid in grids)}
+    parts = {source: split for source, (split, _) in loaded.items()}
+    for grid in grids:
+        check_fits(parts[grid.source], grid.backbone, grid.methods, grid.train, grid.backbone_config)
+    settings = [_setting(grid, *loaded[grid.source]) for grid in grids]
+    out.mkdir(parents=True, exist_ok=True)
+    failures = []
+    with ResultsFile(out) as results:
+        jobs = _merged(
+            job
+            for grid, setting in zip(grids, settings, strict=True)
+            for job in plan(grid.source, setting, grid.methods, grid.seeds, results, out)
+        )
+        if on_change is not None:
+            on_change(results.records)
+        workers = min(workers if workers is not None else os.cpu_count() or 1, max(len(jobs), 1))
+        with one_thread(), _watched(jobs, progress):
+            outcomes = run_here(jobs, parts) if workers == 1 else run_parallel(jobs, workers)
+            with closing(outcomes):  # ends the processes at once, whatever happens here
+                for outcome in outcomes:
+                    if isinstance(outcome, Failure):
+                        failures.append(outcome)
+                        continue
+                    for record in outcome:
+                        results.append(record)
+                    if on_change is not None:
+                        on_change(results.records)
+        return GridsResult(results.records, failures, len(jobs))
+
+
+def _setting(grid: Grid, parts: Split, split_name: str) -> Setting:
+    return Setting.of(grid.source, parts, split_name, grid.backbone, grid.train, grid.backbone_config)
+
+
+def _merged(jobs: Iterator[Job]) -> list[Job]:
+    """The jobs, each training once with all that is wanted of it."""
+    by_folder: dict[Path, Job] = {}
+    for job in jobs:
+        same = by_folder.setdefault(job.folder, job)
+        by_folder[job.folder] = replace(same, wanted=tuple(dict.fromkeys([*same.wanted, *job.wanted])))
+    return list(by_folder.values())
+
+
+@contextmanager
+def _watched(jobs: Sequence[Job], progress: bool) -> Iterator[None]:
+    """One bar over all epochs of all jobs, read from the logs of their folders."""
+    with progress_bar(progress) as bar:
+        if bar.disable or not jobs:
+            yield
+            return
+        total = sum(job.setting.train.epochs for job in jobs)
+        task = bar.add_task(f"{len(jobs)} trainings, epochs", total=total)
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(_LOOK_EVERY):
+                bar.update(task, completed=sum(_epochs_done(job.folder / LOG) for job in jobs))
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+
+def _epochs_done(log: Path) -> int:
+    try:
+        return log.read_bytes().count(b"\n")
+    except OSError:
+        return 0  # not begun

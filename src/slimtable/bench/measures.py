@@ -1,0 +1,46 @@
+"""What a recommender is judged by: ranking or error, and which figures the tables lead with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slimtable.bench.results import Record
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of quality.
+
+    Attributes:
+        mask: the group of metrics of a record in which it stands.
+        metric: its key in that group.
+        name: its name in tables.
+        scale: what it is multiplied by to be shown; 100 for percent.
+        lower_is_better: whether it is an error.
+    """
+
+    mask: str
+    metric: str
+    name: str
+    scale: float = 1.0
+    lower_is_better: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What to write behind the name on an axis."""
+        return ", %" if self.scale == 100 else ""
+
+    def of(self, record: Record, epoch: str = "last") -> float:
+        """Its value in a record, as it is shown."""
+        return self.scale * float(record["metrics"][epoch][self.mask][self.metric])
+
+
+HIT_RATE = Measure("train", "hit_rate@10", "HR@10", 100.0)
+NDCG = Measure("train", "ndcg@10", "NDCG@10", 100.0)
+RMSE = Measure("all", "rmse", "RMSE", lower_is_better=True)
+MAE = Measure("all", "mae", "MAE", lower_is_better=True)
+
+
+def measures_of(record: Record) -> tuple[Measure, Measure]:
+    """The two figures that a table leads with, the more important one first."""
+    return (RMSE, MAE) if RMSE.mask in record["metrics"]["last"] else (HIT_RATE, NDCG)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from slimtable.cli import main
+from slimtable.reproduce.mgqe import make_profile
+from tests.bench.samples import write_records
+from tests.reproduce.samples import record_of
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder with some runs of the paper's settings."""
+    gmf = make_profile(False).panel("gmf")
+    records = [record_of(gmf, "full", seed, 0.078 + seed / 1000, 4000) for seed in range(3)]
+    records += [record_of(gmf, "mgqe", seed, 0.079 + seed / 1000) for seed in range(3)]
+    return write_records(tmp_path / "mgqe", *records)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main(["reproduce", "mgqe", *map(str, words)])
+    return code, *capsys.readouterr()
+
+
+def test_drawing_shows_tables_and_where_the_page_is(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    code, shown, complaints = run(capsys, "--render", "--only", "table3", "--out", out)
+    assert (code, complaints) == (0, "")
+    assert re.search(r"^table3: \d+ runs are missing$", shown, re.MULTILINE)
+    assert "7.90 ± 0.10" in shown
+    assert "8.03" in shown
+    assert "not run" in shown
+    assert shown.rstrip().endswith(f"report: {out / 'report.html'}")
+    assert (out / "table3.md").is_file()
+
+
+def test_json_and_nothing_else(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    code, shown, _ = run(capsys, "--render", "--only", "figure7", "--only", "table6", "--json", "--out", out)
+    assert code == 0
+    result = json.loads(shown)
+    assert result["profile"] == "full"
+    assert [item["item"] for item in result["items"]] == ["table6", "figure7"]
+
+
+def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = run(capsys, "--help")
+    assert code == 0
+    assert "slimtable reproduce mgqe --quick" in shown.partition("Examples")[2]
+    for flag in ("--only", "--quick", "--render", "--seeds", "--batch-size", "--workers"):
+        assert flag in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "table9"], "no 'table9' to reproduce"),
+        (["--batch-size", "gmf"], "takes BACKBONE=N"),
+        (["--batch-size", "gmf=0"], "takes BACKBONE=N"),
+        (["--batch-size", "gfm=8"], "no experiment trains a backbone 'gfm'"),
+        (["--seeds", "0"], "seeds"),
+        (["--render", "--out", "{empty}"], "holds no finished run"),
+        (["--quick", "--render", "--out", "{begun}"], "begun as a full reproduction"),
+    ],
+)
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, out: Path, words: list[str], message: str
+) -> None:
+    (out / "reproduction.json").write_text(json.dumps(make_profile(False).settings()))
+    (tmp_path / "empty").mkdir()
+    filled = [word.format(empty=tmp_path / "empty", begun=out) for word in words]
+    code, shown, complaint = run(capsys, *filled)
+    assert (code, shown) == (2, "")
+    assert re.fullmatch(r"error: [^\n]+\n", complaint)
+    assert message.lower() in complaint.lower()
+    assert not list((tmp_path / "empty").iterdir())
