@@ -20,7 +20,9 @@ def tiny_profile(seeds: int = 1, name: str = "quick") -> Profile:
 
     def shrunk(panel: Panel) -> Panel:
         data = DATA if panel.data == "ml-1m" else panel.data
-        return replace(panel, data=data, train=train, points=POINTS, leading_seeds=seeds, seeds=seeds)
+        small = "mgqe[preset=compact;dense_epochs=1]"
+        seeded = replace(panel, leading_seeds=seeds, seeds=seeds, compact=small, compact_epochs=2)
+        return replace(seeded, data=data, train=train, points=POINTS)
 
     return Profile(name, tuple(map(shrunk, PAPER_PANELS)))
 

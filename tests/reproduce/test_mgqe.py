@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,20 @@ import pytest
 from slimtable.backbone import get_backbone
 from slimtable.bench import label_of, parse_methods
 from slimtable.bench.paper import RANKING, REGRESSION, UNSHARED_D, UNSHARED_K, PaperError, PaperResult
-from slimtable.reproduce.mgqe import ITEMS, PAPER_PANELS, curves, grids, make_profile, spell_training, wanted
+from slimtable.reproduce.mgqe import (
+    ITEMS,
+    PAPER_PANELS,
+    Profile,
+    curves,
+    grids,
+    make_profile,
+    spell_training,
+    wanted,
+)
+from slimtable.reproduce.store import Store
 from slimtable.reproduce.texts import STATEMENTS, TITLES
 from slimtable.train import TrainConfig
+from tests.bench.samples import make_record
 
 
 def test_paper_values() -> None:
@@ -88,3 +100,30 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
     for panel in quick.panels:
         source = "full version" if panel.backbone == "item_gmf" else "paper"
         assert f"epochs ({source}: " in spell_training(panel)
+
+
+def test_small_tables_are_a_tenth_and_may_train_for_longer() -> None:
+    profile = make_profile(quick=False)
+    wants = {want.panel: want for want in wanted("compact", profile) if "compact" in label_of(want.config)}
+    assert {name: want.epochs for name, want in wants.items()} == {"gmf": 23, "neumf": 23, "sasrec": None}
+    assert all(want.seeds == (0, 1, 2) for want in wants.values())
+    longer = [grid.train.epochs for grid in grids(["compact"], profile, None) if grid.methods == (wants["gmf"].config,)]
+    assert longer == [23, 23]
+
+
+def test_what_trained_for_longer_is_paired_with_its_panels_uncompressed_table() -> None:
+    panel = replace(make_profile(quick=False).panel("gmf"), compact_epochs=23)
+    usual, longer = ({"train": _settings(panel.trained_at(epochs=epochs))} for epochs in (None, 23))
+    small = label_of(panel.compact_want().config)
+    records = [make_record("full", seed, 0.1, 4000, **usual) for seed in (0, 1)]
+    records += [make_record(small, seed, 0.11 + 0.01 * seed, 400, **longer) for seed in (0, 1)]
+    store = Store(records, Profile("full", (panel,)))
+    row = store.compared(panel, panel.compact_want())
+    assert row is not None
+    assert row.differences["hit_rate@10"].mean == pytest.approx(1.5)
+    assert store.missing([panel.compact_want()]) == 1  # the third seed
+    assert Store(records[:2], Profile("full", (panel,))).compared(panel, panel.compact_want()) is None
+
+
+def _settings(config) -> dict[str, object]:
+    return {name: value for name, value in config.to_dict().items() if name != "seed"}

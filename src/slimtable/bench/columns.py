@@ -35,8 +35,8 @@ ABSENT = "–"
 _COSTS = ("tables smaller ×", "s/epoch", "× full")
 _SECONDS = (
     "Seconds are those of the training steps, median over epochs; a method that compresses after training takes those "
-    "of the training before. Other work on the machine shows in them: benchmarks/training_cost.py lets methods take turns "
-    "and is the fairer comparison."
+    "of the training before. Other work on the machine shows in them: benchmarks/training_cost.py lets methods take "
+    "turns and is the fairer comparison."
 )
 
 

@@ -42,9 +42,23 @@ def parse_methods(text: str) -> list[MethodConfig]:
 
 
 def label_of(config: MethodConfig) -> str:
-    """The shortest text that :func:`parse_methods` reads as this configuration: its non-default options alone."""
-    options = ";".join(f"{name}={_written(value)}" for name, value in config.non_defaults().items())
-    return method_of(config).method + (f"[{options}]" if options else "")
+    """The shortest text that :func:`parse_methods` reads as this configuration.
+
+    It names the options that differ from the defaults, or a preset and the options that differ from it.
+
+    Example:
+        >>> label_of(get_config("mgqe", {"preset": "compact", "dense_epochs": 20}))
+        'mgqe[preset=compact;dense_epochs=20]'
+    """
+    method = method_of(config).method
+    ways = [config.non_defaults()]
+    for preset in config.presets:
+        recommended = get_config(method, {"preset": preset}).to_dict()
+        differing = {name: value for name, value in config.to_dict().items() if value != recommended[name]}
+        ways.append({"preset": preset, **differing})
+    texts = [";".join(f"{name}={_written(value)}" for name, value in options.items()) for options in ways]
+    shortest = min(texts, key=len)
+    return method + (f"[{shortest}]" if shortest else "")
 
 
 def _parse_method(entry: str) -> MethodConfig:

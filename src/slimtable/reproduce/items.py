@@ -47,8 +47,8 @@ from slimtable.reproduce.similarity import (
     measure_similarities,
 )
 from slimtable.reproduce.store import Store
-from slimtable.reproduce.tables import NOT_RUN, error_table, numbers, paper_error_table, ranked_table
-from slimtable.reproduce.texts import QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
+from slimtable.reproduce.tables import NOT_RUN, compact_table, error_table, numbers, paper_error_table, ranked_table
+from slimtable.reproduce.texts import COMPACT, QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
 
 POPULARITY = "figure4.json"
 
@@ -151,6 +151,20 @@ def _on_pairs(item: str, place: Workplace) -> _Content:
         panels.append(panel)
     tables.append(paper_error_table())
     return [STAND_IN, *_training(panels, place), VERDICTS], tables, lines, None
+
+
+def _compact(item: str, place: Workplace) -> _Content:
+    tables, lines, panels = [], [], []
+    for name in RANKED:
+        panel = place.profile.panel(name)
+        want = panel.compact_want()
+        usual = [each.config for each in wanted(item, place.profile) if each.panel == name][: len(LEADING)]
+        configs = [*usual, want.config]
+        rows = [*place.store.rows(panel, usual), place.store.compared(panel, want)]
+        tables.append(compact_table(panel, configs, rows))
+        lines += [numbers(panel, config, row, rows[0]) for config, row in zip(configs, rows, strict=True)]
+        panels.append(panel)
+    return [COMPACT, *_training(panels, place), VERDICTS], tables, lines, None
 
 
 def _popularity(item: str, place: Workplace) -> _Content:
@@ -338,4 +352,5 @@ _MAKERS: dict[str, Callable[[str, Workplace], _Content]] = {
     "figure6": _sizes,
     "figure7": _losses,
     "figure8": _similarities,
+    "compact": _compact,
 }

@@ -18,8 +18,8 @@ from slimtable.bench.paper import UNSHARED_D, UNSHARED_K
 from slimtable.embedding import MethodConfig
 from slimtable.train import TrainConfig
 
-ITEMS = ("table3", "table4", "table5", "table6", "figure4", "figure6", "figure7", "figure8")
-"""What can be reproduced, by the names of the paper's tables and figures."""
+ITEMS = ("table3", "table4", "table5", "table6", "figure4", "figure6", "figure7", "figure8", "compact")
+"""What can be reproduced, by the names of the paper's tables and figures, and what goes beyond it."""
 
 COMPARED = ("full", "low_rank", "uniform", "dpq", "mgqe")
 """Methods of Tables 3 and 4."""
@@ -73,6 +73,8 @@ class Panel:
         points: what Figure 6 varies on it.
         leading_seeds: seeds of :data:`LEADING`, and of what is compressed after the training of ``full``.
         seeds: of the other rows of the tables; the points that Figure 6 adds have one.
+        compact: the small tables that go beyond the paper.
+        compact_epochs: epochs that they are trained for in all, the dense ones included; None for as many as others.
     """
 
     name: str
@@ -83,10 +85,20 @@ class Panel:
     points: Points = Points()
     leading_seeds: int = 3
     seeds: int = 3
+    compact: str = "mgqe[preset=compact]"
+    compact_epochs: int | None = None
 
-    def trained_at(self, embedding_dim: int | None = None) -> TrainConfig:
-        """The training settings for tables of another width; None for the usual one."""
-        return self.train if embedding_dim is None else replace(self.train, embedding_dim=embedding_dim)
+    def trained_at(self, embedding_dim: int | None = None, epochs: int | None = None) -> TrainConfig:
+        """The training settings for tables of another width, or for other epochs; None for the usual ones."""
+        return replace(
+            self.train,
+            embedding_dim=self.train.embedding_dim if embedding_dim is None else embedding_dim,
+            epochs=self.train.epochs if epochs is None else epochs,
+        )
+
+    def compact_want(self) -> Want:
+        """The small tables, with the seeds that they are compared on."""
+        return Want(self.name, None, _method(self.compact), tuple(range(self.leading_seeds)), self.compact_epochs)
 
 
 @dataclass(frozen=True)
@@ -134,12 +146,14 @@ class Want:
         embedding_dim: width of the tables; None for the usual one.
         config: the method.
         seeds: seeds to run.
+        epochs: epochs to train for; None for the usual ones.
     """
 
     panel: str
     embedding_dim: int | None
     config: MethodConfig
     seeds: tuple[int, ...]
+    epochs: int | None = None
 
 
 def make_profile(quick: bool, seeds: int | None = None, batch_sizes: Mapping[str, int] | None = None) -> Profile:
@@ -188,6 +202,9 @@ def wanted(item: str, profile: Profile) -> list[Want]:
         return [want for name in RANKED for want in _rows(name, LEADING, profile)]
     if item == "figure8":
         return _rows("gmf", VISUALIZED, profile)
+    if item == "compact":
+        rows = [want for name in RANKED for want in _rows(name, LEADING, profile)]
+        return [*rows, *(profile.panel(name).compact_want() for name in RANKED)]
     if item == "figure6":
         return list(_figure6(profile))
     return []
@@ -224,18 +241,18 @@ def curves(panel: Panel) -> list[Curve]:
 
 def grids(items: Sequence[str], profile: Profile, data_root: Path | None) -> list[Grid]:
     """What has to be trained for some tables and figures."""
-    methods: dict[tuple[str, int | None, tuple[int, ...]], list[MethodConfig]] = {}
+    methods: dict[tuple[str, int | None, int | None, tuple[int, ...]], list[MethodConfig]] = {}
     for want in (want for item in items for want in wanted(item, profile)):
-        methods.setdefault((want.panel, want.embedding_dim, want.seeds), []).append(want.config)
+        methods.setdefault((want.panel, want.embedding_dim, want.epochs, want.seeds), []).append(want.config)
     return [
         Grid(
             Source(panel.data, data_root),
             panel.backbone,
-            panel.trained_at(embedding_dim),
+            panel.trained_at(embedding_dim, epochs),
             tuple(dict.fromkeys(configs)),
             seeds,
         )
-        for (name, embedding_dim, seeds), configs in methods.items()
+        for (name, embedding_dim, epochs, seeds), configs in methods.items()
         for panel in [profile.panel(name)]
     ]
 
@@ -289,16 +306,34 @@ def _method(label: str) -> MethodConfig:
 _MOVIELENS = "MovieLens-1M"
 _NPMI = "GMF on pairs of MovieLens-1M films (NPMI)"
 _COSINE = "GMF on pairs of MovieTweetings films (adjusted cosine)"
+_AFTER_FULL = "mgqe[preset=compact;dense_epochs=20]"  # three epochs more, on what full is after its twenty
 
 PAPER_PANELS: tuple[Panel, ...] = (
-    Panel("gmf", f"GMF on {_MOVIELENS}", "ml-1m", "gmf", TrainConfig(epochs=20, evaluate_every=1)),
-    Panel("neumf", f"NeuMF on {_MOVIELENS}", "ml-1m", "neumf", TrainConfig(epochs=20, evaluate_every=5)),
+    Panel(
+        "gmf",
+        f"GMF on {_MOVIELENS}",
+        "ml-1m",
+        "gmf",
+        TrainConfig(epochs=20, evaluate_every=1),
+        compact=_AFTER_FULL,
+        compact_epochs=23,
+    ),
+    Panel(
+        "neumf",
+        f"NeuMF on {_MOVIELENS}",
+        "ml-1m",
+        "neumf",
+        TrainConfig(epochs=20, evaluate_every=5),
+        compact=_AFTER_FULL,
+        compact_epochs=23,
+    ),
     Panel(
         "sasrec",
         f"SASRec on {_MOVIELENS}",
         "ml-1m",
         "sasrec",
         TrainConfig(epochs=200, batch_size=128, negatives=1, evaluate_every=20),
+        compact="mgqe[preset=compact;dense_epochs=20]",
     ),
     Panel("npmi", _NPMI, "ml-1m-npmi", "item_gmf", TrainConfig(epochs=20)),
     Panel("cosine", _COSINE, "movietweetings-cosine", "item_gmf", TrainConfig(epochs=20)),
@@ -308,7 +343,15 @@ PAPER_PANELS: tuple[Panel, ...] = (
 
 def _quick(panel: Panel, leading_seeds: int, points: Points, **changes: Any) -> Panel:
     train = {**panel.train.to_dict(), "evaluate_every": 0, **changes}
-    return replace(panel, train=TrainConfig.from_dict(train), points=points, leading_seeds=leading_seeds, seeds=1)
+    return replace(
+        panel,
+        train=TrainConfig.from_dict(train),
+        points=points,
+        leading_seeds=leading_seeds,
+        seeds=1,
+        compact="mgqe[preset=compact;dense_epochs=1]",
+        compact_epochs=None,
+    )
 
 
 _FEW = Points(dims=(16,), bits=(6, 4, 3, 2, 1), ranks=(16,), codebooks=(16,))

@@ -32,13 +32,15 @@ class Store:
                     record
                 )
 
-    def records(self, panel: Panel, embedding_dim: int | None = None) -> list[Record]:
-        """The runs of a panel, with tables of a width.
+    def records(self, panel: Panel, embedding_dim: int | None = None, epochs: int | None = None) -> list[Record]:
+        """The runs of a panel, with tables of a width and trained for some epochs; None for the usual ones.
 
         Raises:
             SlimtableError: they were made on different data.
         """
-        train = {name: value for name, value in panel.trained_at(embedding_dim).to_dict().items() if name != "seed"}
+        train = {
+            name: value for name, value in panel.trained_at(embedding_dim, epochs).to_dict().items() if name != "seed"
+        }
         found = self._by_training.get(_key(panel.data, panel.backbone, train), [])
         if len({setting_of(record) for record in found}) > 1:
             raise SlimtableError(
@@ -51,6 +53,17 @@ class Store:
         keys = [config_key(config) for config in configs]
         by_key = {row.key: row for section in tabulate(self.records(panel, embedding_dim)) for row in section.rows}
         return [by_key.get(key) for key in keys]
+
+    def compared(self, panel: Panel, want: Want) -> Row | None:
+        """A row for what was trained for other epochs than its panel, paired with the panel's uncompressed table."""
+        key, usual = config_key(want.config), self.records(panel)
+        runs = [run for run in self.records(panel, want.embedding_dim, want.epochs) if method_key(run) == key]
+        others = [run for run in usual if method_key(run) != key]
+        if not runs:
+            return None
+        setting = {"train": usual[0]["train"]} if usual else {}
+        sections = tabulate([*others, *({**run, **setting} for run in runs)])
+        return next(row for section in sections for row in section.rows if row.key == key)
 
     def runs(self, panel: Panel, config: MethodConfig) -> dict[int, Record]:
         """The runs of a configuration by seed, ascending."""
@@ -67,7 +80,7 @@ class Store:
         """How many of the wanted runs are not there."""
         count = 0
         for want in wants:
-            found = self.records(self._profile.panel(want.panel), want.embedding_dim)
+            found = self.records(self._profile.panel(want.panel), want.embedding_dim, want.epochs)
             there = {record["seed"] for record in found if method_key(record) == config_key(want.config)}
             count += len(set(want.seeds) - there)
         return count

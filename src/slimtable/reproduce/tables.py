@@ -29,6 +29,17 @@ _RANKED_COLUMNS = (
     "verdict",
     "seeds",
 )
+_COMPACT_COLUMNS = (
+    "method",
+    "tables %",
+    "size %",
+    "HR@10",
+    "NDCG@10",
+    "HR@10 − full [95 %]",
+    "verdict",
+    "epochs",
+    "seeds",
+)
 _ERROR_COLUMNS = ("method", "size %", "RMSE", "MAE", "RMSE − full [95 %]", "verdict", "seeds")
 
 
@@ -90,6 +101,36 @@ def error_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[Ro
             ]
         lines.append((label_of(config), *ours))
     return Table(panel.title, _ERROR_COLUMNS, tuple(lines))
+
+
+def compact_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[Row | None]) -> Table:
+    """The small tables of a backbone beside the uncompressed ones and the paper's.
+
+    Args:
+        panel: the backbone.
+        configs: the rows, the uncompressed table first and the small ones last.
+        rows: what was measured of each; None where it was not run.
+
+    Returns:
+        The table.
+    """
+    lines = []
+    for place, (config, row) in enumerate(zip(configs, rows, strict=True)):
+        ours = [NOT_RUN] * (len(_COMPACT_COLUMNS) - 1)
+        if row is not None:
+            small = place == len(configs) - 1 and panel.compact_epochs is not None
+            ours = [
+                f"{100 / row.embedding_compression_ratio:.2f}",
+                f"{row.size_percent:.2f}",
+                spell(row.estimate(HIT_RATE)),
+                spell(row.estimate(NDCG)),
+                spell_difference(row.differences.get(HIT_RATE.metric)),
+                verdict(row, rows[0]),
+                str(panel.compact_epochs if small else panel.train.epochs),
+                f"{len(row.seeds)} ({spell_seeds(row.seeds)})",
+            ]
+        lines.append((label_of(config), *ours))
+    return Table(panel.title, _COMPACT_COLUMNS, tuple(lines))
 
 
 def paper_error_table() -> Table:
