@@ -24,6 +24,7 @@ _RANKED_COLUMNS = (
     "paper HR@10",
     "NDCG@10",
     "paper NDCG@10",
+    "HR@10, best epoch",
     "HR@10 − full [95 %]",
     "paper HR@10 − full",
     "verdict",
@@ -57,17 +58,19 @@ def ranked_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[R
     papers = [RANKING[panel.name].get(label_of(config)) for config in configs]
     lines = []
     for config, row, paper in zip(configs, rows, papers, strict=True):
-        ours = [NOT_RUN] * 6
+        ours = [NOT_RUN] * 7
         if row is not None:
+            best = row.best
             ours = [
                 f"{row.size_percent:.2f}",
                 spell(row.estimate(HIT_RATE)),
                 spell(row.estimate(NDCG)),
+                ABSENT if best is None else spell(best[HIT_RATE.mask][HIT_RATE.metric]),
                 spell_difference(row.differences.get(HIT_RATE.metric)),
                 verdict(row, rows[0]),
                 f"{len(row.seeds)} ({spell_seeds(row.seeds)})",
             ]
-        size, hit_rate, ndcg, difference, judged, seeds = ours
+        size, hit_rate, ndcg, at_best, difference, judged, seeds = ours
         lines.append(
             (
                 label_of(config),
@@ -77,6 +80,7 @@ def ranked_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[R
                 ABSENT if paper is None else f"{paper.hit_rate:.2f}",
                 ndcg,
                 ABSENT if paper is None else f"{paper.ndcg:.2f}",
+                at_best,
                 difference,
                 _paper_difference(paper, papers[0]),
                 judged,

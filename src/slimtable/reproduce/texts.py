@@ -44,7 +44,8 @@ VERDICTS = (
     "The verdict goes by the 95 % interval (Student's t) of the difference to full, paired by seed: better or worse "
     "where it leaves zero out, matches where it holds zero and no loss of "
     f"{MARGIN_POINTS:g} points of HR@10 ({100 * MARGIN_ERROR:g} % of full's RMSE) or more, else undecided. Figures are "
-    "mean ± standard deviation over seeds, after the last epoch."
+    "mean ± standard deviation over seeds, after the last epoch, which is fixed beforehand; best epoch is the one that "
+    "the validation part prefers among those that were validated. The paper does not say which it reports."
 )
 
 COMPACT = (
