@@ -24,6 +24,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _SMALL = 9  # points
 _FEW_EPOCHS = 10  # up to which each epoch gets a mark
+_MOST_ERROR = 1.5  # times the smallest error of a panel, above which a point is only named
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,29 @@ def _draw_size_panel(axes: Axes, title: str, measure: Measure, curves: Sequence[
         )
     sizes = [size for curve in curves for size in curve.sizes]
     size_axis(axes, 0.8 * min(sizes), 1.25 * max(sizes))
+    if measure.lower_is_better:
+        _leave_out_the_worst(axes, measure, curves)
     axes.set_ylabel(f"{measure.name} on the test part{measure.unit}")
     axes.set_title(title, loc="left", fontsize=10)
+
+
+def _leave_out_the_worst(axes: Axes, measure: Measure, curves: Sequence[SizeCurve]) -> None:
+    """Cuts errors off that would press all others together, and says at the edge what they are."""
+    points = [(size, each.mean) for curve in curves for size, each in zip(curve.sizes, curve.quality, strict=True)]
+    best = min(error for _, error in points)
+    shown = [error for _, error in points if error <= _MOST_ERROR * best]
+    pad = 0.08 * (max(shown) - best) or 0.01 * best
+    axes.set_ylim(best - pad, max(shown) + 2 * pad)
+    for size, error in points:
+        if error > _MOST_ERROR * best:
+            axes.annotate(
+                f"{measure.name} {error:.1f} ↑",
+                (size, 0.97),
+                xycoords=("data", "axes fraction"),
+                fontsize=8,
+                ha="left",
+                va="top",
+            )
 
 
 def _legend(curve: LossCurve, seeds: int) -> str:
