@@ -58,3 +58,7 @@ def test_keeps_shape_and_type() -> None:
 def test_impossible_share(share: float) -> None:
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
         Dropout(share)
+
+
+def test_almost_everything_may_be_dropped() -> None:
+    assert torch.isfinite(Dropout(0.9999999).train()(torch.ones(1000))).all()

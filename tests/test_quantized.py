@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from slimtable.artifact.layouts import decode
 from slimtable.embedding import get_config
 from slimtable.evaluate import evaluate
 from slimtable.methods.dpq import DPQ, DPQConfig
@@ -310,3 +311,47 @@ def test_half_precision_codebooks_serve_rounded_centroids_and_train_exact_ones()
     assert torch.equal(rounded.weight.half().float(), rounded.weight)
     assert not torch.equal(rounded.weight, exact.weight)
     assert rounded.pack().arrays["codebook.0"].dtype == np.float16
+
+
+@pytest.mark.parametrize("variant", ["vq", "softmax"])
+def test_a_dense_table_is_never_served_by_centroids_that_were_not_placed(variant) -> None:
+    """Whatever comes first: packing, or loading into a table that is being evaluated."""
+    config = DPQConfig(codebook_size=8, num_codebooks=2, dense_epochs=3, variant=variant)
+    embedding = DPQ(50, 4, config)
+    with torch.no_grad():
+        embedding.table.normal_()
+    packed = decode(embedding.pack(), np.arange(50))  # while training
+    loaded = DPQ(50, 4, config).eval()
+    loaded.load_state_dict(embedding.state_dict())
+    ids = torch.arange(50)
+    expected = embedding.eval()(ids)
+    assert expected.abs().max() > 0.5
+    np.testing.assert_array_equal(packed, expected.detach().numpy())
+    assert torch.equal(loaded(ids), expected)
+
+
+def test_values_beyond_half_precision_are_refused() -> None:
+    with pytest.raises(ValueError, match="too large for 16 bits"):
+        DPQ.from_table(1e5 * torch.randn(50, 4), DPQConfig(codebook_size=8, codebook_bits=16))
+
+
+def test_negative_tiers_are_refused() -> None:
+    embedding = MGQE(40, 4, MGQEConfig(codebook_sizes=(8, 4)))
+    state = {name: value.clone() for name, value in embedding.state_dict().items()}
+    state["tiers"][:4] = -100
+    with pytest.raises(RuntimeError, match="tiers hold"):
+        embedding.load_state_dict(state)
+
+
+def test_the_gradient_goes_to_the_ids_that_were_looked_up() -> None:
+    embedding, ids = DPQ(10, 4, DPQConfig(codebook_size=4)), torch.tensor([1, 2])
+    rows = embedding(ids)
+    ids.fill_(7)
+    rows.sum().backward()
+    assert embedding.table.grad.abs().sum(1).nonzero().flatten().tolist() == [1, 2]
+
+
+def test_torch_compile_does_not_break_the_graph() -> None:
+    embedding = MGQE(20, 4, MGQEConfig(codebook_sizes=(8, 4)))
+    for mode in (True, False):
+        assert torch._dynamo.explain(embedding.train(mode))(torch.arange(6)).graph_break_count == 0

@@ -64,6 +64,8 @@ class Backbone(nn.Module, ABC):
     """The frozen dataclass with this backbone's options."""
     task: ClassVar[Literal["ranking", "regression"]] = "ranking"
     """What it is tested by: ranks of withheld items, or errors of predicted ratings."""
+    sequential: ClassVar[bool] = False
+    """Whether it predicts what follows a history, and so needs splits by time."""
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """Decay rates of Adam that its paper trains with."""
     train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})

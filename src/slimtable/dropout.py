@@ -31,7 +31,7 @@ class Dropout(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Drops from values of any shape."""
-        dropped = round(self.share * _STEPS)
+        dropped = min(round(self.share * _STEPS), _STEPS - 1)
         if not self.training or not dropped:
             return values
         if values.device.type != "cpu" or torch.compiler.is_compiling():

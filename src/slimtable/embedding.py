@@ -339,10 +339,10 @@ def get_config(name: str, options: dict[str, object] | None = None) -> MethodCon
     preset = chosen.pop("preset", None)
     if preset is None:
         return config_class.from_dict(chosen)
-    if preset not in config_class.presets:
+    if not isinstance(preset, str) or preset not in config_class.presets:
         known = ", ".join(config_class.presets) or "none"
         raise ValueError(f"Method {name} has no preset {preset!r}. Its presets: {known}.")
-    return config_class.from_dict({**config_class.presets[str(preset)], **chosen})
+    return config_class.from_dict({**config_class.presets[preset], **chosen})
 
 
 def method_of(config: MethodConfig) -> type[CompressedEmbedding]:

@@ -97,6 +97,8 @@ class QuantizedEmbedding(CompressedEmbedding):
         if self.config.dense_epochs:
             self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))
         self._terms: list[Tensor] = []
+        self._epochs = 0  # the buffer above as a plain number
+        self._placed = False  # whether the centroids are those of the dense table as it is
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.config.init_std)
@@ -109,12 +111,14 @@ class QuantizedEmbedding(CompressedEmbedding):
         """Copies the table and places the centroids by k-means; the epochs for a dense table are then over."""
         self.table.copy_(table)
         if self.config.dense_epochs:
-            self.epochs_done.fill_(self.config.dense_epochs)
+            self._count_epochs(self.config.dense_epochs)
         self._fit_codebooks()
 
     def rows(self, ids: Tensor) -> Tensor:
-        if self.training and self.is_dense:
-            return F.embedding(ids, self.table)
+        if self.is_dense:
+            if self.training:
+                return F.embedding(ids, self.table)
+            self._place_centroids()
         if self._worth_deduplicating(ids):
             distinct, places, counts = map(torch.from_numpy, distinct_ids(ids.long().numpy(), self.num_embeddings))
             if len(distinct):  # none if an id is out of range, which the plain lookup reports
@@ -132,18 +136,17 @@ class QuantizedEmbedding(CompressedEmbedding):
     @property
     def is_dense(self) -> bool:
         """Whether the table still trains as it is, in the first ``dense_epochs`` epochs."""
-        return self.config.dense_epochs > 0 and int(self.epochs_done) < self.config.dense_epochs
+        return self._epochs < self.config.dense_epochs
 
     def train(self, mode: bool = True) -> Self:
-        if not mode and self.training and self.is_dense:
-            with torch.no_grad():
-                self._fit_codebooks()  # what would be served if training ended here
+        if mode:
+            self._placed = False  # the table is about to change
         return super().train(mode)
 
     def end_epoch(self) -> None:
         if self.is_dense:
-            self.epochs_done += 1
-            if int(self.epochs_done) == self.config.dense_epochs:
+            self._count_epochs(self._epochs + 1)
+            if self._epochs == self.config.dense_epochs:
                 with torch.no_grad():
                     self._fit_codebooks()
             return
@@ -155,6 +158,7 @@ class QuantizedEmbedding(CompressedEmbedding):
 
     def codes(self, tier: int) -> Tensor:
         """Codes (num_rows, M) of the ids of a tier, in id order, as they are served."""
+        self._place_centroids()
         ids = (self.tiers == tier).nonzero().flatten()
         quantizer = self._quantizers()[self.tier_plan[tier].quantizer]
         with torch.no_grad(), evaluating(quantizer):
@@ -170,9 +174,10 @@ class QuantizedEmbedding(CompressedEmbedding):
         return codes + flags + sum(quantizer.bits() for quantizer in self._quantizers())
 
     def pack(self) -> Packed:
-        served = [quantizer.served_codebook() for quantizer in self._quantizers()]
-        if not all(bool(torch.isfinite(values).all()) for values in (self.table, *served)):
+        if not bool(torch.isfinite(self.table).all()):
             raise ValueError("The table holds NaN or infinite values; the training diverged. Lower the learning rate.")
+        self._place_centroids()
+        self._require_finite_codebooks()
         arrays: dict[str, np.ndarray] = {}
         for index, tier in enumerate(self.tier_plan):
             codes = self.codes(index).to("cpu", torch.int32).numpy()
@@ -202,11 +207,13 @@ class QuantizedEmbedding(CompressedEmbedding):
         if found is not None and found.shape == self.tiers.shape:
             sizes = torch.bincount(found.long().clamp(min=0), minlength=len(self.tier_plan)).tolist()
             expected = [tier.num_rows for tier in self.tier_plan]
-            if sizes != expected:
+            if sizes != expected or int(found.min()) < 0:
                 arguments[-1].append(
                     f"{prefix}tiers hold {sizes} ids, but the configuration makes tiers of {expected}."
                 )
         super()._load_from_state_dict(state, prefix, *arguments)
+        self._epochs = int(self.epochs_done) if self.config.dense_epochs else 0
+        self._placed = False
 
     # How ids, tiers and quantizers belong together.
 
@@ -252,7 +259,8 @@ class QuantizedEmbedding(CompressedEmbedding):
             rows = F.embedding(ids, self.table)  # also checks the ids
             tiers = self._tiers_of(ids)
             quantized, error = self._quantize(rows, tiers, None if counts is None else counts.to(rows.dtype))
-            error = error / self._elements(ids, counts)
+            if self.training:
+                error = error / self._elements(ids, counts)
         if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
             self._remember(error)
         return quantized
@@ -271,11 +279,14 @@ class QuantizedEmbedding(CompressedEmbedding):
             error = error + part_error * self._elements(some, weights)
         return quantized, error / self._elements(ids, counts)
 
-    def _elements(self, ids: Tensor, counts: Tensor | None) -> float:
+    def _elements(self, ids: Tensor, counts: Tensor | None) -> Tensor | float:
         """Over how many elements the penalty of some lookups is a mean: all but those of the padding."""
-        kept = 1.0 if self.padding_idx is None else (ids != self.padding_idx).float()
-        lookups = (torch.ones(len(ids), device=ids.device) if counts is None else counts) * kept
-        return max(float(lookups.sum()) * self.embedding_dim, 1.0)
+        if self.padding_idx is None and counts is None:
+            return max(float(len(ids) * self.embedding_dim), 1.0)
+        lookups = torch.ones(len(ids), device=ids.device) if counts is None else counts
+        if self.padding_idx is not None:
+            lookups = lookups * (ids != self.padding_idx)
+        return (lookups.sum() * self.embedding_dim).clamp(min=1.0)  # a tensor, so that no device has to wait
 
     def _quantize(self, rows: Tensor, tiers: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         if len(self.quantizers) == 1:
@@ -289,11 +300,31 @@ class QuantizedEmbedding(CompressedEmbedding):
             error = error + part_error
         return quantized, error
 
+    def _count_epochs(self, number: int) -> None:
+        self._epochs = number
+        self.epochs_done.fill_(number)
+
+    def _place_centroids(self) -> None:
+        """Gives a table that is still dense the centroids that would be served if training ended here."""
+        if self.is_dense and not self._placed:
+            with torch.no_grad():
+                self._fit_codebooks()
+            self._placed = not self.training
+
+    def _require_finite_codebooks(self) -> None:
+        for quantizer in self._quantizers():
+            if not bool(torch.isfinite(quantizer.served_codebook()).all()):
+                raise ValueError(
+                    f"A centroid is infinite, or too large for {self.config.codebook_bits} bits. Scale the table, or "
+                    "set codebook_bits to 32."
+                )
+
     def _fit_codebooks(self) -> None:
         for index, quantizer in enumerate(self._quantizers()):
             ids, tiers = self._members(index)
             if len(ids):
                 quantizer.fit_(self.table[ids], tiers)
+        self._require_finite_codebooks()
 
     def _remember(self, term: Tensor) -> None:
         self._terms.append(term)

@@ -349,7 +349,7 @@ class _LookUp(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         padding = -1 if padding_idx is None else padding_idx
-        ids = ids.contiguous()
+        ids = ids.clone(memory_format=torch.contiguous_format)  # the gradient must find them as they were
         plain_ids = ids.numpy()
         counted = np.ones(len(ids), np.float32) if weights is None else weights.numpy()
         lookup = Lookup(table.contiguous().numpy(), plain_ids, tiers.numpy(), padding, counted)

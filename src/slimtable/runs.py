@@ -149,7 +149,7 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbon
     opened = verify_artifact(path) if verify else read_artifact(path)
     try:
         return _model_of(opened)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # the last where options ask for absurd sizes
         reason = str(error).split("\n")[0]
         raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
 

@@ -17,7 +17,7 @@ from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.data.split import Split
 from slimtable.embedding import MethodConfig, method_of
-from slimtable.errors import CheckpointError
+from slimtable.errors import CheckpointError, DatasetError
 from slimtable.evaluate import evaluate
 from slimtable.files import check_archive, replace_file, write_json
 from slimtable.progress import progress_bar
@@ -170,6 +170,11 @@ def train(
         model.begin(split.train)
         model.to(config.device)
         feed = model.feed(split.train)  # before anything is written, since it refuses data that it cannot use
+        if model.sequential and not split.by_time:
+            raise DatasetError(
+                f"{backbone} predicts what comes later, but the parts of the data are not cut by time. Split by "
+                "leave-two-out or temporal."
+            )
         run = _Run(model, config, identity, None if out is None else Path(out))
         run.resume(split)
         with progress_bar(progress) as bar:

@@ -8,8 +8,9 @@ import torch
 
 from slimtable.backbone import build
 from slimtable.backbones.sasrec import SASRec, SASRecConfig, SequenceFeed
+from slimtable.data import load_dataset
 from slimtable.data.interactions import Interactions
-from slimtable.data.split import Split, leave_two_out
+from slimtable.data.split import Split, leave_two_out, order_by_frequency, split
 from slimtable.embedding import create, get_config, method_names
 from slimtable.errors import DatasetError
 from slimtable.evaluate import rank_withheld
@@ -332,3 +333,16 @@ def test_learns_what_follows_what(method) -> None:
     # Of the user's own items none was ever a negative, so they are left out; 23 others remain.
     ranks = rank_withheld(trained.model, parts).by_mask["train+valid"]
     assert (ranks == 0).all()
+
+
+def test_splits_that_do_not_cut_by_time_are_refused(tmp_path) -> None:
+    data = load_dataset("synthetic:2000").interactions
+    parts = order_by_frequency(split(data, "random"))
+    with pytest.raises(DatasetError, match="not cut by time"):
+        train(parts, "sasrec", get_config("full"), TrainConfig.for_backbone("sasrec", epochs=1), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    model = build("sasrec", parts.num_users, parts.num_items, 8, get_config("full"))
+    with pytest.raises(ValueError, match="follows a history in time"):
+        model.scorer(parts.history("test"))
+    assert order_by_frequency(split(data, "leave-two-out")).history("test").chronological
+    assert order_by_frequency(split(data, "temporal")).history("test").chronological

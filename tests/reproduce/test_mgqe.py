@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,27 +101,32 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
         assert f"epochs ({source}: " in spell_training(panel)
 
 
-def test_small_tables_are_a_tenth_and_may_train_for_longer() -> None:
+def test_small_tables_stand_beside_uncompressed_ones_of_as_many_epochs() -> None:
     profile = make_profile(quick=False)
-    wants = {want.panel: want for want in wanted("compact", profile) if "compact" in label_of(want.config)}
-    assert {name: want.epochs for name, want in wants.items()} == {"gmf": 23, "neumf": 23, "sasrec": None}
-    assert all(want.seeds == (0, 1, 2) for want in wants.values())
-    longer = [grid.train.epochs for grid in grids(["compact"], profile, None) if grid.methods == (wants["gmf"].config,)]
-    assert longer == [23, 23]
+    found = [(want.panel, label_of(want.config), want.epochs) for want in wanted("compact", profile)]
+    usual = [("full", None), ("mgqe", None)]
+    longer = [("full", 23), ("mgqe[preset=compact]", 23)]
+    assert found == [
+        *(("gmf", *row) for row in (*usual, *longer)),
+        *(("neumf", *row) for row in (*usual, *longer)),
+        *(("sasrec", *row) for row in (*usual, ("mgqe[preset=compact]", None))),
+    ]
+    assert sorted({grid.train.epochs for grid in grids(["compact"], profile, None)}) == [20, 23, 200]
 
 
-def test_what_trained_for_longer_is_paired_with_its_panels_uncompressed_table() -> None:
-    panel = replace(make_profile(quick=False).panel("gmf"), compact_epochs=23)
+def test_other_epochs_are_compared_among_themselves() -> None:
+    panel = make_profile(quick=False).panel("gmf")
     usual, longer = ({"train": _settings(panel.trained_at(epochs=epochs))} for epochs in (None, 23))
-    small = label_of(panel.compact_want().config)
-    records = [make_record("full", seed, 0.1, 4000, **usual) for seed in (0, 1)]
-    records += [make_record(small, seed, 0.11 + 0.01 * seed, 400, **longer) for seed in (0, 1)]
+    (small,) = parse_methods("mgqe[preset=compact]")
+    records = [make_record("full", seed, 0.5, 4000, **usual) for seed in (0, 1)]
+    records += [make_record("full", seed, 0.1, 4000, **longer) for seed in (0, 1)]
+    records += [make_record(label_of(small), seed, 0.11 + 0.01 * seed, 400, **longer) for seed in (0, 1)]
     store = Store(records, Profile("full", (panel,)))
-    row = store.compared(panel, panel.compact_want())
+    (row,) = store.rows(panel, [small], epochs=23)
     assert row is not None
     assert row.differences["hit_rate@10"].mean == pytest.approx(1.5)
-    assert store.missing([panel.compact_want()]) == 1  # the third seed
-    assert Store(records[:2], Profile("full", (panel,))).compared(panel, panel.compact_want()) is None
+    assert store.rows(panel, [small]) == [None]
+    assert store.missing(panel.compact_wants()) == 2  # the third seed of both
 
 
 def _settings(config) -> dict[str, object]:

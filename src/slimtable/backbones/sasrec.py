@@ -106,6 +106,7 @@ class SASRec(Backbone):
     config_class = SASRecConfig
     config: SASRecConfig
     causal: Tensor
+    sequential = True
     adam_betas = (0.9, 0.98)
     train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"epochs": 200, "batch_size": 128, "negatives": 1, "evaluate_every": 20}
@@ -162,6 +163,10 @@ class SASRec(Backbone):
     def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
         if history is None:
             raise ValueError("SASRec predicts what follows a history, and none was given.")
+        if not history.chronological:
+            raise ValueError(
+                "SASRec predicts what follows a history in time order. Split by leave-two-out or temporal."
+            )
         table = self.item_embedding.weight
         sequences = torch.from_numpy(_last(*history.sequences(), self.config.max_length)).to(table.device)
         candidates = table[1:].T.contiguous()  # (d, num_items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ class Split:
         train: rows to learn from.
         valid: rows to choose epochs and settings by.
         test: rows to report on.
+        by_time: a user's test rows are later than the validation rows, and these later than the training rows.
 
     Raises:
         ValueError: if the parts do not share their vocabularies.
@@ -31,6 +32,7 @@ class Split:
     train: Interactions
     valid: Interactions
     test: Interactions
+    by_time: bool = False
 
     def __post_init__(self) -> None:
         for part in (self.valid, self.test):
@@ -57,11 +59,10 @@ class Split:
             part: what is to be predicted.
 
         Returns:
-            The rows; each user's are in time order where those of the parts are and the split cuts by time.
+            The rows; chronological where those of the parts are and the split is by time.
         """
-        if part == "valid" or len(self.valid) == 0:
-            return self.train
-        return self.train.followed_by(self.valid)
+        rows = self.train if part == "valid" or len(self.valid) == 0 else self.train.followed_by(self.valid)
+        return rows if self.by_time else replace(rows, chronological=False)
 
 
 def split(
@@ -143,6 +144,7 @@ def leave_two_out(interactions: Interactions) -> Split:
         interactions.select(train),
         interactions.select(rows[ends - 2], chronological=True),
         interactions.select(rows[ends - 1], chronological=True),
+        by_time=True,
     )
 
 
@@ -213,7 +215,7 @@ def temporal_split(interactions: Interactions, fractions: Sequence[float] = (0.8
         part[interactions.times >= ordered[second]] = 2
     if not (part == 0).any():
         raise ValueError("the temporal split leaves no training rows: too many rows share the first time.")
-    return _by_part(interactions, part)
+    return replace(_by_part(interactions, part), by_time=True)
 
 
 def fixed_split(train: Interactions, test: Interactions, valid_fraction: float = 0.1, seed: int = 0) -> Split:
@@ -293,11 +295,13 @@ def order_by_frequency(parts: Split) -> Split:
         parts.train.reindex(user_order, item_order),
         parts.valid.reindex(user_order, item_order),
         parts.test.reindex(user_order, item_order),
+        by_time=parts.by_time,
     )
 
 
 def _by_part(interactions: Interactions, part: np.ndarray) -> Split:
-    return Split(*(interactions.select(part == number) for number in range(3)))
+    train, valid, test = (interactions.select(part == number) for number in range(3))
+    return Split(train, valid, test)
 
 
 def _cuts(fractions: Sequence[float], rows: int) -> tuple[int, int]:

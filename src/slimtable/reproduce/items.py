@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from slimtable.bench.columns import Table
+from slimtable.bench.jobs import Source
 from slimtable.bench.labels import label_of
 from slimtable.bench.measures import HIT_RATE, RMSE
 from slimtable.bench.paper import SIZE_NOTE, SOURCE
 from slimtable.bench.table import Row
-from slimtable.data import load_dataset
 from slimtable.embedding import method_of
 from slimtable.files import write_json
 from slimtable.reproduce.figures import (
@@ -47,7 +47,15 @@ from slimtable.reproduce.similarity import (
     measure_similarities,
 )
 from slimtable.reproduce.store import Store
-from slimtable.reproduce.tables import NOT_RUN, compact_table, error_table, numbers, paper_error_table, ranked_table
+from slimtable.reproduce.tables import (
+    NOT_RUN,
+    compact_table,
+    epochs_of,
+    error_table,
+    numbers,
+    paper_error_table,
+    ranked_table,
+)
 from slimtable.reproduce.texts import COMPACT, QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
 
 POPULARITY = "figure4.json"
@@ -157,12 +165,12 @@ def _compact(item: str, place: Workplace) -> _Content:
     tables, lines, panels = [], [], []
     for name in RANKED:
         panel = place.profile.panel(name)
-        want = panel.compact_want()
-        usual = [each.config for each in wanted(item, place.profile) if each.panel == name][: len(LEADING)]
-        configs = [*usual, want.config]
-        rows = [*place.store.rows(panel, usual), place.store.compared(panel, want)]
-        tables.append(compact_table(panel, configs, rows))
-        lines += [numbers(panel, config, row, rows[0]) for config, row in zip(configs, rows, strict=True)]
+        wants = [want for want in wanted(item, place.profile) if want.panel == name]
+        rows = [place.store.rows(panel, [want.config], None, want.epochs)[0] for want in wants]
+        tables.append(compact_table(panel, wants, rows))
+        for want, row in zip(wants, rows, strict=True):
+            about = {} if row is None else {"tables_percent": 100 / row.embedding_compression_ratio}
+            lines.append(numbers(panel, want.config, row, rows[0]) | about | {"epochs": epochs_of(panel, want)})
         panels.append(panel)
     return [COMPACT, *_training(panels, place), VERDICTS], tables, lines, None
 
@@ -173,7 +181,7 @@ def _popularity(item: str, place: Workplace) -> _Content:
     shares = []
     for name, values in counts.items():
         head = values[: max(1, round(0.1 * len(values)))].sum() / values.sum()
-        shares.append(f"the top 10 % of {len(values):,} {name} hold {100 * head:.1f} % of the interactions")
+        shares.append(f"the top 10 % of {len(values):,} {name} hold {100 * head:.1f} % of the training interactions")
     lines = [
         {"of": name, "rank": rank, "interactions": int(value)}
         for name, values in counts.items()
@@ -190,8 +198,8 @@ def _counts(panel: Panel, place: Workplace) -> dict[str, list[int]]:
         cached = json.loads(path.read_text())
         if cached["data"] == panel.data:
             return {name: cached[name] for name in ("items", "users")}
-    interactions = load_dataset(panel.data, data_root=place.data_root).interactions
-    counts = {"items": interactions.item_counts(), "users": interactions.user_counts()}
+    parts, _ = Source(panel.data, place.data_root).load()
+    counts = {"items": parts.train.item_counts(), "users": parts.train.user_counts()}
     descending = {name: np.sort(values)[::-1].tolist() for name, values in counts.items()}
     place.out.mkdir(parents=True, exist_ok=True)
     write_json(path, {"data": panel.data, **descending})
@@ -211,7 +219,9 @@ def _sizes(item: str, place: Workplace) -> _Content:
     width = place.profile.panels[0].train.embedding_dim
     notes = [
         f"Size is that of the whole model over the uncompressed one at d = {width}. Bars are one standard deviation "
-        "where there are several seeds; for RMSE, lower is better.",
+        "where there are several seeds; for RMSE, lower is better, and errors far above the others are named at the "
+        "edge. What the tables hold is a mean over their seeds, every other point is seed 0 alone: small steps between "
+        "them mean nothing.",
         *_training(panels, place),
     ]
     if absent:

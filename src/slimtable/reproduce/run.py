@@ -17,6 +17,7 @@ from slimtable.reproduce.mgqe import ITEMS, Profile, grids, make_profile, wanted
 from slimtable.reproduce.page import command_line, item_markdown, to_html, to_markdown
 from slimtable.reproduce.store import Store
 
+_SEEDS = "seeds"  # how many were asked for; more or fewer are no other settings
 SETTINGS, REPORT, INDEX = "reproduction.json", "report.html", "README.md"
 
 
@@ -84,7 +85,7 @@ def reproduce_mgqe(
         failed: Callable[[], None] | None = None
     else:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / SETTINGS, profile.settings())
+        write_json(out / SETTINGS, {**profile.settings(), _SEEDS: profile.seeds()})
         done = run_grids(
             grids(chosen, profile, root),
             out,
@@ -171,9 +172,7 @@ class _Printer:
             if panel.train.batch_size != other.train.batch_size:
                 sizes[panel.backbone] = panel.train.batch_size
         named = self.out.name if self.out.is_absolute() else self.out.as_posix()  # tell nobody where a home folder lies
-        counts = {number for panel in self.profile.panels for number in (panel.leading_seeds, panel.seeds)}
-        seeds = counts.pop() if len(counts) == 1 else None
-        return command_line(self.profile.name, sizes, seeds, named)
+        return command_line(self.profile.name, sizes, self.profile.seeds(), named)
 
 
 def _agreed_profile(out: Path, profile: Profile | None) -> Profile:
@@ -189,7 +188,7 @@ def _agreed_profile(out: Path, profile: Profile | None) -> Profile:
         begun: dict[str, Any] = json.loads(path.read_text())
         if profile is None:
             profile = _profile_of(begun)
-        same = profile.settings() == begun
+        same = profile.settings() == {name: value for name, value in begun.items() if name != _SEEDS}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
     if not same:
@@ -203,7 +202,7 @@ def _agreed_profile(out: Path, profile: Profile | None) -> Profile:
 def _profile_of(begun: dict[str, Any]) -> Profile:
     quick = begun["profile"] == "quick"
     panels = make_profile(quick).panels
-    return make_profile(quick, None, {p.backbone: begun["train"][p.name]["batch_size"] for p in panels})
+    return make_profile(quick, begun.get(_SEEDS), {p.backbone: begun["train"][p.name]["batch_size"] for p in panels})
 
 
 def _dataless(chosen: Sequence[str]) -> bool:

@@ -48,22 +48,19 @@ class Store:
             )
         return found
 
-    def rows(self, panel: Panel, configs: Sequence[MethodConfig], embedding_dim: int | None = None) -> list[Row | None]:
+    def rows(
+        self,
+        panel: Panel,
+        configs: Sequence[MethodConfig],
+        embedding_dim: int | None = None,
+        epochs: int | None = None,
+    ) -> list[Row | None]:
         """A row for each configuration, over all seeds that are there; None where it was not run."""
         keys = [config_key(config) for config in configs]
-        by_key = {row.key: row for section in tabulate(self.records(panel, embedding_dim)) for row in section.rows}
+        by_key = {
+            row.key: row for section in tabulate(self.records(panel, embedding_dim, epochs)) for row in section.rows
+        }
         return [by_key.get(key) for key in keys]
-
-    def compared(self, panel: Panel, want: Want) -> Row | None:
-        """A row for what was trained for other epochs than its panel, paired with the panel's uncompressed table."""
-        key, usual = config_key(want.config), self.records(panel)
-        runs = [run for run in self.records(panel, want.embedding_dim, want.epochs) if method_key(run) == key]
-        others = [run for run in usual if method_key(run) != key]
-        if not runs:
-            return None
-        setting = {"train": usual[0]["train"]} if usual else {}
-        sections = tabulate([*others, *({**run, **setting} for run in runs)])
-        return next(row for section in sections for row in section.rows if row.key == key)
 
     def runs(self, panel: Panel, config: MethodConfig) -> dict[int, Record]:
         """The runs of a configuration by seed, ascending."""

@@ -11,7 +11,7 @@ from slimtable.bench.measures import HIT_RATE, NDCG, RMSE
 from slimtable.bench.paper import RANKING, REGRESSION, PaperResult
 from slimtable.bench.table import Row
 from slimtable.embedding import MethodConfig
-from slimtable.reproduce.mgqe import Panel
+from slimtable.reproduce.mgqe import Panel, Want
 from slimtable.reproduce.verdict import verdict
 
 NOT_RUN = "not run"
@@ -107,22 +107,27 @@ def error_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[Ro
     return Table(panel.title, _ERROR_COLUMNS, tuple(lines))
 
 
-def compact_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[Row | None]) -> Table:
+def epochs_of(panel: Panel, want: Want) -> int:
+    """Epochs that a wanted configuration is trained for."""
+    return panel.train.epochs if want.epochs is None else want.epochs
+
+
+def compact_table(panel: Panel, wants: Sequence[Want], rows: Sequence[Row | None]) -> Table:
     """The small tables of a backbone beside the uncompressed ones and the paper's.
 
     Args:
         panel: the backbone.
-        configs: the rows, the uncompressed table first and the small ones last.
-        rows: what was measured of each; None where it was not run.
+        wants: the rows, the uncompressed table first and the small ones last.
+        rows: what was measured of each; None where it was not run. Differences are to the uncompressed table that
+            was trained for as many epochs.
 
     Returns:
         The table.
     """
     lines = []
-    for place, (config, row) in enumerate(zip(configs, rows, strict=True)):
+    for want, row in zip(wants, rows, strict=True):
         ours = [NOT_RUN] * (len(_COMPACT_COLUMNS) - 1)
         if row is not None:
-            small = place == len(configs) - 1 and panel.compact_epochs is not None
             ours = [
                 f"{100 / row.embedding_compression_ratio:.2f}",
                 f"{row.size_percent:.2f}",
@@ -130,10 +135,10 @@ def compact_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[
                 spell(row.estimate(NDCG)),
                 spell_difference(row.differences.get(HIT_RATE.metric)),
                 verdict(row, rows[0]),
-                str(panel.compact_epochs if small else panel.train.epochs),
+                str(epochs_of(panel, want)),
                 f"{len(row.seeds)} ({spell_seeds(row.seeds)})",
             ]
-        lines.append((label_of(config), *ours))
+        lines.append((label_of(want.config), *ours))
     return Table(panel.title, _COMPACT_COLUMNS, tuple(lines))
 
 

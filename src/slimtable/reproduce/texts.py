@@ -62,4 +62,7 @@ STAND_IN = (
     "paper's; only the order of the methods can be."
 )
 
-QUICK = "Quick version: fewer epochs in larger steps, which says how methods order, not how good they get."
+QUICK = (
+    "Quick version: fewer epochs in larger steps, mostly with one seed. It shows that everything works; neither the "
+    "figures nor the order of the methods are those of whole trainings."
+)
