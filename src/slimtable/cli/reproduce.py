@@ -51,7 +51,7 @@ def mgqe(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Reproduce MGQE (Kang et al. 2020): tables 3 to 6 and figures 4, 6, 7 and 8.
+    """Reproduce MGQE (Kang et al. 2020): tables 3 to 6, figures 4, 6, 7 and 8, and smaller tables (compact).
 
     DIR then holds a file for each of them, README.md and report.html. Stop it at any time and call it again to go on.
     """

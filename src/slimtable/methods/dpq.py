@@ -28,7 +28,7 @@ class DPQConfig(QuantizerConfig):
 
 @register("dpq")
 class DPQ(QuantizedEmbedding):
-    """Serves N·M·log2 K bits of codes and 32·K·d bits of centroids (MGQE Table 1)."""
+    """Serves N·M·log2 K bits of codes and `codebook_bits`·K·d of centroids (MGQE Table 1, with 32)."""
 
     config_class = DPQConfig
     config: DPQConfig

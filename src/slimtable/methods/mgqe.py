@@ -68,7 +68,7 @@ class MGQEConfig(QuantizerConfig):
 
 @register("mgqe")
 class MGQE(QuantizedEmbedding):
-    """Serves Σ_t N_t·M_t·log2 K_t bits of codes and 32·K·d bits per codebook (MGQE Table 1).
+    """Serves Σ_t N_t·M_t·log2 K_t bits of codes and `codebook_bits`·K·d per codebook (MGQE Table 1, with 32).
 
     Ids that are not sorted from most to least frequent need ``frequencies``; then a tier flag per id is
     served too, and counted.
