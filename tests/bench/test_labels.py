@@ -75,8 +75,8 @@ def test_every_method_has_its_name_as_label(name: str) -> None:
 
 def test_presets_make_labels_short_and_are_read_again() -> None:
     (config,) = parse_methods(
-        "mgqe[codebook_sizes=[32,8,4];tier_fractions=[0.1,0.5,0.4];codebook_bits=16;dense_epochs=2]"
+        "mgqe[codebook_sizes=[32,8,4];tier_fractions=[0.1,0.5,0.4];codebook_bits=16;dense_epochs=20]"
     )
     assert label_of(config) == "mgqe[preset=compact]"
     assert parse_methods("mgqe[preset=compact]") == [config]
-    assert label_of(parse_methods("mgqe[preset=compact;dense_epochs=20]")[0]) == "mgqe[preset=compact;dense_epochs=20]"
+    assert label_of(parse_methods("mgqe[preset=compact;dense_epochs=2]")[0]) == "mgqe[preset=compact;dense_epochs=2]"

@@ -65,8 +65,8 @@ def test_the_compact_preset_is_a_tenth_of_the_tables_of_movielens(backbone, bits
 
 
 def test_presets_are_overridden_and_unknown_ones_refused() -> None:
-    config = get_config("mgqe", {"preset": "compact", "dense_epochs": 20})
-    assert (config.codebook_sizes, config.dense_epochs) == ((32, 8, 4), 20)
+    config = get_config("mgqe", {"preset": "compact", "dense_epochs": 30})
+    assert (config.codebook_sizes, config.dense_epochs) == ((32, 8, 4), 30)
     with pytest.raises(ValueError, match=r"mgqe has no preset 'tiny'\. Its presets: compact"):
         get_config("mgqe", {"preset": "tiny"})
     with pytest.raises(ValueError, match=r"full has no preset 'compact'\. Its presets: none"):

@@ -47,8 +47,8 @@ def label_of(config: MethodConfig) -> str:
     It names the options that differ from the defaults, or a preset and the options that differ from it.
 
     Example:
-        >>> label_of(get_config("mgqe", {"preset": "compact", "dense_epochs": 20}))
-        'mgqe[preset=compact;dense_epochs=20]'
+        >>> label_of(get_config("mgqe", {"preset": "compact", "dense_epochs": 30}))
+        'mgqe[preset=compact;dense_epochs=30]'
     """
     method = method_of(config).method
     ways = [config.non_defaults()]
