@@ -195,9 +195,12 @@ def _leave_out_the_worst(axes: Axes, measure: Measure, curves: Sequence[SizeCurv
     """Cuts errors off that would press all others together, and says at the edge what they are."""
     points = [(size, each.mean) for curve in curves for size, each in zip(curve.sizes, curve.quality, strict=True)]
     best = min(error for _, error in points)
-    shown = [error for _, error in points if error <= _MOST_ERROR * best]
-    pad = 0.08 * (max(shown) - best) or 0.01 * best
-    axes.set_ylim(best - pad, max(shown) + 2 * pad)
+    if max(error for _, error in points) <= _MOST_ERROR * best:
+        return
+    ends = [each.mean + sign * (each.std or 0.0) for curve in curves for each in curve.quality for sign in (-1, 1)]
+    shown = [error for error in ends if error <= _MOST_ERROR * best]
+    pad = 0.08 * (max(shown) - min(shown)) or 0.01 * best
+    axes.set_ylim(min(shown) - pad, max(shown) + 2 * pad)
     for size, error in points:
         if error > _MOST_ERROR * best:
             axes.annotate(

@@ -220,8 +220,8 @@ def _sizes(item: str, place: Workplace) -> _Content:
     notes = [
         f"Size is that of the whole model over the uncompressed one at d = {width}. Bars are one standard deviation "
         "where there are several seeds; for RMSE, lower is better, and errors far above the others are named at the "
-        "edge. What the tables hold is a mean over their seeds, every other point is seed 0 alone: small steps between "
-        "them mean nothing.",
+        "edge. What the tables hold, and uniform, are means over their seeds, every other point is seed 0 alone: small "
+        "steps between them mean nothing.",
         *_training(panels, place),
     ]
     if absent:

@@ -15,7 +15,7 @@ from slimtable.bench.grids import Grid
 from slimtable.bench.jobs import Source
 from slimtable.bench.labels import parse_methods
 from slimtable.bench.paper import UNSHARED_D, UNSHARED_K
-from slimtable.embedding import MethodConfig
+from slimtable.embedding import MethodConfig, method_of
 from slimtable.train import TrainConfig
 
 ITEMS = ("table3", "table4", "table5", "table6", "figure4", "figure6", "figure7", "figure8", "compact")
@@ -72,7 +72,7 @@ class Panel:
         train: training settings.
         points: what Figure 6 varies on it.
         leading_seeds: seeds of :data:`LEADING`, and of what is compressed after the training of ``full``.
-        seeds: of the other rows of the tables; the points that Figure 6 adds have one.
+        seeds: of the other rows of the tables; the trained points that Figure 6 adds have one.
         compact: the small tables that go beyond the paper.
         compact_epochs: epochs that they are trained for in all, the dense ones included; None for as many as others.
     """
@@ -303,7 +303,8 @@ def _figure6(profile: Profile) -> Iterator[Want]:
         for curve in curves(panel):
             for embedding_dim, config in curve.points:
                 if embedding_dim is not None or config not in usual:
-                    yield Want(panel.name, embedding_dim, config, (0,))
+                    seeds = panel.leading_seeds if method_of(config).post_training else 1  # those cost no training
+                    yield Want(panel.name, embedding_dim, config, tuple(range(seeds)))
 
 
 def _method(label: str) -> MethodConfig:
