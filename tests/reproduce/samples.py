@@ -21,7 +21,9 @@ def tiny_profile(seeds: int = 1, name: str = "quick") -> Profile:
     def shrunk(panel: Panel) -> Panel:
         data = DATA if panel.data == "ml-1m" else panel.data
         small = "mgqe[preset=compact;dense_epochs=1]"
-        seeded = replace(panel, leading_seeds=seeds, seeds=seeds, compact=small, compact_epochs=2)
+        seeded = replace(
+            panel, leading_seeds=seeds, seeds=seeds, compact=small, trained_compact=small, trained_epochs=2
+        )
         return replace(seeded, data=data, train=train, points=POINTS)
 
     return Profile(name, tuple(map(shrunk, PAPER_PANELS)))

@@ -73,8 +73,9 @@ class Panel:
         points: what Figure 6 varies on it.
         leading_seeds: seeds of :data:`LEADING`, and of what is compressed after the training of ``full``.
         seeds: of the other rows of the tables; the trained points that Figure 6 adds have one.
-        compact: the small tables that go beyond the paper.
-        compact_epochs: epochs that they are trained for in all, the dense ones included; None for as many as others.
+        compact: the small tables that go beyond the paper, fitted to what a whole training gives.
+        trained_compact: the same, trained as small tables too.
+        trained_epochs: epochs that the latter take in all, the dense ones included; None for as many as others.
     """
 
     name: str
@@ -86,7 +87,8 @@ class Panel:
     leading_seeds: int = 3
     seeds: int = 3
     compact: str = "mgqe[preset=compact]"
-    compact_epochs: int | None = None
+    trained_compact: str = "mgqe[preset=compact]"
+    trained_epochs: int | None = None
 
     def trained_at(self, embedding_dim: int | None = None, epochs: int | None = None) -> TrainConfig:
         """The training settings for tables of another width, or for other epochs; None for the usual ones."""
@@ -98,9 +100,10 @@ class Panel:
 
     def compact_wants(self) -> list[Want]:
         """The small tables, and the uncompressed ones of as many epochs where these are not the usual ones."""
-        labels = [self.compact] if self.compact_epochs is None else ["full", self.compact]
         seeds = tuple(range(self.leading_seeds))
-        return [Want(self.name, None, _method(label), seeds, self.compact_epochs) for label in labels]
+        labels = [self.trained_compact] if self.trained_epochs is None else ["full", self.trained_compact]
+        longer = [Want(self.name, None, _method(label), seeds, self.trained_epochs) for label in labels]
+        return [Want(self.name, None, _method(self.compact), seeds), *longer]
 
 
 @dataclass(frozen=True)
@@ -323,7 +326,7 @@ PAPER_PANELS: tuple[Panel, ...] = (
         "ml-1m",
         "gmf",
         TrainConfig(epochs=20, evaluate_every=1),
-        compact_epochs=23,
+        trained_epochs=23,
     ),
     Panel(
         "neumf",
@@ -331,7 +334,7 @@ PAPER_PANELS: tuple[Panel, ...] = (
         "ml-1m",
         "neumf",
         TrainConfig(epochs=20, evaluate_every=5),
-        compact_epochs=23,
+        trained_epochs=23,
     ),
     Panel(
         "sasrec",
@@ -339,6 +342,7 @@ PAPER_PANELS: tuple[Panel, ...] = (
         "ml-1m",
         "sasrec",
         TrainConfig(epochs=200, batch_size=128, negatives=1, evaluate_every=20),
+        compact="mgqe[preset=compact;dense_epochs=200]",
     ),
     Panel("npmi", _NPMI, "ml-1m-npmi", "item_gmf", TrainConfig(epochs=20)),
     Panel("cosine", _COSINE, "movietweetings-cosine", "item_gmf", TrainConfig(epochs=20)),
@@ -354,8 +358,9 @@ def _quick(panel: Panel, leading_seeds: int, points: Points, **changes: Any) -> 
         points=points,
         leading_seeds=leading_seeds,
         seeds=1,
-        compact="mgqe[preset=compact;dense_epochs=1]",
-        compact_epochs=None,
+        compact=f"mgqe[preset=compact;dense_epochs={train['epochs']}]",
+        trained_compact="mgqe[preset=compact;dense_epochs=1]",
+        trained_epochs=None,
     )
 
 

@@ -51,8 +51,8 @@ VERDICTS = (
 COMPACT = (
     "Tables are the embedding tables alone, every bit served over that of full float32 tables; size is the whole "
     "model's. The compact preset has codes of 5, 3 and 2 bits a value for the most frequent 10 %, the next 50 % and "
-    "the other 40 % of the ids, and half-precision codebooks. Its tables first train as full ones do (dense epochs), "
-    "then k-means places the centroids, and the remaining epochs train both."
+    "the other 40 % of the ids, and half-precision codebooks. Its tables train as full ones do in their dense epochs "
+    "(20 unless a label says otherwise), then k-means places the centroids, and epochs that are left train both."
 )
 
 STAND_IN = (
