@@ -12,7 +12,7 @@ from slimtable.quantized import QuantizedEmbedding, Tier, tier_sizes
 from slimtable.quantizer import QuantizerConfig, check_codebook_size
 
 # 5, 3 and 2 bits a value: a tenth of the table from some 1,300 ids on, where the codebook no longer weighs. Twenty
-# dense epochs are a whole training of GMF or NeuMF, to go on from, and the first tenth of SASRec's.
+# dense epochs are a whole training of GMF or NeuMF, after which the codes are fitted to it.
 _COMPACT = MappingProxyType(
     {
         "codebook_sizes": (32, 8, 4),
