@@ -95,12 +95,9 @@ def test_quantized_rows_pull_and_error(width, num_rows) -> None:
     table = generator.standard_normal((num_rows, 3 * width)).astype(np.float32)
     codebook = generator.standard_normal((3, 9, width)).astype(np.float32)
     ids = generator.integers(0, num_rows, 300)
-    tiers, weights = (
-        generator.integers(0, 2, num_rows).astype(np.int8),
-        generator.integers(1, 5, 300).astype(np.float32),
-    )
+    tiers = generator.integers(0, 2, num_rows).astype(np.int8)
     padding, sizes = int(ids[7]), (9, 4)
-    lookup = Lookup(table, ids, tiers, padding, weights)
+    lookup = Lookup(table, ids, tiers, padding)
     if width == 1:
         quantized, pull, total = SortedCodebook(sizes).quantize(lookup, codebook[:, :, 0].copy())
         pull = pull[:, :, None]
@@ -110,7 +107,7 @@ def test_quantized_rows_pull_and_error(width, num_rows) -> None:
     codes = distances(rows, codebook, tiers[ids], sizes).argmin(2)
     expected = codebook[np.arange(3), codes].reshape(len(ids), -1) * kept
     np.testing.assert_array_equal(quantized, expected)
-    difference = (expected - rows) * (weights[:, None] * kept)
+    difference = (expected - rows) * kept
     expected_pull = np.zeros_like(codebook)
     np.add.at(expected_pull, (np.arange(3), codes), difference.reshape(len(ids), 3, width))
     np.testing.assert_allclose(pull, expected_pull, rtol=1e-4, atol=1e-4)
@@ -121,7 +118,7 @@ def test_quantized_rows_pull_and_error(width, num_rows) -> None:
 def test_ids_out_of_range_are_never_read(width) -> None:
     table, codebook = np.zeros((5, 2 * width), np.float32), np.zeros((2, 3, width), np.float32)
     for ids in ([0, 5], [-1, 2]):
-        lookup = Lookup(table, np.array(ids), np.zeros(5, np.int8), -1, np.ones(2, np.float32))
+        lookup = Lookup(table, np.array(ids), np.zeros(5, np.int8), -1)
         if width == 1:
             total = SortedCodebook((3,)).quantize(lookup, codebook[:, :, 0])[2]
         else:
@@ -136,7 +133,7 @@ def test_old_cells_never_change_what_is_found() -> None:
     codebook = generator.standard_normal((4, 16)).astype(np.float32)
     finder, tiers, ids = SortedCodebook((16, 5)), generator.integers(0, 2, 200).astype(np.int8), np.arange(200)
     for _ in range(30):
-        lookup = Lookup(table, ids, tiers, -1, np.ones(200, np.float32))
+        lookup = Lookup(table, ids, tiers, -1)
         expected = distances(table, codebook[:, :, None], tiers, (16, 5)).argmin(2)
         np.testing.assert_array_equal(finder.quantize(lookup, codebook)[0], codebook[np.arange(4), expected])
         codebook += 0.3 * generator.standard_normal(codebook.shape).astype(np.float32)

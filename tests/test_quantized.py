@@ -67,12 +67,16 @@ def test_quantizing_repeated_ids_once_changes_nothing(padding_idx, options) -> N
     embedding = MGQE(40, 8, config, padding_idx=padding_idx)
     ids = torch.randint(40, (60,))
     upstream = torch.randn(60, 8)
+    counted = (ids != padding_idx).sum() if padding_idx is not None else len(ids)
     results = []
-    for deduplicate in (True, False):
+    for batches in ([ids], list(ids.split(1))):  # together, where ids are merged, and one by one
         embedding.zero_grad()
-        embedding._worth_deduplicating = lambda ids, answer=deduplicate: answer
-        out = embedding(ids)
-        penalty = embedding.penalty()
+        outs, penalties = [], []
+        for batch in batches:
+            outs.append(embedding(batch))
+            penalties.append(embedding.penalty())
+        out = torch.cat(outs)
+        penalty = sum(penalties) * (1 if len(batches) == 1 else 1 / counted)  # of one row each, or of none
         ((out * upstream).sum() + penalty).backward()
         results.append([out.detach(), penalty.detach(), *(p.grad.clone() for p in embedding.parameters())])
     for first, second in zip(*results, strict=True):

@@ -31,14 +31,12 @@ class Lookup(NamedTuple):
         ids: integer (B,), rows of the table.
         tiers: int8 (N,), tier of each row of the table.
         padding: id that becomes zeros, or -1.
-        weights: float32 (B,), how often each id counts.
     """
 
     table: np.ndarray
     ids: np.ndarray
     tiers: np.ndarray
     padding: int
-    weights: np.ndarray
 
 
 class SortedCodebook:
@@ -218,7 +216,6 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
     ids,
     tiers,
     padding,
-    weights,
     codebook,
     sizes,
     order,
@@ -235,7 +232,7 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
         return np.nan
     _update_order(codebook, sizes, order, values, bounds)
     _update_cells(sizes, values, bounds, cells, edge, per_unit, age)
-    first_of, weights = _merge_repeated(ids, table.shape[0], weights)
+    first_of, counts = _merge_repeated(ids, table.shape[0])
     num_subspaces, num_cells = cells.shape[1:]
     num_centroids = values.shape[2]
     first = np.empty(num_subspaces, dtype=np.int32)
@@ -249,7 +246,7 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
         if first_of[b] != b:
             out[:] = quantized[first_of[b]]
             continue
-        tier, weight = np.uintp(tiers[ids[b]]), weights[b]
+        tier, count = np.uintp(tiers[ids[b]]), counts[b]
         starts, bound = cells[tier].ravel(), bounds[tier].ravel()
         value, centroids = values[tier].ravel(), order[tier].ravel()
         low, scale = edge[tier], per_unit[tier]
@@ -270,19 +267,18 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
                 place -= np.uintp(1)
             difference = value[place] - x
             out[m] = value[place]
-            drawn[np.uintp(m * num_centroids) + np.uintp(centroids[place])] += weight * difference
+            drawn[np.uintp(m * num_centroids) + np.uintp(centroids[place])] += count * difference
             squares += difference * difference
-        total += weight * squares
+        total += count * squares
     return total
 
 
 @njit(cache=True, nogil=True)
-def _merge_repeated(ids, num_embeddings, weights):  # type: ignore[no-untyped-def]
-    """Position at which each id stands first, and weights summed there; each for itself where few would repeat."""
-    first_of = np.arange(ids.size)
+def _merge_repeated(ids, num_embeddings):  # type: ignore[no-untyped-def]
+    """Where each id stands first, and how often the id there occurs; each for itself where few would repeat."""
+    first_of, counts = np.arange(ids.size), np.ones(ids.size, dtype=np.float32)
     if _BATCHES_PER_TABLE * ids.size < num_embeddings:
-        return first_of, weights
-    merged = weights.copy()
+        return first_of, counts
     position = np.full(num_embeddings, -1, dtype=np.int32)
     for b in range(ids.size):
         first = position[ids[b]]
@@ -290,8 +286,8 @@ def _merge_repeated(ids, num_embeddings, weights):  # type: ignore[no-untyped-de
             position[ids[b]] = b
         else:
             first_of[b] = first
-            merged[first] += weights[b]
-    return first_of, merged
+            counts[first] += np.float32(1.0)
+    return first_of, counts
 
 
 @njit(inline="always")
@@ -382,34 +378,6 @@ def forbidden_centroids(tiers: Tensor, sizes: tuple[int, ...], num_centroids: in
     return torch.arange(num_centroids, device=tiers.device) >= limits[tiers.long()].unsqueeze(1)
 
 
-@njit(cache=True, nogil=True)
-def distinct_ids(ids, num_embeddings):  # type: ignore[no-untyped-def]
-    """The different ids of a batch, in order of first appearance.
-
-    Args:
-        ids: int64 (B,), each in [0, num_embeddings).
-        num_embeddings: N; the work takes 4·N bytes.
-
-    Returns:
-        The U distinct ids, int64; the place of each id among them, int64 (B,); how often each occurs, float32 (U,).
-        None of them if an id is out of range: three empty arrays.
-    """
-    place_of = np.full(num_embeddings, -1, dtype=np.int32)
-    distinct, places = np.empty(ids.size, dtype=np.int64), np.empty(ids.size, dtype=np.int64)
-    counts = np.zeros(ids.size, dtype=np.float32)
-    found = 0
-    for i in range(ids.size):
-        if not 0 <= ids[i] < num_embeddings:
-            return distinct[:0], places[:0], counts[:0]
-        if place_of[ids[i]] < 0:
-            place_of[ids[i]] = found
-            distinct[found] = ids[i]
-            found += 1
-        places[i] = place_of[ids[i]]
-        counts[places[i]] += np.float32(1.0)
-    return distinct[:found], places, counts[:found]
-
-
 def quantize_subvectors(
     lookup: Lookup, codebook: np.ndarray, sizes: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -421,35 +389,40 @@ def quantize_subvectors(
         sizes: number of centroids that each tier may use, (T,).
 
     Returns:
-        Quantized rows (B, M·s), the pull (M, K, s), which is the weighted sum of centroid − row over the rows
-        that chose it, and the weighted sum of squared differences. Padding becomes zeros and draws nothing.
+        Quantized rows (B, M·s), the pull (M, K, s), which is the sum of centroid − row over the rows that chose it,
+        and the sum of squared differences. Padding becomes zeros and draws nothing.
         Nothing is computed where an id is out of range, and the last sum is NaN.
     """
-    table, ids, tiers_of_rows, padding, weights = lookup
+    table, ids, tiers_of_rows, padding = lookup
     quantized, pull = np.empty((len(ids), table.shape[1]), np.float32), np.zeros_like(codebook)
     if len(ids) and (ids.min() < 0 or ids.max() >= len(table)):
         return quantized, pull, float("nan")
-    rows, tiers = table[ids], tiers_of_rows[ids]
+    first_of, counts = _merge_repeated(ids, len(table))
+    firsts = np.flatnonzero(first_of == np.arange(len(ids)))
+    distinct = ids[firsts]
+    rows, tiers = table[distinct], tiers_of_rows[distinct]
     if padding >= 0:
-        tiers = np.where(ids == padding, np.int8(-1), tiers)
+        tiers = np.where(distinct == padding, np.int8(-1), tiers)
     codes = nearest_codes(rows, codebook, tiers, sizes)
-    return quantized, pull, _gather_and_pull(rows, codebook, codes, tiers, weights, quantized, pull)
+    total = _gather_and_pull(rows, codebook, codes, tiers, counts[firsts], firsts, quantized, pull)
+    return quantized[first_of] if len(firsts) < len(ids) else quantized, pull, total
 
 
 @njit(cache=True, nogil=True)
-def _gather_and_pull(rows, codebook, codes, tiers, weights, quantized, pull):  # type: ignore[no-untyped-def]
+def _gather_and_pull(rows, codebook, codes, tiers, counts, places, quantized, pull):  # type: ignore[no-untyped-def]
     width = codebook.shape[2]
     total = 0.0
     for b in range(rows.shape[0]):
+        out = quantized[places[b]]
         if tiers[b] < 0:
-            quantized[b, :] = np.float32(0.0)
+            out[:] = np.float32(0.0)
             continue
         for m in range(codebook.shape[0]):
             k = codes[b, m]
             for j in range(width):
                 column = m * width + j
                 difference = codebook[m, k, j] - rows[b, column]
-                quantized[b, column] = codebook[m, k, j]
-                pull[m, k, j] += weights[b] * difference
-                total += weights[b] * difference * difference
+                out[column] = codebook[m, k, j]
+                pull[m, k, j] += counts[b] * difference
+                total += counts[b] * difference * difference
     return total

@@ -16,7 +16,6 @@ from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding
 from slimtable.modes import evaluating
-from slimtable.nearest import distinct_ids
 from slimtable.quantizer import ProductQuantizer, QuantizerConfig, check_codebook_size, subspace_width
 from slimtable.tensors import to_array
 
@@ -119,11 +118,16 @@ class QuantizedEmbedding(CompressedEmbedding):
             if self.training:
                 return F.embedding(ids, self.table)
             self._place_centroids()
-        if self._worth_deduplicating(ids):
-            distinct, places, counts = map(torch.from_numpy, distinct_ids(ids.long().numpy(), self.num_embeddings))
-            if len(distinct):  # none if an id is out of range, which the plain lookup reports
-                return F.embedding(places, self._quantized_rows(distinct, counts))
-        return self._quantized_rows(ids)
+        if self._quantizers()[0].looks_up(self.table):
+            quantized, error = self._look_up(ids)
+        else:
+            rows = F.embedding(ids, self.table)  # also checks the ids
+            quantized, error = self._quantize(rows, self._tiers_of(ids))
+            if self.training:
+                error = error / self._elements(ids)
+        if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
+            self._remember(error)
+        return quantized
 
     def penalty(self) -> Tensor:
         """Mean squared distance between looked-up rows and their centroids, summed over lookups since the last call.
@@ -242,60 +246,34 @@ class QuantizedEmbedding(CompressedEmbedding):
         ids = torch.isin(tiers, torch.tensor(served, dtype=tiers.dtype, device=tiers.device)).nonzero().flatten()
         return ids, self._local_tiers(tiers[ids])
 
-    def _worth_deduplicating(self, ids: Tensor) -> bool:
-        """Whether a batch repeats so many ids that quantizing each once saves time; the result is the same."""
-        plain = self.config.variant == "vq" and not self.config.batch_norm and not self.config.revive_dead
-        kernels = ids.device.type == "cpu" and not torch.compiler.is_compiling()
-        # A scalar is found in a few nanoseconds, a subvector in hundreds: it pays off sooner for the latter.
-        scalars = all(quantizer.width == 1 for quantizer in self._quantizers())
-        enough = 2 * self.num_embeddings if scalars else self.num_embeddings // 3
-        return plain and kernels and self.training and len(ids) >= enough
-
-    def _quantized_rows(self, ids: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Quantized rows (B, d) of ids (B,) that stand for ``counts`` lookups each; remembers their penalty."""
-        if self._quantizers()[0].looks_up(self.table):
-            quantized, error = self._look_up(ids, counts)
-        else:
-            rows = F.embedding(ids, self.table)  # also checks the ids
-            tiers = self._tiers_of(ids)
-            quantized, error = self._quantize(rows, tiers, None if counts is None else counts.to(rows.dtype))
-            if self.training:
-                error = error / self._elements(ids, counts)
-        if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
-            self._remember(error)
-        return quantized
-
-    def _look_up(self, ids: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Quantized rows (B, d) and their mean squared error, by compiled kernels."""
+        elements = float(self._elements(ids))
         if len(self.quantizers) == 1:
-            return self._quantizers()[0].look_up(self.table, ids, self.tiers, self.padding_idx, counts)
+            return self._quantizers()[0].look_up(self.table, ids, self.tiers, self.padding_idx, elements)
         tiers_of_ids, only_tier = self.tiers[ids], torch.zeros_like(self.tiers)
         quantized, error = self.table.new_zeros(len(ids), self.embedding_dim), self.table.new_zeros(())
         for index, quantizer in enumerate(self._quantizers()):
             members = (tiers_of_ids == index).nonzero().flatten()
-            some, weights = ids[members], None if counts is None else counts[members]
-            part, part_error = quantizer.look_up(self.table, some, only_tier, self.padding_idx, weights)
+            part, part_error = quantizer.look_up(self.table, ids[members], only_tier, self.padding_idx, elements)
             quantized = quantized.index_copy(0, members, part)
-            error = error + part_error * self._elements(some, weights)
-        return quantized, error / self._elements(ids, counts)
+            error = error + part_error
+        return quantized, error
 
-    def _elements(self, ids: Tensor, counts: Tensor | None) -> Tensor | float:
+    def _elements(self, ids: Tensor) -> Tensor | float:
         """Over how many elements the penalty of some lookups is a mean: all but those of the padding."""
-        if self.padding_idx is None and counts is None:
+        if self.padding_idx is None:
             return max(float(len(ids) * self.embedding_dim), 1.0)
-        lookups = torch.ones(len(ids), device=ids.device) if counts is None else counts
-        if self.padding_idx is not None:
-            lookups = lookups * (ids != self.padding_idx)
-        return (lookups.sum() * self.embedding_dim).clamp(min=1.0)  # a tensor, so that no device has to wait
+        # A tensor, so that no device has to wait for it.
+        return ((ids != self.padding_idx).sum() * float(self.embedding_dim)).clamp(min=1.0)
 
-    def _quantize(self, rows: Tensor, tiers: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _quantize(self, rows: Tensor, tiers: Tensor) -> tuple[Tensor, Tensor]:
         if len(self.quantizers) == 1:
-            return self._quantizers()[0](rows, tiers, weights)
+            return self._quantizers()[0](rows, tiers)
         quantized, error = torch.zeros_like(rows), rows.new_zeros(())
         for index, quantizer in enumerate(self._quantizers()):
             members = (tiers == index).nonzero().flatten()
-            part_weights = None if weights is None else weights[members]
-            part, part_error = quantizer(rows[members], self._local_tiers(tiers[members]), part_weights)
+            part, part_error = quantizer(rows[members], self._local_tiers(tiers[members]))
             quantized = quantized.index_copy(0, members, part)
             error = error + part_error
         return quantized, error

@@ -124,13 +124,12 @@ class ProductQuantizer(nn.Module):
             # Keys of unit scale: responses to rows of scale init_std must differ enough to break symmetry.
             nn.init.normal_(self.keys, std=1.0)
 
-    def forward(self, rows: Tensor, tiers: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, rows: Tensor, tiers: Tensor) -> tuple[Tensor, Tensor]:
         """Quantizes rows, differentiably.
 
         Args:
             rows: float (B, d).
             tiers: int8 (B,) tier of each row; -1 leaves a row out.
-            weights: float (B,) how often each row counts in the sum below; once where None.
 
         Returns:
             The quantized rows (B, d), whose gradient reaches ``rows`` unchanged ("vq"), and the sum over all
@@ -144,8 +143,7 @@ class ProductQuantizer(nn.Module):
         quantized = quantized.masked_fill((tiers < 0).unsqueeze(1), 0.0)
         kept = rows.detach().masked_fill((tiers < 0).unsqueeze(1), 0.0)
         exact = torch.promote_types(rows.dtype, torch.float32)  # squares of half precision underflow
-        error = (quantized.to(exact) - kept.to(exact)).square()
-        error = (error if weights is None else error * weights.unsqueeze(1)).sum()
+        error = (quantized.to(exact) - kept.to(exact)).square().sum()
         return quantized.detach() + (rows - rows.detach()), error
 
     def looks_up(self, table: Tensor) -> bool:
@@ -154,7 +152,7 @@ class ProductQuantizer(nn.Module):
         return plain and self._compiled_kernels_fit(table)
 
     def look_up(
-        self, table: Tensor, ids: Tensor, tiers: Tensor, padding_idx: int | None, weights: Tensor | None
+        self, table: Tensor, ids: Tensor, tiers: Tensor, padding_idx: int | None, elements: float
     ) -> tuple[Tensor, Tensor]:
         """Looks rows up and quantizes them as :meth:`forward`, in one compiled call and one node of the graph.
 
@@ -163,16 +161,16 @@ class ProductQuantizer(nn.Module):
             ids: integer (B,).
             tiers: int8 (N,) tier of each row of the table.
             padding_idx: id that becomes zeros, or None.
-            weights: float32 (B,) how often each id counts; once where None.
+            elements: what the error sum is divided by, here, where it costs no node of the graph.
 
         Returns:
-            As :meth:`forward`, but the mean over all elements instead of their sum.
+            As :meth:`forward`, the error sum over ``elements``.
 
         Raises:
             IndexError: an id is out of range.
         """
         rows, error = _LookUp.apply(  # type: ignore[no-untyped-call]
-            table, self._per_subspace(self.centroids), ids, tiers, padding_idx, weights, self
+            table, self._per_subspace(self.centroids), ids, tiers, padding_idx, elements, self
         )
         return rows, error
 
@@ -334,7 +332,7 @@ def _encode_numba(
 
 
 class _LookUp(torch.autograd.Function):
-    """Quantized rows and their mean error; gradients of rows go to the table unchanged, of the error to centroids."""
+    """Quantized rows and their scaled error; gradients of rows go to the table unchanged, of the error to centroids."""
 
     @staticmethod
     def forward(
@@ -344,25 +342,20 @@ class _LookUp(torch.autograd.Function):
         ids: Tensor,
         tiers: Tensor,
         padding_idx: int | None,
-        weights: Tensor | None,
+        elements: float,
         quantizer: ProductQuantizer,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         padding = -1 if padding_idx is None else padding_idx
         ids = ids.clone(memory_format=torch.contiguous_format)  # the gradient must find them as they were
-        plain_ids = ids.numpy()
-        counted = np.ones(len(ids), np.float32) if weights is None else weights.numpy()
-        lookup = Lookup(table.contiguous().numpy(), plain_ids, tiers.numpy(), padding, counted)
+        lookup = Lookup(table.contiguous().numpy(), ids.numpy(), tiers.numpy(), padding)
         rows, pull, total = quantizer._quantize_compiled(lookup, codebook)
         if total != total and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
             F.embedding(ids, table)  # raises, in PyTorch's words
         # Not as saved tensors, which a backward pass without the penalty would free before the penalty's own.
         ctx.ids, ctx.pull, ctx.num_embeddings, ctx.padding = ids, torch.from_numpy(pull), len(table), padding
-        rows_counted = float(len(ids)) if weights is None else float(counted.sum())
-        if padding >= 0:
-            rows_counted -= float(counted[plain_ids == padding].sum())
-        ctx.elements = max(rows_counted * table.shape[1], 1.0)
-        return torch.from_numpy(rows), torch.tensor(total / ctx.elements, dtype=codebook.dtype)
+        ctx.elements = elements
+        return torch.from_numpy(rows), torch.tensor(total / elements, dtype=codebook.dtype)
 
     @staticmethod
     @once_differentiable
