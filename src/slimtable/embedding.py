@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 from slimtable.artifact.packed import Packed
 from slimtable.config import Config
 from slimtable.modes import evaluating
+
+if TYPE_CHECKING:
+    from slimtable.data.interactions import Interactions
+    from slimtable.grouping.row_map import RowMap
 
 _ROWS_PER_CHUNK = 65_536  # rows decoded at a time when a whole table is asked for
 
@@ -33,6 +37,18 @@ class MethodConfig(Config):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """Recommended options by name, for :func:`get_config`."""
+
+    def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
+        """The shared rows of the ids of each "user" and "item" side, for methods that group them; none by default.
+
+        Args:
+            train: the training interactions.
+            embedding_dim: width of the rows, which budgets in bytes depend on.
+
+        Returns:
+            For each side one row map, or several for several views.
+        """
+        return {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +71,8 @@ class CompressedEmbedding(nn.Module, ABC):
         padding_idx: id whose row is always zeros and is never trained, or None; negative ones count from the end.
         frequencies: (N,) how often each id occurs in training. Methods with frequency tiers put the most
             frequent ids first; None means that ids are already sorted from most to least frequent.
+        row_maps: the shared row of each id, one map per view, for methods that share rows as they are told. An empty
+            list: they come later, with a state dict.
         device: where the parameters live.
         dtype: floating-point type of the parameters.
 
@@ -80,6 +98,7 @@ class CompressedEmbedding(nn.Module, ABC):
         *,
         padding_idx: int | None = None,
         frequencies: Tensor | None = None,
+        row_maps: Sequence[RowMap] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -96,6 +115,9 @@ class CompressedEmbedding(nn.Module, ABC):
                 raise ValueError(f"frequencies must have shape ({num_embeddings},), got {tuple(frequencies.shape)}.")
             if not bool((torch.isfinite(frequencies) & (frequencies >= 0)).all()):
                 raise ValueError("frequencies must be finite and not negative.")
+        for row_map in row_maps or ():
+            if row_map.num_embeddings != num_embeddings:
+                raise ValueError(f"A row map of {row_map.num_embeddings} ids does not fit a table of {num_embeddings}.")
         if config is None:
             config = self.config_class()
         elif not isinstance(config, self.config_class):
@@ -104,6 +126,7 @@ class CompressedEmbedding(nn.Module, ABC):
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
         self.config = config
+        self.row_maps = None if row_maps is None else tuple(row_maps)
         self.build(frequencies, device, dtype)
         self.reset_parameters()
 
@@ -143,7 +166,11 @@ class CompressedEmbedding(nn.Module, ABC):
     def fit_(self, table: Tensor) -> None:
         """Takes over a trained table of shape (num_embeddings, embedding_dim) as well as the method can."""
 
-    # What training may call; nothing by default.
+    # What training may call, or report.
+
+    def trained_parameters(self) -> int:
+        """Numbers that gradients change; with Adam, training holds three times as many for them."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def penalty(self) -> Tensor:
         """The term to add to the loss for the lookups since the last call; a scalar, zero by default."""
@@ -162,6 +189,7 @@ class CompressedEmbedding(nn.Module, ABC):
         *,
         padding_idx: int | None = None,
         frequencies: Tensor | None = None,
+        row_maps: Sequence[RowMap] | None = None,
     ) -> Self:
         """Compresses a trained table.
 
@@ -170,6 +198,7 @@ class CompressedEmbedding(nn.Module, ABC):
             config: the method's configuration; None for its defaults.
             padding_idx: id that is served as zeros; its row in ``table`` must be zeros.
             frequencies: (num_embeddings,) training counts, as in the constructor.
+            row_maps: the shared row of each id, as in the constructor.
 
         Returns:
             A module of this method, still trainable, whose rows approximate ``table``.
@@ -194,6 +223,7 @@ class CompressedEmbedding(nn.Module, ABC):
             config,
             padding_idx=padding_idx,
             frequencies=frequencies,
+            row_maps=row_maps,
             device=table.device,
             dtype=table.dtype,
         )
@@ -360,6 +390,9 @@ def create(
     *,
     padding_idx: int | None = None,
     frequencies: Tensor | None = None,
+    row_maps: Sequence[RowMap] | None = None,
 ) -> CompressedEmbedding:
     """A fresh embedding of the method that ``config`` belongs to; arguments as in :class:`CompressedEmbedding`."""
-    return method_of(config)(num_embeddings, embedding_dim, config, padding_idx=padding_idx, frequencies=frequencies)
+    return method_of(config)(
+        num_embeddings, embedding_dim, config, padding_idx=padding_idx, frequencies=frequencies, row_maps=row_maps
+    )

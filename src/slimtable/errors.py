@@ -6,6 +6,7 @@ Bad arguments raise the built-in ``ValueError``, ``TypeError`` or ``IndexError``
     ├── DatasetError            a dataset is missing, malformed or empty
     │   └── DatasetNotFoundError    it is not there; the message says how to get it
     ├── CheckpointError         a run folder cannot be continued
+    ├── BudgetError             no way to meet a budget; the message says what is possible
     └── ArtifactError           a file cannot be trusted
         ├── ArtifactFormatError     its structure is not ours, or is cut short
         ├── ArtifactVersionError    it was written by a newer format
@@ -32,6 +33,10 @@ class DatasetNotFoundError(DatasetError):
 
 class CheckpointError(SlimtableError):
     """A run folder cannot be continued as asked."""
+
+
+class BudgetError(SlimtableError):
+    """A budget cannot be met; the message says what is possible."""
 
 
 class ArtifactError(SlimtableError):

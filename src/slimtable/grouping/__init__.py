@@ -1,0 +1,32 @@
+"""Ways to share rows: from an interaction graph to the shared row of every id."""
+
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import (
+    Grouping,
+    Groups,
+    Labels,
+    get_grouping,
+    group,
+    grouping_names,
+    parse_grouping,
+    register_grouping,
+    spell_grouping,
+)
+from slimtable.grouping.row_map import Hash, RowMap
+from slimtable.grouping.statistics import Statistics
+
+__all__ = [
+    "Grouping",
+    "Groups",
+    "Hash",
+    "InteractionGraph",
+    "Labels",
+    "RowMap",
+    "Statistics",
+    "get_grouping",
+    "group",
+    "grouping_names",
+    "parse_grouping",
+    "register_grouping",
+    "spell_grouping",
+]

@@ -1,0 +1,154 @@
+"""Which shared row stands for each id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+_PRIME = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Hash:
+    """A row map that is computed instead of stored: ids below ``head`` have their own rows, the others hash.
+
+    The row of an id is ``first + ((a·id + b) mod (2³¹ − 1)) mod count``, a universal hash (Carter & Wegman 1979), or
+    the id itself where it is below ``head``. Ids must be sorted by frequency for that to be the frequent ones.
+
+    Attributes:
+        a: 1 to 2³¹ − 2; 1 with ``b = 0`` is the plain remainder.
+        b: 0 to 2³¹ − 2.
+        head: ids that have rows of their own.
+        first: the first row of the others.
+        count: number of rows of the others.
+    """
+
+    a: int = 1
+    b: int = 0
+    head: int = 0
+    first: int = 0
+    count: int = 1
+
+    def rows(self, num_embeddings: int) -> np.ndarray:
+        """The row of each id, int32 (num_embeddings,)."""
+        ids = np.arange(num_embeddings, dtype=np.uint64)
+        hashed = (np.uint64(self.a) * ids + np.uint64(self.b)) % np.uint64(_PRIME) % np.uint64(self.count)
+        return np.where(ids < self.head, ids, self.first + hashed.astype(np.int64)).astype(np.int32)
+
+    @classmethod
+    def universal(cls, count: int, generator: np.random.Generator, head: int = 0) -> Self:
+        """A random hash into ``count`` rows that follow ``head`` rows of single ids."""
+        a, b = int(generator.integers(1, _PRIME)), int(generator.integers(_PRIME))
+        return cls(a, b, head, head, count)
+
+
+@dataclass(frozen=True, eq=False)
+class RowMap:
+    """The shared row of each id, and perhaps a second one that it is averaged with.
+
+    Attributes:
+        rows: int32 (N,), each in ``0 … num_rows - 1``.
+        num_rows: rows of the shared table, K.
+        second: int32 (N,) second row of each id, equal to the first where it has none; None where no id has one.
+        second_weight: w of the row ``(1 - w) · first + w · second``; 0.5 for the mean.
+        computed: the hash that gives ``rows``, where there is one: it then takes no space.
+
+    Raises:
+        ValueError: shapes differ, a row is out of range, or the weight does not lie in (0, 1).
+
+    Example:
+        >>> row_map = RowMap.of(np.array([7, 7, 2]))
+        >>> row_map.rows.tolist(), row_map.num_rows, row_map.bits()
+        ([1, 1, 0], 2, 3)
+    """
+
+    rows: np.ndarray
+    num_rows: int
+    second: np.ndarray | None = None
+    second_weight: float = 0.5
+    computed: Hash | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "second"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            values = np.ascontiguousarray(values, dtype=np.int32)
+            if values.ndim != 1 or len(values) != len(self.rows):
+                raise ValueError(f"`RowMap.{name}` must have one row for each of {len(self.rows)} ids.")
+            if len(values) and not 0 <= values.min() <= values.max() < self.num_rows:
+                raise ValueError(
+                    f"`RowMap.{name}` must lie in 0..{self.num_rows - 1}, got {values.min()}..{values.max()}."
+                )
+            object.__setattr__(self, name, values)
+        if not 0 < self.second_weight < 1:
+            raise ValueError(f"`RowMap.second_weight` must lie between 0 and 1, got {self.second_weight}.")
+
+    @classmethod
+    def of(cls, labels: np.ndarray, second: np.ndarray | None = None, second_weight: float = 0.5) -> Self:
+        """Numbers the groups that occur from 0, in the order of their labels.
+
+        Args:
+            labels: integer (N,) group of each id.
+            second: integer (N,) second group of each id, -1 where it has none; only groups that occur in ``labels``.
+            second_weight: as the attribute.
+
+        Returns:
+            The row map.
+
+        Raises:
+            ValueError: a second group is nobody's first.
+        """
+        used, rows = np.unique(labels, return_inverse=True)
+        if second is None or not (second >= 0).any():
+            return cls(rows, len(used))
+        place = np.searchsorted(used, second).clip(max=len(used) - 1)
+        known = used[place] == second
+        if not (known | (second < 0)).all():
+            raise ValueError("A second group must be the first group of some id.")
+        return cls(rows, len(used), np.where(known, place, rows), second_weight)
+
+    @classmethod
+    def hashed(cls, num_embeddings: int, computed: Hash) -> Self:
+        """The row map of a hash."""
+        num_rows = max(computed.head, computed.first + computed.count)
+        return cls(computed.rows(num_embeddings), num_rows, computed=computed)
+
+    @property
+    def num_embeddings(self) -> int:
+        """Number of ids, N."""
+        return len(self.rows)
+
+    @property
+    def num_seconds(self) -> int:
+        """Ids with a second row; what BACO's accounting charges one parameter each for."""
+        return 0 if self.second is None else int((self.second != self.rows).sum())
+
+    def bits(self) -> int:
+        """Bits that the map takes in a file: N codes of ⌈log2 K⌉ bits, twice with second rows, none if computed."""
+        if self.computed is not None:
+            return 0
+        width = max(1, (self.num_rows - 1).bit_length())
+        return self.num_embeddings * width * (1 if self.second is None else 2)
+
+    def with_own_rows(self, ids: np.ndarray) -> RowMap:
+        """The map in which some ids leave their groups for rows of their own; groups that nobody is left in vanish.
+
+        Args:
+            ids: integer (H,), all different.
+        """
+        groups = self.rows.astype(np.int64) + len(ids)
+        groups[ids] = np.arange(len(ids))
+        second = None
+        if self.second is not None:
+            second = np.where(self.second != self.rows, self.second.astype(np.int64) + len(ids), -1)
+            second[ids] = -1
+            second[~np.isin(second, groups)] = -1
+        return RowMap.of(groups, second, self.second_weight)
+
+    def with_padding(self, padding_idx: int) -> RowMap:
+        """The map with one more id at ``padding_idx``, which uses row 0 and is served as zeros anyway."""
+        second = None if self.second is None else np.insert(self.second, padding_idx, 0)
+        return RowMap(np.insert(self.rows, padding_idx, 0), self.num_rows, second, self.second_weight)
