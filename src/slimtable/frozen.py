@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layouts import Decoder, exact_bits, validate
 from slimtable.artifact.packed import Packed
+from slimtable.artifact.shared import PRIME
 from slimtable.embedding import CompressedEmbedding, MethodConfig, get_config
 
 
@@ -133,8 +134,45 @@ class FrozenEmbedding(CompressedEmbedding):
                 codes = self._codes("codes", ids.unsqueeze(1) * self.embedding_dim + column, config["bits"])
                 lines = slice(None) if config["axis"] == "column" else ids.unsqueeze(1)
                 return self._array("offset")[lines].float() + self._array("step")[lines].float() * codes
+            case "shared":
+                return self._shared_rows(ids)
             case _:
                 return self._coded_rows(ids)
+
+    def _shared_rows(self, ids: Tensor) -> Tensor:
+        rows = torch.zeros(len(ids), self.embedding_dim, device=ids.device)
+        reached: set[int] = set()
+        for index, term in enumerate(self._head.layout_config["terms"]):
+            width = self._head.layout_config["tables"][term["table"]]["width"]
+            columns = slice(term["column"], term["column"] + width)
+            weight = term["weight"]
+            if weight == "stored":
+                weight = self._array(f"weights.{index}")[ids].float().unsqueeze(1)
+            value = weight * self._table_rows(term["table"], self._row_numbers(index, term, ids))
+            # Columns that no term reached so far are set, not added to: -0 stays -0.
+            rows[:, columns] = rows[:, columns] + value if columns.start in reached else value
+            reached.update(range(columns.start, columns.stop))
+        return rows.double().tanh().float() if self._head.layout_config["activation"] == "tanh" else rows
+
+    def _row_numbers(self, index: int, term: dict[str, Any], ids: Tensor) -> Tensor:
+        """Rows that a term of the layout ``shared`` gives to ids, int64 (B,)."""
+        num_rows: int = self._head.layout_config["tables"][term["table"]]["num_rows"]
+        if term["map"] == "stored":
+            return self._codes(f"map.{index}", ids, code_bits(num_rows)).clamp(max=num_rows - 1)
+        mix: dict[str, int] = term["map"]
+        rows = mix["first"] + (mix["a"] * (ids % PRIME) + mix["b"]) % PRIME % mix["count"]
+        return torch.where(ids < mix["head"], ids, rows)
+
+    def _table_rows(self, index: int, numbers: Tensor) -> Tensor:
+        """Rows of a table of the layout ``shared``, float32 (B, w)."""
+        table: dict[str, int] = self._head.layout_config["tables"][index]
+        if table["bits"] > 8:
+            return self._array(f"rows.{index}")[numbers].float()
+        column = torch.arange(table["width"], device=numbers.device)
+        places = numbers.unsqueeze(1) * table["width"] + column
+        codes = self._codes(f"rows.{index}", places, table["bits"])
+        offset, step = (self._array(f"{name}.{index}")[numbers].float().unsqueeze(1) for name in ("offset", "step"))
+        return offset + step * codes
 
     def _coded_rows(self, ids: Tensor) -> Tensor:
         tiers: list[dict[str, int]] = self._head.layout_config["tiers"]
@@ -177,7 +215,8 @@ class FrozenEmbedding(CompressedEmbedding):
         stream = self._buffer(name)
         first = index * width
         byte, last = first >> 3, len(stream) - 1
-        window = sum(stream[(byte + i).clamp(max=last)].long() << (8 * i) for i in range(3))
+        touched = (width + 14) // 8  # bytes that a code may lie in
+        window = sum(stream[(byte + i).clamp(max=last)].long() << (8 * i) for i in range(touched))
         return (window >> (first & 7)) & ((1 << width) - 1)
 
     def __len__(self) -> int:

@@ -28,6 +28,8 @@ def plain_decode(packed):
         if config["axis"] == "row":
             offset, step = offset[:, None], step[:, None]
         rows[:] = offset + step * codes
+    elif packed.layout == "shared":
+        rows = plain_shared(packed)
     else:
         tiers = config["tiers"]
         if "tiers" in arrays:
@@ -42,6 +44,39 @@ def plain_decode(packed):
                 rows[i] = np.concatenate([book[0 if config["share_subspaces"] else m, code[m]] for m in range(number)])
     if packed.padding_idx is not None:
         rows[packed.padding_idx] = 0
+    return rows
+
+
+def plain_shared(packed):
+    """Every row of a table of layout ``shared``, id by id, with Python's own integers."""
+    num, dim, arrays, config = packed.num_embeddings, packed.embedding_dim, packed.arrays, packed.layout_config
+    tables = []
+    for r, table in enumerate(config["tables"]):
+        count, width, bits = table["num_rows"], table["width"], table["bits"]
+        if bits > 8:
+            tables.append(arrays[f"rows.{r}"].astype(np.float32))
+            continue
+        codes = plain_bits(arrays[f"rows.{r}"], bits, count * width).reshape(count, width).astype(np.float32)
+        offset, step = (arrays[f"{name}.{r}"].astype(np.float32)[:, None] for name in ("offset", "step"))
+        tables.append(offset + step * codes)
+    rows = np.zeros((num, dim), np.float32)
+    reached = np.zeros(dim, bool)
+    for t, term in enumerate(config["terms"]):
+        table, column = tables[term["table"]], term["column"]
+        if term["map"] == "stored":
+            row_of = plain_bits(arrays[f"map.{t}"], code_bits(len(table)), num).tolist()
+        else:
+            h = term["map"]
+            mixed = [(h["a"] * i + h["b"]) % (2**31 - 1) % h["count"] + h["first"] for i in range(num)]
+            row_of = [i if i < h["head"] else mixed[i] for i in range(num)]
+        weights = arrays[f"weights.{t}"] if term["weight"] == "stored" else [term["weight"]] * num
+        end = column + table.shape[1]
+        for i in range(num):
+            value = np.float32(weights[i]) * table[row_of[i]]
+            rows[i, column:end] = rows[i, column:end] + value if reached[column] else value
+        reached[column:end] = True
+    if config["activation"] == "tanh":
+        rows = np.tanh(rows.astype(np.float64)).astype(np.float32)
     return rows
 
 
@@ -100,6 +135,70 @@ def coded(tiers, dim=12, books=None, share=False, flagged=False, dtype=np.float3
     return Packed("coded", num, dim, arrays, config, padding_idx=padding_idx, method="mgqe")
 
 
+def shared(tables, terms, num=30, dim=6, activation="none", dtype=np.float32, padding_idx=None):
+    """A table of shared rows.
+
+    Args:
+        tables: (num_rows, width, bits) of each.
+        terms: (table, column, map, weight) of each; a map is "stored" or (a, b, head, first, count).
+        num: number of ids.
+        dim: width of a row served.
+        activation: "none" or "tanh".
+        dtype: type of the scales and weights.
+        padding_idx: the id that is zeros.
+    """
+    rng = np.random.default_rng(6)
+    arrays = {}
+    for r, (count, width, bits) in enumerate(tables):
+        if bits > 8:
+            arrays[f"rows.{r}"] = rng.normal(size=(count, width)).astype(f"f{bits // 8}")
+        else:
+            arrays[f"rows.{r}"] = pack_bits(rng.integers(0, 1 << bits, count * width), bits)
+            arrays[f"offset.{r}"] = rng.normal(size=count).astype(dtype)
+            arrays[f"step.{r}"] = rng.random(count).astype(dtype)
+    described = []
+    for t, (table, column, row_of, weight) in enumerate(terms):
+        if row_of == "stored":
+            count = tables[table][0]
+            codes = rng.integers(0, count, num)
+            codes[-1] = count - 1  # the last row occurs
+            arrays[f"map.{t}"] = pack_bits(codes, code_bits(count))
+        else:
+            row_of = dict(zip(("a", "b", "head", "first", "count"), row_of, strict=True))
+        if weight == "stored":
+            arrays[f"weights.{t}"] = rng.normal(size=num).astype(dtype)
+        described.append({"table": table, "column": column, "map": row_of, "weight": weight})
+    config = {
+        "tables": [dict(zip(("num_rows", "width", "bits"), table, strict=True)) for table in tables],
+        "terms": described,
+        "activation": activation,
+    }
+    return Packed("shared", num, dim, arrays, config, padding_idx=padding_idx, method="shared")
+
+
+def shared_samples():
+    """Tables of layout ``shared``: one of each kind that a method makes, then the odd corners."""
+    one, half, stored = 1.0, 0.5, "stored"
+    hashes = [(1_234_567_890, 987_654_321, 0, 0, 7), (2**31 - 2, 2**31 - 2, 0, 0, 7)]
+    hybrid = [(1_234_567_890, 5, 4, 4, 7), (2**31 - 2, 0, 4, 4, 7)]
+    sums_of_two = [(5, 3, 32)] * 4
+    chunks = [(0, 0, stored, one), (1, 0, (*hashes[0][:4], 5), one), (2, 3, stored, one), (3, 3, stored, one)]
+    tables = {
+        "one-row": shared([(7, 6, 32)], [(0, 0, stored, one)]),
+        "mean-of-two": shared([(7, 6, 32)], [(0, 0, stored, half), (0, 0, stored, half)], padding_idx=3),
+        "views-side-by-side": shared([(7, 2, 32), (5, 4, 16)], [(0, 0, stored, one), (1, 2, stored, one)]),
+        "views-summed": shared([(7, 6, 32), (5, 6, 16), (3, 6, 32)], [(r, 0, stored, one) for r in range(3)]),
+        "double-hash": shared([(7, 6, 32)], [(0, 0, mix, one) for mix in hashes]),
+        "modulo": shared([(7, 6, 32)], [(0, 0, (1, 0, 0, 0, 7), one)]),
+        "hybrid-hash": shared([(11, 6, 32)], [(0, 0, mix, one) for mix in hybrid]),
+        "sums-in-chunks": shared(sums_of_two, chunks),
+        "weighted-tanh": shared([(7, 6, 32)], [(0, 0, stored, stored), (0, 0, stored, stored)], activation="tanh"),
+        "rows-8-bit": shared([(7, 6, 8)], [(0, 0, stored, one)], dtype=np.float16),
+        "rows-4-bit": shared([(7, 6, 4)], [(0, 0, stored, half), (0, 0, stored, half)]),
+    }
+    return tables
+
+
 def samples():
     """Tables by name; together they reach every layout, option and code path."""
     tables = {
@@ -132,6 +231,23 @@ def samples():
     for bits in range(1, 9):
         tables[f"scaled-{bits}-bit"] = scaled(13, 7, bits)
         tables[f"scaled-{bits}-bit-even"] = scaled(13, 16, bits, padding_idx=12)
+    tables |= {f"shared-{name}": table for name, table in shared_samples().items()}
+    one, many = (0, 0, "stored", 1.0), 100_003
+    tables |= {
+        "shared-one-by-one": shared([(1, 1, 32)], [one], num=1, dim=1),
+        "shared-many-ids": shared([(2000, 64, 32)], [one, (0, 0, "stored", 0.25)], num=5001, dim=64, padding_idx=0),
+        "shared-17-bit-map": shared([(many, 2, 16)], [one], num=41, dim=2),
+        "shared-one-per-id": shared([(30, 6, 32)], [(0, 0, (1, 0, 30, 0, 1), 1.0)]),
+        "shared-narrow-on-wide": shared([(5, 6, 32), (3, 1, 32)], [one, (1, 2, "stored", -3.5), (1, 5, "stored", 2)]),
+        "shared-everything": shared(
+            [(9, 6, 3), (5, 2, 16), (4, 4, 32), (6, 4, 7)],
+            [(0, 0, "stored", "stored"), (1, 4, (3, 1, 2, 1, 4), -0.1), (2, 1, "stored", 1.0), (3, 0, "stored", 0.3)],
+            num=1500,
+            activation="tanh",
+            dtype=np.float16,
+            padding_idx=1499,
+        ),
+    }
     for width in range(1, 17):
         tables[f"coded-{width}-bit-full"] = coded([(41, 3, 1 << width, 0)], dim=3)
         tables[f"coded-{width}-bit"] = coded([(41, 5, (1 << width - 1) + 1, 0)], dim=15)

@@ -18,7 +18,9 @@ def plain_bag(packed, ids, offsets, mode="sum", weights=None):
     return bags
 
 
-@pytest.mark.parametrize("name", ["dense", "low-rank", "scaled-6-bit-even", "coded-8x8", "tiers-unsorted"])
+@pytest.mark.parametrize(
+    "name", ["dense", "low-rank", "scaled-6-bit-even", "coded-8x8", "tiers-unsorted", "shared-many-ids"]
+)
 @pytest.mark.parametrize("mode", ["sum", "mean"])
 def test_bags_are_sums_of_rows_bit_for_bit(name, mode):
     packed = samples()[name]

@@ -9,7 +9,7 @@ from slimtable.artifact.bits import code_bits, pack_bits, packed_size, unpack_bi
 
 @st.composite
 def codes_and_width(draw):
-    width = draw(st.integers(1, 16))
+    width = draw(st.integers(1, 32))
     return draw(st.lists(st.integers(0, (1 << width) - 1), max_size=70)), width
 
 
@@ -23,7 +23,7 @@ def test_round_trip(drawn):
     assert plain_bits(packed, width, len(codes)).tolist() == codes
 
 
-@pytest.mark.parametrize("width", range(1, 17))
+@pytest.mark.parametrize("width", range(1, 33))
 @pytest.mark.parametrize("count", [8, 9, 64, 1000])
 def test_the_stream_is_little_endian_with_zeros_at_its_end(width, count):
     codes = np.random.default_rng(width).integers(0, 1 << width, count)
@@ -42,25 +42,28 @@ def test_any_integers_of_any_shape(dtype):
 
 def test_code_bits():
     assert [code_bits(size) for size in (1, 2, 3, 4, 5, 64, 65, 256, 65_536)] == [1, 1, 2, 2, 3, 6, 7, 8, 16]
+    assert [code_bits(size) for size in (65_537, 1 << 31, 1 << 32)] == [17, 31, 32]
+    assert unpack_bits(pack_bits(np.array([1]), 16), 16, 1).dtype == np.uint16
+    assert unpack_bits(pack_bits(np.array([1]), 17), 17, 1).dtype == np.uint32
 
 
-@pytest.mark.parametrize("size", [-1, 0, 65_537])
+@pytest.mark.parametrize("size", [-1, 0, (1 << 32) + 1])
 def test_code_bits_out_of_range(size):
-    with pytest.raises(ValueError, match=r"`codebook_size` must lie in 1\.\.65536"):
+    with pytest.raises(ValueError, match=r"`codebook_size` must lie in 1\.\.4294967296"):
         code_bits(size)
 
 
-@pytest.mark.parametrize(("codes", "width"), [([4], 2), ([-1], 8), ([65_536], 16), ([0, 256], 8)])
+@pytest.mark.parametrize(("codes", "width"), [([4], 2), ([-1], 8), ([65_536], 16), ([0, 256], 8), ([1 << 32], 32)])
 def test_codes_that_do_not_fit(codes, width):
     with pytest.raises(ValueError, match=f"to fit {width} bits, got {max(codes, key=abs)}"):
         pack_bits(np.array(codes), width)
 
 
-@pytest.mark.parametrize("width", [0, 17, -3])
+@pytest.mark.parametrize("width", [0, 33, -3])
 def test_width_out_of_range(width):
-    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.16"):
+    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.32"):
         pack_bits(np.array([0]), width)
-    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.16"):
+    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.32"):
         unpack_bits(np.zeros(4, np.uint8), width, 1)
 
 

@@ -56,6 +56,26 @@ def test_everything_comes_back(path):
     assert opened.model == {"backbone": "gmf", "config": {"dim": 12, "layers": [1, 2]}, "ndcg": 0.1, "none": None}
 
 
+def test_a_file_may_hold_tensors_only(path):
+    """Such as the row maps of a grouping."""
+    user = np.array([[0, 1], [2, 2]], np.int32)
+    write_artifact(path, {}, tensors={"user": user, "item": user[0]}, model={"grouping": "baco"})
+    opened = verify_artifact(path)
+    assert opened.tables == {}
+    assert opened.tensors["user"].dtype == np.int32
+    assert opened.tensors["user"].tolist() == [[0, 1], [2, 2]]
+    assert opened.tensors["item"].tolist() == [0, 1]
+    assert opened.model == {"grouping": "baco"}
+    assert opened.manifest["min_reader"] == 1
+
+
+def test_the_version_is_the_oldest_that_has_what_the_tables_use(path):
+    for tables, version in (({"t": dense()}, 1), ({"t": dense(), "u": SAMPLES["shared-one-row"]}, 2)):
+        write_artifact(path, tables)
+        manifest = read_artifact(path).manifest
+        assert (manifest["format_version"], manifest["min_reader"]) == (version, version)
+
+
 def test_equal_input_gives_equal_bytes(path, tmp_path):
     write_artifact(path, **everything())
     backwards = {key: dict(reversed(value.items())) for key, value in everything().items()}
@@ -140,7 +160,7 @@ def test_a_table_that_is_not_valid_is_refused_by_name(path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"tables": {}}, ValueError, "at least one table"),
+        ({"tables": {}}, ValueError, "at least one table, or `tensors` one tensor"),
         ({"tensors": {"w": [1.0]}}, TypeError, "tensor `w` must be a NumPy array of .*, got list"),
         ({"tensors": {"w": np.array(["a"])}}, TypeError, "tensor `w` must be a NumPy array"),
         ({"tensors": {"w": np.array([None])}}, TypeError, "tensor `w` must be a NumPy array of .*, got object"),

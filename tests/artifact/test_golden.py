@@ -21,8 +21,21 @@ ROWS = {
     "v1-dense": "9afd887af71d6d2f",
     "v1-everything": "bbf7adcc11ec13c0",
     "v1-low_rank": "17a65810154448d7",
+    "v1-no-tables": "e3b0c44298fc1c14",  # nothing to decode
     "v1-scaled-column": "cf1bb3e7d61395d7",
     "v1-scaled-row": "ead89fe96345816d",
+    "v2-mixed": "c486e388dbea8bbd",
+    "v2-shared-double-hash": "0d7e560ca56ce776",
+    "v2-shared-hybrid-hash": "2fc70e9c7e7a5a2f",
+    "v2-shared-mean-of-two": "6cdec01c2c0f7093",
+    "v2-shared-modulo": "a8b914f70f9122bb",
+    "v2-shared-one-row": "e623fedae30a312f",
+    "v2-shared-rows-4-bit": "80cc65c23b20c49d",
+    "v2-shared-rows-8-bit": "d6886758d98a1b13",
+    "v2-shared-sums-in-chunks": "27cbd8d611fcf8cd",
+    "v2-shared-views-side-by-side": "ce868b4b32c92564",
+    "v2-shared-views-summed": "af4f74a360b540b4",
+    "v2-shared-weighted-tanh": "6632c357c59843c7",
 }
 
 

@@ -21,7 +21,7 @@ def changed(packed, **changes):
 
 
 def test_the_list_of_layouts_is_closed():
-    assert sorted(LAYOUTS) == ["coded", "dense", "low_rank", "scaled"]
+    assert sorted(LAYOUTS) == ["coded", "dense", "low_rank", "scaled", "shared"]
     with pytest.raises(TypeError):
         LAYOUTS["mine"] = LAYOUTS["dense"]
     with pytest.raises(ArtifactFormatError, match=r"unknown layout 'mine'; known are \['coded'"):
@@ -65,7 +65,9 @@ def test_exact_bits_by_hand(packed, bits):
 
 
 @pytest.mark.parametrize("batch", [0, 1, 15, 16, 17, 4096, 4097])
-@pytest.mark.parametrize("name", ["coded-8x8", "tiers-unsorted", "scaled-row-float16", "low-rank-float16"])
+@pytest.mark.parametrize(
+    "name", ["coded-8x8", "tiers-unsorted", "scaled-row-float16", "low-rank-float16", "shared-many-ids"]
+)
 def test_batches_of_any_size(name, batch):
     packed = SAMPLES[name]
     ids = np.random.default_rng(batch).integers(0, packed.num_embeddings, batch)
@@ -87,7 +89,9 @@ def test_ids_as_lists_views_and_nothing():
     assert decode(dense(), np.int64(2)).shape == (5,)
 
 
-@pytest.mark.parametrize("name", ["dense", "low-rank", "scaled-8-bit", "coded-8x8", "tiers-unsorted"])
+@pytest.mark.parametrize(
+    "name", ["dense", "low-rank", "scaled-8-bit", "coded-8x8", "tiers-unsorted", "shared-many-ids"]
+)
 @pytest.mark.parametrize("bad", [-1, None, 1 << 40, 1 << 63, 1 << 70, -(1 << 63), -(1 << 70)])
 def test_ids_out_of_range(name, bad):
     packed = SAMPLES[name]

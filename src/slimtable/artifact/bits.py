@@ -1,4 +1,4 @@
-"""Codes of 1 to 16 bits as one stream of bits, with no padding but at its very end.
+"""Codes of 1 to 32 bits as one stream of bits, with no padding but at its very end.
 
 Code ``i`` of width ``w`` takes the bits ``i·w .. i·w + w - 1`` of the stream, lowest first; bit ``b`` of the
 stream is bit ``b % 8`` of byte ``b // 8``. Rows do not begin at byte borders: the size is the exact number of
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-MAX_WIDTH = 16
+MAX_WIDTH = 32
 
 
 def code_bits(codebook_size: int) -> int:
     """Bits that hold one code of a codebook: ``max(1, ceil(log2(codebook_size)))``.
 
     Args:
-        codebook_size: number of different codes, K, from 1 to 65,536.
+        codebook_size: number of different codes, K, from 1 to 2**32.
 
     Returns:
-        The width in bits, 1 to 16.
+        The width in bits, 1 to 32.
 
     Raises:
         ValueError: if ``codebook_size`` is out of range.
@@ -48,14 +48,14 @@ def pack_bits(values: np.ndarray, width: int) -> np.ndarray:
 
     Args:
         values: integers of any shape, each in [0, 2**width); taken in C order.
-        width: bits of a code, 1 to 16.
+        width: bits of a code, 1 to 32.
 
     Returns:
         uint8 (ceil(values.size · width / 8),); the unused bits of the last byte are zero.
 
     Raises:
         TypeError: if ``values`` are not integers.
-        ValueError: if the width is not 1..16 or a value does not fit in it.
+        ValueError: if the width is not 1..32 or a value does not fit in it.
 
     Example:
         >>> pack_bits(np.array([1, 2, 3]), width=4).tolist()
@@ -80,15 +80,15 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
 
     Args:
         packed: uint8 (bytes,), one-dimensional and contiguous.
-        width: bits of a code, 1 to 16.
+        width: bits of a code, 1 to 32.
         count: how many codes to read.
 
     Returns:
-        uint16 (count,).
+        uint16 (count,), or uint32 where the width is above 16.
 
     Raises:
         TypeError: if ``packed`` is not uint8.
-        ValueError: if the width is not 1..16, or the stream does not hold ``count`` codes.
+        ValueError: if the width is not 1..32, or the stream does not hold ``count`` codes.
 
     Example:
         >>> unpack_bits(pack_bits(np.array([1, 2, 3]), width=4), width=4, count=3).tolist()
@@ -104,7 +104,7 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
             f"`packed` of shape {packed.shape} does not hold {count} codes of {width} bits: "
             f"that takes {packed_size(max(count, 0), width)} bytes in one dimension."
         )
-    codes = np.empty(count, np.uint16)
+    codes = np.empty(count, np.uint16 if width <= 16 else np.uint32)
     kernels.unpack(np.ascontiguousarray(packed), 0, width, count, codes)
     return codes
 

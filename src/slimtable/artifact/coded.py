@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimtable.artifact.bits import MAX_WIDTH, code_bits
+from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layout import (
     FLOATS,
     MAX_DIM,
@@ -27,6 +27,7 @@ from slimtable.artifact.packed import Packed
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 MAX_TIERS = 256
+MAX_CODEBOOK_SIZE = 1 << 16
 _IDS_AT_ONCE = 4096
 
 SelectTier = Callable[[np.ndarray, int, np.ndarray, np.ndarray], int]
@@ -101,7 +102,7 @@ class Coded(Layout):
         shape = packed.arrays[name].shape
         size = shape[1] if len(shape) == 3 else 0
         largest = max(tier.codebook_size for tier in tiers)
-        if not largest <= size <= 1 << MAX_WIDTH:
+        if not largest <= size <= MAX_CODEBOOK_SIZE:
             raise ArtifactFormatError(f"array `{name}` must hold at least {largest} centroids, got shape {shape}.")
         subspaces = 1 if packed.layout_config["share_subspaces"] else number
         check_array(packed, name, FLOATS, (subspaces, size, packed.embedding_dim // number))
@@ -170,7 +171,7 @@ def read_tiers(packed: Packed) -> list[Tier]:
     limits = {
         "num_rows": (0, MAX_EMBEDDINGS),
         "num_codebooks": (1, MAX_DIM),
-        "codebook_size": (1, 1 << MAX_WIDTH),
+        "codebook_size": (1, MAX_CODEBOOK_SIZE),
         "codebook": (0, len(config["tiers"]) - 1),
     }
     tiers = []

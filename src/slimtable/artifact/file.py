@@ -23,7 +23,6 @@ from slimtable.artifact import layouts, vocabulary
 from slimtable.artifact.header import (
     DTYPE_NAMES,
     DTYPES,
-    FORMAT_VERSION,
     MAX_HEADER,
     MAX_RANK,
     Extent,
@@ -91,7 +90,7 @@ def write_artifact(
 
     Args:
         path: where the file shall be; its folder must exist. A file of that name is replaced at the very end.
-        tables: the compressed tables by name; every one is validated first.
+        tables: the compressed tables by name, which may be none where there are tensors; every one is validated first.
         tensors: uncompressed tensors that the model needs beside its tables, by name.
         vocabularies: by table, the raw id of each row: (N,) different integers or strings.
         model: anything worth knowing about the model, in JSON types.
@@ -105,8 +104,8 @@ def write_artifact(
         ValueError: if a name cannot be used or a vocabulary does not fit its table.
         FileNotFoundError: if the folder does not exist.
     """
-    if not tables:
-        raise ValueError("`tables` must hold at least one table.")
+    if not tables and not tensors:
+        raise ValueError("`tables` must hold at least one table, or `tensors` one tensor.")
     arrays, heads = {}, {}
     for name, packed in tables.items():
         _check_name(name, "table")
@@ -129,9 +128,10 @@ def write_artifact(
     for name, array in arrays.items():
         extents[name] = Extent(DTYPE_NAMES[array.dtype], array.shape, position, position + array.nbytes)
         position += array.nbytes
+    version = max((layouts.format_version(packed) for packed in tables.values()), default=1)  # as old as it can be
     manifest = {
-        "format_version": FORMAT_VERSION,
-        "min_reader": FORMAT_VERSION,
+        "format_version": version,
+        "min_reader": version,
         "tables": heads,
         "arrays": {
             name: {"dtype": extent.dtype, "shape": extent.shape, "sha256": _sha256(arrays[name])}
@@ -223,6 +223,12 @@ def _interpret(
             served = {key: array for key, array in owned[name].items() if key not in vocabulary.NAMES}
             tables[name] = Packed(arrays=served, **table)
             layouts.validate(tables[name], values=False)
+            needed = layouts.format_version(tables[name])
+            if manifest["min_reader"] < needed:
+                raise ArtifactFormatError(
+                    f"layout `{tables[name].layout}` needs a reader of format {needed}, but `min_reader` says "
+                    f"{manifest['min_reader']}."
+                )
             raw_ids = vocabulary.decode(owned[name], tables[name].num_embeddings)
         if raw_ids is not None:
             vocabularies[name] = raw_ids

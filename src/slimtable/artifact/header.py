@@ -18,7 +18,7 @@ import numpy as np
 
 from slimtable.errors import ArtifactChecksumError, ArtifactFormatError, ArtifactVersionError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that this reader knows; files carry the oldest that has what they use
 MAX_HEADER = 8 << 20
 MAX_RANK = 8
 MAX_NAME = 128
@@ -176,7 +176,8 @@ def _digest(head: bytes) -> str:
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
-    _check_keys(manifest, _MANIFEST_KEYS, "the manifest", open_ended=manifest.get("format_version") != FORMAT_VERSION)
+    version = manifest.get("format_version")
+    _check_keys(manifest, _MANIFEST_KEYS, "the manifest", open_ended=type(version) is int and version > FORMAT_VERSION)
     if not 1 <= manifest["min_reader"] <= manifest["format_version"]:
         raise ArtifactFormatError("its format versions contradict each other.")
     for name, table in manifest["tables"].items():

@@ -142,7 +142,7 @@ def unpack(packed, bit, width, count, codes):
 def max_code(packed, width, count):
     """The largest of the first ``count`` codes, or -1 where there is none."""
     largest = -1
-    codes = np.empty(1024, np.uint16)
+    codes = np.empty(1024, np.uint32)  # as wide as any code
     for start in range(0, count, codes.size):
         size = min(codes.size, count - start)
         unpack(packed, start * width, width, size, codes)

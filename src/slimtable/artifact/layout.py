@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,13 @@ RowsInto = Callable[[np.ndarray, np.ndarray], None]
 
 
 class Layout(ABC):
-    """One way to lay a table out as arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all."""
+    """One way to lay a table out as arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all.
+
+    Attributes:
+        format_version: the first version of the format that has the layout; a file that uses it needs such a reader.
+    """
+
+    format_version: ClassVar[int] = 1
 
     @abstractmethod
     def check(self, packed: Packed) -> None:
@@ -98,6 +104,32 @@ def check_finite(packed: Packed, name: str) -> None:
             bad = int(finite.argmin())
             place = tuple(map(int, np.unravel_index(start + bad, packed.arrays[name].shape)))
             raise ArtifactValueError(f"array `{name}` holds {part[bad]} at {place}; all values must be finite.")
+
+
+def check_scales(packed: Packed, offset_name: str, step_name: str, bits: int) -> float:
+    """Check the scales of ``bits``-bit codes.
+
+    Returns:
+        The largest magnitude that ``offset + step · code`` can have.
+
+    Raises:
+        ArtifactValueError: if a scale is not finite, a step is negative, or a value overflows float32.
+    """
+    check_finite(packed, offset_name)
+    check_finite(packed, step_name)
+    magnitude = 0.0
+    for start, step in parts(packed.arrays[step_name]):
+        offset = packed.arrays[offset_name][start : start + step.size].astype(np.float32)
+        if (step < 0).any():
+            place = start + int((step < 0).argmax())
+            raise ArtifactValueError(f"array `{step_name}` holds {step[place - start]:g} at {place}; steps are >= 0.")
+        with np.errstate(over="ignore"):
+            largest = offset + step.astype(np.float32) * np.float32((1 << bits) - 1)
+        if not np.isfinite(largest).all():
+            place = start + int(np.isfinite(largest).argmin())
+            raise ArtifactValueError(f"`{offset_name} + {step_name} · code` overflows float32 at {place}.")
+        magnitude = max(magnitude, float(np.abs(offset).max()), float(np.abs(largest).max()))
+    return magnitude
 
 
 def check_stream(packed: Packed, name: str, count: int, width: int) -> None:

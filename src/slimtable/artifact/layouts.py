@@ -12,10 +12,11 @@ from slimtable.artifact.coded import Coded
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.plain import Dense, LowRank, Scaled
+from slimtable.artifact.shared import Shared
 from slimtable.errors import ArtifactFormatError
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {"coded": Coded(), "dense": Dense(), "low_rank": LowRank(), "scaled": Scaled()}
+    {"coded": Coded(), "dense": Dense(), "low_rank": LowRank(), "scaled": Scaled(), "shared": Shared()}
 )
 """Every layout there is. A new one means a new format version."""
 
@@ -47,12 +48,21 @@ def exact_bits(packed: Packed) -> int:
         packed: the table.
 
     Returns:
-        The bits of codes, codebooks, factors, scales and tier flags; at most ``8 * packed.nbytes``.
+        The bits of codes, codebooks, factors, scales, tier flags and maps; at most ``8 * packed.nbytes``.
 
     Raises:
         ArtifactFormatError: if the layout is unknown.
     """
     return _layout_of(packed).exact_bits(packed)
+
+
+def format_version(packed: Packed) -> int:
+    """The oldest version of the format that has the layout of a packed table.
+
+    Raises:
+        ArtifactFormatError: if the layout is unknown.
+    """
+    return _layout_of(packed).format_version
 
 
 def decode(packed: Packed, ids: Any, out: np.ndarray | None = None) -> np.ndarray:

@@ -14,13 +14,13 @@ from slimtable.artifact.layout import (
     check_config,
     check_config_integer,
     check_finite,
+    check_scales,
     check_stream,
     check_stream_end,
-    parts,
     read_only,
 )
 from slimtable.artifact.packed import Packed
-from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from slimtable.errors import ArtifactFormatError
 
 _IDS_AT_ONCE = 4096
 
@@ -108,18 +108,7 @@ class Scaled(Layout):
     def check_values(self, packed: Packed) -> None:
         bits = packed.layout_config["bits"]
         check_stream_end(packed, "codes", packed.num_embeddings * packed.embedding_dim, bits)
-        check_finite(packed, "offset")
-        check_finite(packed, "step")
-        for start, step in parts(packed.arrays["step"]):
-            offset = packed.arrays["offset"][start : start + step.size].astype(np.float32)
-            if (step < 0).any():
-                place = start + int((step < 0).argmax())
-                raise ArtifactValueError(f"array `step` holds {step[place - start]:g} at {place}; steps are >= 0.")
-            with np.errstate(over="ignore"):
-                largest = offset + step.astype(np.float32) * np.float32((1 << bits) - 1)
-            if not np.isfinite(largest).all():
-                place = start + int(np.isfinite(largest).argmin())
-                raise ArtifactValueError(f"`offset + step · code` overflows float32 at {place}.")
+        check_scales(packed, "offset", "step", bits)
 
     def exact_bits(self, packed: Packed) -> int:
         scales = packed.arrays["offset"].nbytes + packed.arrays["step"].nbytes

@@ -6,6 +6,8 @@ Written from docs/format.md, with no code of the package.
 import hashlib
 import json
 
+HUGE = 1 << 62
+DELETE = object()
 PREFIX = b'{"__metadata__":{"slimtable":"{\\"digest\\":\\"'
 
 
@@ -69,3 +71,16 @@ class Forgery:
         """The text of the header, as it would be sealed."""
         text = self.bytes()
         return text[8 : 8 + int.from_bytes(text[:8], "little")].decode()
+
+
+def apply(forgery, where, value):
+    """Set the field at ``where``, such as ``"manifest tables t layout"``, or remove it."""
+    part, *keys, last = where.split()
+    target = getattr(forgery, part)
+    for key in keys:
+        target = target[int(key) if isinstance(target, list) else key]
+    last = int(last) if isinstance(target, list) else last
+    if value is DELETE:
+        del target[last]
+    else:
+        target[last] = value

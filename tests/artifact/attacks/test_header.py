@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import pytest
-from forgery import PREFIX, Forgery
+from forgery import DELETE, HUGE, PREFIX, Forgery, apply
 
 from slimtable.artifact import read_artifact
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError, ArtifactVersionError
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TIERS = (GOLDEN / "v1-coded-tiers.safetensors").read_bytes()
-HUGE = 1 << 62
-DELETE = object()
 
 
 @pytest.fixture
@@ -73,18 +71,6 @@ WRONG = {
 CASES = [(where, value) for where, values in WRONG.items() for value in values]
 
 
-def apply(forgery, where, value):
-    part, *keys, last = where.split()
-    target = getattr(forgery, part)
-    for key in keys:
-        target = target[int(key) if isinstance(target, list) else key]
-    last = int(last) if isinstance(target, list) else last
-    if value is DELETE:
-        del target[last]
-    else:
-        target[last] = value
-
-
 def test_there_are_many_cases():
     assert len(CASES) >= 150
 
@@ -101,7 +87,7 @@ def test_a_field_that_lies(where, value, path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("version", [2, 3, HUGE])
+@pytest.mark.parametrize("version", [3, 4, HUGE])
 def test_a_newer_format_is_refused_before_anything_else(version, path):
     forgery = Forgery(TIERS)
     forgery.manifest |= {"format_version": version, "min_reader": version, "news": 1}
@@ -113,7 +99,7 @@ def test_a_newer_format_is_refused_before_anything_else(version, path):
 
 def test_a_newer_format_that_old_readers_may_read(path):
     forgery = Forgery(TIERS)
-    forgery.manifest |= {"format_version": 2, "news": 1}
+    forgery.manifest |= {"format_version": 3, "news": 1}
     path.write_bytes(forgery.bytes())
     assert read_artifact(path).manifest["news"] == 1
 

@@ -1,4 +1,4 @@
-"""Write the golden files of the current format version: ``python tests/artifact/golden/make.py``.
+"""Write the golden files: ``python tests/artifact/golden/make.py``; those that exist must come out unchanged.
 
 The files of a version are never written again once it is released: readers must open them for ever.
 """
@@ -11,20 +11,21 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from artifact_samples import coded, dense, low_rank, scaled  # noqa: E402
+from artifact_samples import coded, dense, low_rank, scaled, shared_samples  # noqa: E402
 
 from slimtable.artifact import write_artifact  # noqa: E402
 
 
 def golden_files():
-    """Arguments of ``write_artifact`` by file name: one file per layout, and one that uses the rest of the format."""
+    """Arguments of ``write_artifact`` by file name: one per layout and kind, and some for the rest of the format."""
     rest = {
         "tables": {"user": dense(4, 2), "item": scaled(5, 3, 8, padding_idx=0)},
         "tensors": {"output.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.array(7)},
         "vocabularies": {"user": np.array([30, 10, 40, 20]), "item": ["", "one", "zwei", "три", "四"]},
         "model": {"backbone": "gmf", "metrics": {"ndcg_at_k": 0.25}, "k": [10]},
     }
-    return {
+    grouping = {"user": np.array([[0, 1], [2, 2], [1, 0]], np.int32), "item": np.array([0, 0, 1, 5], np.int32)}
+    first = {
         "v1-dense": {"tables": {"t": dense(7, 5, padding_idx=2)}},
         "v1-dense-float16": {"tables": {"t": dense(7, 5, np.float16)}},
         "v1-low_rank": {"tables": {"t": low_rank(9, 5, 3)}},
@@ -35,7 +36,11 @@ def golden_files():
         "v1-coded-tiers": {"tables": {"t": coded([(5, 4, 16, 0), (15, 4, 4, 0)], dim=8)}},
         "v1-coded-unsorted": {"tables": {"t": coded([(20, 4, 16, 0), (60, 2, 4, 1)], dim=8, flagged=True)}},
         "v1-everything": rest,
+        "v1-no-tables": {"tables": {}, "tensors": grouping, "model": {"grouping": "baco"}},
     }
+    second = {f"v2-shared-{name}": {"tables": {"t": packed}} for name, packed in shared_samples().items()}
+    second["v2-mixed"] = {"tables": {"user": shared_samples()["mean-of-two"], "item": dense(4, 6)}}
+    return first | second
 
 
 if __name__ == "__main__":

@@ -1,0 +1,353 @@
+"""The layout ``shared``: ids share rows; each row served is a weighted sum of shared rows, placed at columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from slimtable.artifact.bits import code_bits
+from slimtable.artifact.layout import (
+    FLOATS,
+    MAX_DIM,
+    Layout,
+    RowsInto,
+    check_array,
+    check_arrays,
+    check_config,
+    check_config_integer,
+    check_finite,
+    check_scales,
+    check_stream,
+    check_stream_end,
+    parts,
+    read_only,
+)
+from slimtable.artifact.packed import Packed
+from slimtable.errors import ArtifactFormatError, ArtifactValueError
+
+MAX_PARTS = 256  # tables, and terms
+MAX_ROWS = 1 << 31
+PRIME = (1 << 31) - 1
+STORED = "stored"
+ACTIVATIONS = ("none", "tanh")
+_LARGEST = 3.4e38  # a little below the largest float32, which covers the rounding of sums
+_IDS_AT_ONCE = 1024
+
+Gather = Callable[[np.ndarray, np.ndarray], None]
+"""Writes float32 rows (n, w) of a table; takes their numbers, int64 (n,), all in range."""
+
+
+@dataclass(frozen=True)
+class SharedTable:
+    """Rows that ids share.
+
+    Attributes:
+        num_rows: rows, K.
+        width: values of a row, w.
+        bits: of a value: 32 or 16 for floats, 1 to 8 for codes with an offset and a step per row.
+    """
+
+    num_rows: int
+    width: int
+    bits: int
+
+    @property
+    def coded(self) -> bool:
+        """Whether values are codes."""
+        return self.bits <= 8
+
+    @property
+    def num_values(self) -> int:
+        """Values of all rows."""
+        return self.num_rows * self.width
+
+
+@dataclass(frozen=True)
+class Hash:
+    """A map that is computed: the id itself below ``head``, else ``first + ((a·id + b) mod (2**31 - 1)) mod count``."""
+
+    a: int
+    b: int
+    head: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a row.
+
+    Attributes:
+        table: number of the table.
+        column: where its rows begin in the row served.
+        hash: how ids get their row; None if array ``map.<t>`` says it.
+        weight: factor of its rows; None if array ``weights.<t>`` has one per id.
+        begins: whether no earlier term reaches its columns.
+    """
+
+    table: int
+    column: int
+    hash: Hash | None
+    weight: float | None
+    begins: bool
+
+
+class Shared(Layout):
+    """Sums of shared rows.
+
+    ``rows.<r>`` is a table of shared rows: float32 or float16 (K, w), or a bit stream of K·w codes with
+    ``offset.<r>`` and ``step.<r>`` (K,). Term ``t`` adds ``weight · row`` at its column; its map is the bit stream
+    ``map.<t>`` of one row number per id, or a hash, and its weight a number or ``weights.<t>`` (N,).
+    """
+
+    format_version: ClassVar[int] = 2
+
+    def check(self, packed: Packed) -> None:
+        tables, terms = read_shared(packed)
+        check_arrays(packed, _array_names(tables, terms))
+        for r, table in enumerate(tables):
+            if table.coded:
+                check_stream(packed, f"rows.{r}", table.num_values, table.bits)
+                check_array(packed, f"offset.{r}", FLOATS, (table.num_rows,))
+                check_array(packed, f"step.{r}", FLOATS, (table.num_rows,))
+            else:
+                check_array(packed, f"rows.{r}", (f"float{table.bits}",), (table.num_rows, table.width))
+        for t, term in enumerate(terms):
+            if term.hash is None:
+                check_stream(packed, f"map.{t}", packed.num_embeddings, code_bits(tables[term.table].num_rows))
+            if term.weight is None:
+                check_array(packed, f"weights.{t}", FLOATS, (packed.num_embeddings,))
+
+    def check_values(self, packed: Packed) -> None:
+        tables, terms = read_shared(packed)
+        largest = [_check_rows(packed, r, table) for r, table in enumerate(tables)]
+        bounds = np.zeros(packed.embedding_dim)
+        for t, term in enumerate(terms):
+            table = tables[term.table]
+            if term.hash is None:
+                _check_map(packed, f"map.{t}", table.num_rows)
+            weight = abs(term.weight) if term.weight is not None else _check_floats(packed, f"weights.{t}")
+            bounds[term.column : term.column + table.width] += weight * largest[term.table]
+            if bounds.max() > _LARGEST:
+                raise ArtifactValueError(f"the sum of rows up to term {t} may overflow float32.")
+
+    def exact_bits(self, packed: Packed) -> int:
+        tables, terms = read_shared(packed)
+        rows = sum(table.num_values * table.bits for table in tables)
+        maps = sum(code_bits(tables[term.table].num_rows) for term in terms if term.hash is None)
+        scales = ("offset.", "step.", "weights.")
+        floats = sum(array.nbytes for name, array in packed.arrays.items() if name.startswith(scales))
+        return rows + maps * packed.num_embeddings + 8 * floats
+
+    def open(self, packed: Packed) -> RowsInto:
+        tables, terms = read_shared(packed)
+        opened = [_open_term(packed, t, term, tables[term.table]) for t, term in enumerate(terms)]
+        tanh = packed.layout_config["activation"] == "tanh"
+
+        def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
+            for start in range(0, ids.size, _IDS_AT_ONCE):
+                some = ids[start : start + _IDS_AT_ONCE]
+                place = out[start : start + some.size]
+                for add in opened:
+                    add(some, place)
+                if tanh:  # in float64, so that every library rounds to the same float32
+                    place[:] = np.tanh(place.astype(np.float64))
+
+        return rows_into
+
+
+def read_shared(packed: Packed) -> tuple[list[SharedTable], list[Term]]:
+    """Read and check ``layout_config``.
+
+    Raises:
+        ArtifactFormatError: if the config is not as the layout wants it.
+    """
+    config = packed.layout_config
+    check_config(config, "layout_config", ("tables", "terms", "activation"))
+    for key in ("tables", "terms"):
+        if not isinstance(config[key], list | tuple) or not 1 <= len(config[key]) <= MAX_PARTS:
+            raise ArtifactFormatError(f"`layout_config.{key}` must be a list of 1 to {MAX_PARTS} {key}.")
+    if config["activation"] not in ACTIVATIONS:
+        raise ArtifactFormatError(f"`layout_config.activation` must be one of {ACTIVATIONS}.")
+    tables = [_read_table(packed, r, table) for r, table in enumerate(config["tables"])]
+    covered = np.zeros(packed.embedding_dim, bool)
+    terms = [_read_term(packed, t, term, tables, covered) for t, term in enumerate(config["terms"])]
+    unused = sorted(set(range(len(tables))) - {term.table for term in terms})
+    if unused:
+        raise ArtifactFormatError(f"the tables {unused} are used by no term.")
+    if not covered.all():
+        raise ArtifactFormatError(f"no term reaches column {int(covered.argmin())} of {packed.embedding_dim}.")
+    return tables, terms
+
+
+def _read_table(packed: Packed, r: int, table: Any) -> SharedTable:
+    what = f"layout_config.tables[{r}]"
+    limits = {"num_rows": (1, MAX_ROWS), "width": (1, min(MAX_DIM, packed.embedding_dim)), "bits": (1, 32)}
+    check_config(table, what, limits)
+    read = SharedTable(**{key: check_config_integer(table, what, key, *limit) for key, limit in limits.items()})
+    if not read.coded and read.bits not in (16, 32):
+        raise ArtifactFormatError(f"`{what}.bits` must be 32, 16, or 1 to 8, got {read.bits}.")
+    return read
+
+
+def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> Term:
+    """One term; marks its columns in ``covered``, bool (d,)."""
+    what = f"layout_config.terms[{t}]"
+    check_config(term, what, ("table", "column", "map", "weight"))
+    number = check_config_integer(term, what, "table", 0, len(tables) - 1)
+    table = tables[number]
+    column = check_config_integer(term, what, "column", 0, packed.embedding_dim - table.width)
+    columns = covered[column : column + table.width]
+    begins = not columns.any()
+    if not begins and not columns.all():
+        raise ArtifactFormatError(
+            f"`{what}` adds to columns of which earlier terms reach some only; put the widest terms first."
+        )
+    columns[:] = True
+    return Term(
+        table=number,
+        column=column,
+        hash=_read_hash(packed, f"{what}.map", term["map"], table.num_rows),
+        weight=_read_weight(f"{what}.weight", term["weight"]),
+        begins=begins,
+    )
+
+
+def _read_hash(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | None:
+    if isinstance(value, str) and value == STORED:
+        return None
+    limits = {
+        "a": (1, PRIME - 1),
+        "b": (0, PRIME - 1),
+        "head": (0, min(num_rows, packed.num_embeddings)),
+        "first": (0, num_rows - 1),
+        "count": (1, num_rows),
+    }
+    if not hasattr(value, "keys"):
+        raise ArtifactFormatError(f"`{what}` must be '{STORED}' or an object with the keys {sorted(limits)}.")
+    check_config(value, what, limits)
+    read = Hash(**{key: check_config_integer(value, what, key, *limit) for key, limit in limits.items()})
+    if read.first + read.count > num_rows:
+        raise ArtifactFormatError(
+            f"`{what}` leads to the rows {read.first} to {read.first + read.count - 1}, its table has {num_rows}."
+        )
+    return read
+
+
+def _read_weight(what: str, value: Any) -> float | None:
+    if isinstance(value, str) and value == STORED:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
+        raise ArtifactFormatError(f"`{what}` must be '{STORED}' or a number that fits float32.")
+    return float(np.float32(value))
+
+
+def _array_names(tables: list[SharedTable], terms: list[Term]) -> list[str]:
+    rows = [f"rows.{r}" for r in range(len(tables))]
+    scales = [f"{name}.{r}" for r, table in enumerate(tables) if table.coded for name in ("offset", "step")]
+    maps = [f"map.{t}" for t, term in enumerate(terms) if term.hash is None]
+    weights = [f"weights.{t}" for t, term in enumerate(terms) if term.weight is None]
+    return [*rows, *scales, *maps, *weights]
+
+
+def _check_rows(packed: Packed, r: int, table: SharedTable) -> float:
+    """Check the values of a table; returns the largest magnitude."""
+    if not table.coded:
+        return _check_floats(packed, f"rows.{r}")
+    check_stream_end(packed, f"rows.{r}", table.num_values, table.bits)
+    return check_scales(packed, f"offset.{r}", f"step.{r}", table.bits)
+
+
+def _check_floats(packed: Packed, name: str) -> float:
+    """Check that an array is finite; returns the largest magnitude."""
+    check_finite(packed, name)
+    return max(float(np.abs(part).max()) for _, part in parts(packed.arrays[name]))
+
+
+def _check_map(packed: Packed, name: str, num_rows: int) -> None:
+    from slimtable.artifact import kernels
+
+    width = code_bits(num_rows)
+    check_stream_end(packed, name, packed.num_embeddings, width)
+    if num_rows == 1 << width:
+        return  # every code that fits is a row
+    largest = kernels.max_code(read_only(packed.arrays[name]), width, packed.num_embeddings)
+    if largest >= num_rows:
+        raise ArtifactValueError(f"array `{name}` names the row {largest}, but its table has {num_rows} rows.")
+
+
+def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsInto:
+    """The function that adds a term to the rows of at most ``_IDS_AT_ONCE`` ids."""
+    from slimtable.artifact import shared_kernels
+
+    rows_of = _open_map(packed, t, term, table)
+    constant = read_only(np.array([1.0 if term.weight is None else term.weight], np.float32))
+    stored = packed.arrays[f"weights.{t}"] if term.weight is None else None
+    in_order = read_only(np.arange(_IDS_AT_ONCE))
+    floats = read_only(packed.arrays[f"rows.{term.table}"].reshape(-1)) if table.bits == 32 else None
+    gather = None if floats is not None else _open_rows(packed, term.table, table)
+    whole = term.begins and term.weight == 1 and table.width == packed.embedding_dim
+
+    def add(ids: np.ndarray, out: np.ndarray) -> None:
+        rows = read_only(rows_of(ids))
+        if gather is not None and whole:
+            gather(rows, out)
+            return
+        weights = constant if stored is None else read_only(stored[ids].astype(np.float32, copy=False))
+        if floats is not None:
+            shared_kernels.place_rows(floats, table.width, rows, weights, term.column, term.begins, out)
+        elif gather is not None:
+            gathered = np.empty((ids.size, table.width), np.float32)
+            gather(rows, gathered)
+            source = read_only(gathered.reshape(-1))
+            slots = in_order[: ids.size]
+            shared_kernels.place_rows(source, table.width, slots, weights, term.column, term.begins, out)
+
+    return add
+
+
+def _open_map(packed: Packed, t: int, term: Term, table: SharedTable) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from ids (n,) to rows, int64 (n,), all of them in the table."""
+    from slimtable.artifact import shared_kernels
+
+    if term.hash is not None:
+        mix = term.hash
+
+        def rows_of(ids: np.ndarray) -> np.ndarray:
+            rows = np.empty(ids.size, np.int64)
+            shared_kernels.hashed_rows(mix.a, mix.b, mix.head, mix.first, mix.count, ids, rows)
+            return rows
+
+        return rows_of
+    stream = read_only(packed.arrays[f"map.{t}"])
+    width = code_bits(table.num_rows)
+
+    def stored_rows_of(ids: np.ndarray) -> np.ndarray:
+        rows = np.empty(ids.size, np.int64)
+        shared_kernels.stored_rows(stream, width, table.num_rows, ids, rows)
+        return rows
+
+    return stored_rows_of
+
+
+def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
+    """The function that widens rows of float16, or of codes, to float32."""
+    from slimtable.artifact import kernels
+
+    values = read_only(packed.arrays[f"rows.{r}"])
+    if not table.coded:
+
+        def widen(rows: np.ndarray, out: np.ndarray) -> None:
+            out[:] = np.take(values, rows, axis=0, mode="clip")
+
+        return widen
+    scales = [packed.arrays[f"{name}.{r}"] for name in ("offset", "step")]
+
+    def decode(rows: np.ndarray, out: np.ndarray) -> None:
+        offset, step = (read_only(scale[rows].astype(np.float32, copy=False)) for scale in scales)
+        kernels.scaled_rows(values, table.bits, offset, step, True, rows, out)
+
+    return decode
