@@ -187,7 +187,14 @@ class Propagation:
         graph, (users, items) = self.graph, self.split(self.labels)
         weights = self.split(self.weights)[0]
         second: np.ndarray = kernels.second_labels(
-            graph.user_starts, graph.user_items, users, items, weights, self.volumes[1], self.members[0], gamma
+            graph.user_starts,
+            graph.user_items,
+            users,
+            items,
+            weights,
+            kernels.pairs_of(self.volumes[1]),
+            self.members[0],
+            gamma,
         )
         return second
 
@@ -196,29 +203,57 @@ class Propagation:
         graph, (users, items) = self.graph, self.split(self.labels)
         weights = self.split(self.weights)[1]
         second: np.ndarray = kernels.second_labels(
-            graph.item_starts, graph.item_users, items, users, weights, self.volumes[0], self.members[1], gamma
+            graph.item_starts,
+            graph.item_users,
+            items,
+            users,
+            weights,
+            kernels.pairs_of(self.volumes[0]),
+            self.members[1],
+            gamma,
         )
         return second
 
     def _sweep(self, nodes: np.ndarray, gamma: float, forced: bool, stop_rows: int, rows: int) -> int:
         graph = self.graph
-        return int(
-            kernels.sweep(
-                nodes,
-                graph.user_starts,
-                graph.user_items,
-                graph.item_starts,
-                graph.item_users,
-                self.labels,
-                self.weights,
-                self.volumes,
-                self.members,
-                gamma,
-                forced,
-                stop_rows,
-                rows,
-            )
+        used, labels = self._numbered()
+        members = self.members[:, used]
+        # Each side looks at the volumes of the other.
+        for_users, for_items = (kernels.pairs_of(self.volumes[side, used]) for side in (1, 0))
+        rows = kernels.sweep(
+            nodes,
+            graph.user_starts,
+            graph.user_items,
+            graph.item_starts,
+            graph.item_users,
+            labels,
+            self.weights,
+            for_users,
+            for_items,
+            members,
+            gamma,
+            forced,
+            stop_rows,
+            rows,
         )
+        self.labels[:] = used[labels]
+        self.members[:, used] = members
+        self.volumes[0, used], self.volumes[1, used] = for_items[1::2], for_users[1::2]
+        return int(rows)
+
+    def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels in use, and the label of each node as its place among them: no other can be taken any more.
+
+        What a sweep looks at is then small and together, the more so as labels vanish. Which name a label has decides
+        nothing.
+
+        Returns:
+            int32 (labels in use,) ascending, and int32 (n,).
+        """
+        used = np.flatnonzero(self.members.any(axis=0)).astype(np.int32)
+        place = np.empty(len(self.labels), np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        return used, place[self.labels]
 
     def _sweep_sides(self, gamma: float, forced: bool) -> None:
         graph, nodes = self.graph, self.graph.num_nodes

@@ -1,0 +1,60 @@
+"""Groupings that are told how many rows each side may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from slimtable.errors import BudgetError
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Grouping
+
+
+@dataclass(frozen=True)
+class SidedGrouping(Grouping):
+    """Base of the groupings whose options are the rows of each side.
+
+    A budget is split in proportion to users and items where neither is given; where one is, the other gets the rest.
+
+    Attributes:
+        user_rows: most rows of the users.
+        item_rows: most rows of the items.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+
+    user_rows: int | None = None
+    item_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("user_rows", "item_rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{type(self).__name__}.{name}` must be at least 1, got {value}.")
+
+    def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
+        users, items = self.user_rows, self.item_rows
+        if users is None and items is None:
+            users = min(max(round(num_rows * graph.num_users / graph.num_nodes), 1), num_rows - 1)
+        if users is None:
+            users = num_rows - (items or 0)
+        if items is None:
+            items = num_rows - users
+        if users < 1 or items < 1 or users + items > num_rows:
+            raise BudgetError(
+                f"{num_rows:,} rows do not hold what {self.name} was given: user_rows={self.user_rows}, "
+                f"item_rows={self.item_rows}. Give fewer of these, or leave them out."
+            )
+        return replace(self, user_rows=users, item_rows=items)
+
+    def rows_of_sides(self, graph: InteractionGraph) -> tuple[int, int]:
+        """Rows of users and of items, at most one per id.
+
+        Raises:
+            BudgetError: they are not given.
+        """
+        if self.user_rows is None or self.item_rows is None:
+            raise BudgetError(f"{self.name} needs `user_rows` and `item_rows`, or a budget. Try --budget 25%.")
+        return min(self.user_rows, graph.num_users), min(self.item_rows, graph.num_items)

@@ -1,0 +1,68 @@
+"""Frequency hashing: rows of their own for the most frequent ids, the others hash (Zhang et al. 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Labels, register_grouping
+from slimtable.grouping.row_map import Hash
+from slimtable.grouping.sides import SidedGrouping
+
+
+@register_grouping("frequency")
+@dataclass(frozen=True)
+class Frequency(SidedGrouping):
+    """Of each side's K rows, H = ``⌊head_share · K⌋`` go to the H ids of highest degree; the others share the rest.
+
+    Those take the row ``H + id mod (K − H)``. Of equal degrees the lower id comes first. Where ids are sorted by
+    falling degree the rows are computed and the map takes no space, otherwise it is stored.
+
+    Attributes:
+        head_share: share of rows that belong to a single id; below 1, so that the others have a row.
+
+    Raises:
+        ValueError: the share does not lie in [0, 1).
+    """
+
+    co_clusters = False
+
+    head_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.head_share < 1:
+            raise ValueError(f"`Frequency.head_share` must be at least 0 and below 1, got {self.head_share}.")
+
+    def labels(self, graph: InteractionGraph, seed: int) -> Labels:
+        users, items = self._hashes(graph)
+        return Labels(_labels(graph.user_degrees(), users), _labels(graph.item_degrees(), items))
+
+    def hashes(self, graph: InteractionGraph, seed: int) -> tuple[Hash | None, Hash | None]:
+        users, items = self._hashes(graph)
+        return (
+            users if _falling(graph.user_degrees()) else None,
+            items if _falling(graph.item_degrees()) else None,
+        )
+
+    def _hashes(self, graph: InteractionGraph) -> tuple[Hash, Hash]:
+        """What the rows would be if ids were sorted by degree."""
+        users, items = self.rows_of_sides(graph)
+        return self._hash(users), self._hash(items)
+
+    def _hash(self, rows: int) -> Hash:
+        head = int(self.head_share * rows)
+        return Hash(head=head, first=head, count=rows - head)
+
+
+def _falling(degrees: np.ndarray) -> bool:
+    return bool((np.diff(degrees) <= 0).all())
+
+
+def _labels(degrees: np.ndarray, hashing: Hash) -> np.ndarray:
+    """Rows of ids in any order, int64 (N,)."""
+    labels = hashing.first + np.arange(len(degrees)) % hashing.count
+    labels[np.argsort(-degrees, kind="stable")[: hashing.head]] = np.arange(hashing.head)
+    return labels

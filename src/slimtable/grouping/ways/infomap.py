@@ -1,0 +1,45 @@
+"""Infomap: groups that shorten the description of a random walk (Rosvall & Bergstrom 2008)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+
+
+@register_grouping("infomap")
+@dataclass(frozen=True)
+class Infomap(Grouping):
+    """The two-level map equation minimized by the package ``infomap``, on the graph of users and items together.
+
+    It chooses the number of groups itself, so it takes no budget. A node without edges is a group of its own.
+
+    Attributes:
+        num_trials: runs, of which the best counts.
+
+    Raises:
+        ValueError: there is no trial.
+    """
+
+    num_trials: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_trials < 1:
+            raise ValueError(f"`Infomap.num_trials` must be at least 1, got {self.num_trials}.")
+
+    def labels(self, graph: InteractionGraph, seed: int) -> Labels:
+        from infomap import Infomap as Solver
+
+        users = np.repeat(np.arange(graph.num_users), graph.user_degrees())
+        # Its seeds count from 1, and it knows no types.
+        solver: Any = Solver(silent=True, two_level=True, num_trials=self.num_trials, seed=seed + 1)
+        solver.add_links(np.column_stack([users, graph.user_items.astype(np.int64) + graph.num_users]))
+        modules = solver.run().modules()
+        labels = np.arange(graph.num_nodes) + graph.num_nodes  # above every module
+        labels[np.fromiter(modules.keys(), np.int64)] = np.fromiter(modules.values(), np.int64)
+        return Labels(labels[: graph.num_users], labels[graph.num_users :])

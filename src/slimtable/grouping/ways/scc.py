@@ -1,0 +1,80 @@
+"""Spectral co-clustering (Dhillon 2001), by scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from slimtable.errors import BudgetError
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+from slimtable.grouping.matrix import interaction_matrix
+
+_PROBES = 5  # clusterings to find the number of clusters for a budget
+_AIM, _LEAST = 0.988, 0.975  # of a budget: k-means with other starts then stays below it
+
+
+@register_grouping("scc")
+@dataclass(frozen=True)
+class SCC(Grouping):
+    """k-means on the first singular vectors of the normalized matrix, users and items together.
+
+    A cluster costs a row on each side that it has nodes of, so the rows are between one and two per cluster. For a
+    budget the number of clusters is found with one start of k-means each. A node without edges is a group of its own.
+
+    Attributes:
+        n_clusters: clusters of users and items together; None where a budget is given.
+        n_init: starts of k-means, of which the best counts.
+        mini_batch: k-means on samples, which is faster and worse.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+
+    n_clusters: int | None = None
+    n_init: int = 10
+    mini_batch: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_clusters is not None and self.n_clusters < 1:
+            raise ValueError(f"`SCC.n_clusters` must be at least 1, got {self.n_clusters}.")
+        if self.n_init < 1:
+            raise ValueError(f"`SCC.n_init` must be at least 1, got {self.n_init}.")
+
+    def labels(self, graph: InteractionGraph, seed: int) -> Labels:
+        from sklearn.cluster import SpectralCoclustering
+        from sklearn.exceptions import ConvergenceWarning
+
+        if self.n_clusters is None:
+            raise BudgetError("scc needs `n_clusters` or a budget. Try --budget 25%.")
+        users, items = np.flatnonzero(graph.user_degrees()), np.flatnonzero(graph.item_degrees())
+        matrix = interaction_matrix(graph)[users][:, items]
+        clusters = min(self.n_clusters, len(users) + len(items))
+        of_users = clusters + np.arange(graph.num_users)
+        of_items = clusters + graph.num_users + np.arange(graph.num_items)
+        of_users[users] = of_items[items] = 0
+        if clusters == 1 or min(matrix.shape) == 1:  # no singular vectors are left to tell nodes apart
+            return Labels(of_users, of_items)
+        solver = SpectralCoclustering(clusters, n_init=self.n_init, mini_batch=self.mini_batch, random_state=seed)
+        with warnings.catch_warnings():  # nodes with equal neighbours leave clusters empty: then there are fewer rows
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            solver.fit(matrix)
+        of_users[users], of_items[items] = solver.row_labels_, solver.column_labels_
+        return Labels(of_users, of_items)
+
+    def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
+        clusters, fits = max(1, int(0.65 * num_rows)), None
+        for _ in range(_PROBES):
+            rows = replace(self, n_clusters=clusters, n_init=1).labels(graph, seed).num_rows
+            if rows <= num_rows and (fits is None or rows > fits[1]):
+                fits = (clusters, rows)
+            if _LEAST * num_rows <= rows <= num_rows or (clusters == 1 and rows > num_rows):
+                break
+            clusters = max(1, int(clusters * _AIM * num_rows / rows))
+        if fits is None:
+            raise BudgetError(f"{num_rows:,} rows are fewer than scc can have; the smallest found is {rows:,}.")
+        return replace(self, n_clusters=fits[0])
