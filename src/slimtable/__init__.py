@@ -28,23 +28,35 @@ if TYPE_CHECKING:
         ArtifactFormatError,
         ArtifactValueError,
         ArtifactVersionError,
+        BudgetError,
         CheckpointError,
         DatasetError,
         DatasetNotFoundError,
         SlimtableError,
     )
     from slimtable.evaluate import evaluate
+    from slimtable.grouping import InteractionGraph, RowMap, group
+    from slimtable.methods.baco import BACO, BACOConfig
+    from slimtable.methods.cce import CCE, CCEConfig
+    from slimtable.methods.double_graph_hash import DoubleGraphHash, DoubleGraphHashConfig
+    from slimtable.methods.double_hash import DoubleHash, DoubleHashConfig
     from slimtable.methods.dpq import DPQ, DPQConfig
     from slimtable.methods.full import Full, FullConfig
+    from slimtable.methods.hybrid_hash import HybridHash, HybridHashConfig
+    from slimtable.methods.legcf import LEGCF, LEGCFConfig
     from slimtable.methods.low_rank import LowRank, LowRankConfig
     from slimtable.methods.mgqe import MGQE, MGQEConfig
+    from slimtable.methods.shared import Shared, SharedConfig
     from slimtable.methods.uniform import Uniform, UniformConfig
     from slimtable.runs import load_model
     from slimtable.serve import Artifact, open_artifact
     from slimtable.train import TrainConfig, train
 
 __all__ = [
+    "BACO",
+    "CCE",
     "DPQ",
+    "LEGCF",
     "MGQE",
     "Artifact",
     "ArtifactChecksumError",
@@ -52,17 +64,31 @@ __all__ = [
     "ArtifactFormatError",
     "ArtifactValueError",
     "ArtifactVersionError",
+    "BACOConfig",
+    "BudgetError",
+    "CCEConfig",
     "CheckpointError",
     "CompressedEmbedding",
     "DPQConfig",
     "DatasetError",
     "DatasetNotFoundError",
+    "DoubleGraphHash",
+    "DoubleGraphHashConfig",
+    "DoubleHash",
+    "DoubleHashConfig",
     "Full",
     "FullConfig",
+    "HybridHash",
+    "HybridHashConfig",
+    "InteractionGraph",
     "Interactions",
+    "LEGCFConfig",
     "LowRank",
     "LowRankConfig",
     "MGQEConfig",
+    "RowMap",
+    "Shared",
+    "SharedConfig",
     "SlimtableError",
     "TrainConfig",
     "Uniform",
@@ -70,6 +96,7 @@ __all__ = [
     "__version__",
     "compress_",
     "evaluate",
+    "group",
     "load_dataset",
     "load_model",
     "open_artifact",
@@ -87,10 +114,18 @@ _NAMES_OF_MODULE = {
     "slimtable.embedding": ("CompressedEmbedding",),
     "slimtable.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "slimtable.evaluate": ("evaluate",),
+    "slimtable.grouping": ("InteractionGraph", "RowMap", "group"),
+    "slimtable.methods.baco": ("BACO", "BACOConfig"),
+    "slimtable.methods.cce": ("CCE", "CCEConfig"),
+    "slimtable.methods.double_graph_hash": ("DoubleGraphHash", "DoubleGraphHashConfig"),
+    "slimtable.methods.double_hash": ("DoubleHash", "DoubleHashConfig"),
     "slimtable.methods.dpq": ("DPQ", "DPQConfig"),
     "slimtable.methods.full": ("Full", "FullConfig"),
+    "slimtable.methods.hybrid_hash": ("HybridHash", "HybridHashConfig"),
+    "slimtable.methods.legcf": ("LEGCF", "LEGCFConfig"),
     "slimtable.methods.low_rank": ("LowRank", "LowRankConfig"),
     "slimtable.methods.mgqe": ("MGQE", "MGQEConfig"),
+    "slimtable.methods.shared": ("Shared", "SharedConfig"),
     "slimtable.methods.uniform": ("Uniform", "UniformConfig"),
     "slimtable.runs": ("load_model",),
     "slimtable.serve": ("Artifact", "open_artifact"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.embedding import CompressedEmbedding, MethodConfig, create
+from slimtable.grouping.row_map import RowMap
 from slimtable.sampling import NegativeSampler
 from slimtable.tensors import to_array
 
@@ -39,6 +40,31 @@ class TableSpec:
     num_embeddings: int
     embedding_dim: int
     padding_idx: int | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The validation metric that says which epoch is best.
+
+    Attributes:
+        mask: the group of metrics, of :func:`slimtable.evaluate.evaluate`, that validation keeps.
+        metric: its key in that group.
+        lower_is_better: whether it is an error.
+    """
+
+    mask: str
+    metric: str
+    lower_is_better: bool = False
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """The length of the lists that it looks at, or nothing for an error."""
+        _, at, k = self.metric.partition("@")
+        return (int(k),) if at else ()
+
+    def prefers(self, value: float, other: float) -> bool:
+        """Whether a value is better than another."""
+        return value < other if self.lower_is_better else value > other
 
 
 Batch = tuple[Tensor, ...]
@@ -66,6 +92,8 @@ class Backbone(nn.Module, ABC):
     """What it is tested by: ranks of withheld items, or errors of predicted ratings."""
     sequential: ClassVar[bool] = False
     """Whether it predicts what follows a history, and so needs splits by time."""
+    selection: ClassVar[Selection] = Selection("train", "ndcg@10")
+    """What chooses the best epoch: ranked lists with training items left out, or errors of all pairs."""
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """Decay rates of Adam that its paper trains with."""
     train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -124,12 +152,24 @@ class Backbone(nn.Module, ABC):
             embedding.end_epoch()
 
     def dense_tensors(self) -> dict[str, np.ndarray]:
-        """The parameters that are not embedding tables, by name; served uncompressed."""
+        """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""
         compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
-        return {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
+        parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
+        return {**parameters, **self.own_buffers()}
+
+    def own_buffers(self) -> dict[str, np.ndarray]:
+        """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
+        return {}
+
+    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what :meth:`own_buffers` of another model gave.
+
+        Raises:
+            ValueError: the arrays do not fit the tables, or together.
+        """
 
     def bits(self) -> int:
-        """All bits served: the tables' and 32 for every other parameter."""
+        """All bits served: those of the tables and of every array beside them."""
         tables = sum(embedding.bits() for embedding in self.embeddings().values())
         return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
 
@@ -202,6 +242,8 @@ def build(
     options: Config | None = None,
     *,
     counts: dict[str, np.ndarray] | None = None,
+    train: Interactions | None = None,
+    restoring: bool = False,
 ) -> Backbone:
     """A fresh recommender.
 
@@ -214,6 +256,8 @@ def build(
         options: configuration of the backbone; None for its defaults.
         counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
             sorted from most to least frequent already.
+        train: the training interactions, which methods that share rows group by.
+        restoring: a state dict is loaded next, which brings the groups along, so that no interactions are needed.
 
     Returns:
         The backbone with its tables.
@@ -223,6 +267,7 @@ def build(
     """
     cls = get_backbone(name)
     options = options if options is not None else cls.config_class()
+    maps = {} if train is None else config.row_maps(train, embedding_dim)
     tables = {}
     for spec in cls.table_specs(num_users, num_items, embedding_dim, options):
         frequencies = None
@@ -234,6 +279,7 @@ def build(
             spec.embedding_dim,
             padding_idx=spec.padding_idx,
             frequencies=frequencies,
+            row_maps=[] if restoring else _maps_of_rows(maps[spec.side], spec) if spec.side in maps else None,
         )
     return cls(**tables, config=options)
 
@@ -246,3 +292,10 @@ def _counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
     if spec.padding_idx is None or len(counts) == spec.num_embeddings:
         return counts
     return np.insert(counts, spec.padding_idx, counts.max(initial=0) + 1)
+
+
+def _maps_of_rows(maps: Sequence[RowMap], spec: TableSpec) -> list[RowMap]:
+    """Row maps of a table's rows, its padding row included."""
+    if spec.padding_idx is None or maps[0].num_embeddings == spec.num_embeddings:
+        return list(maps)
+    return [row_map.with_padding(spec.padding_idx) for row_map in maps]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from slimtable.embedding import get_config, method_names
+import numpy as np
+import torch
+
+from slimtable.embedding import CompressedEmbedding, MethodConfig, get_config, method_names, method_of
+from slimtable.embedding import create as create_embedding
+from slimtable.grouping.row_map import RowMap
+from slimtable.sharing import SharedRows
 
 # Options beyond the defaults that a method must also keep the contract with. A method not named here is tested
 # with its defaults alone, so a new method is under contract from its first day.
@@ -35,6 +41,19 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"codebook_sizes": [16, 4], "share_codebook": False, "codebook_bits": 16},
         {"preset": "compact"},
     ],
+    "shared": [
+        {"grouping": "louvain"},
+        {"grouping": "louvain", "views": 2, "row_bits": 8},
+        {"grouping": "louvain", "views": 2, "combine": "concat", "row_bits": 4},
+        {"views": 3, "row_bits": 16},
+        {"views": 2, "combine": "concat", "head": 0.3, "row_bits": 4},
+        {"head": 0.5, "budget": "40%"},
+    ],
+    "baco": [{"preset": "published", "row_bits": 4}],
+    "double_hash": [{"num_rows": 9, "hash_seed": 5}],
+    "hybrid_hash": [{"budget": "50%"}],
+    "cce": [{"chunks": 2, "num_rows": 10}, {"chunks": 8, "recluster_epochs": 0}],
+    "legcf": [{"initialization": "random"}, {"anchor_weight": 0.9, "assignment_epochs": 0}],
 }
 
 CASES = [(name, options) for name in method_names() for options in [{}, *_OPTIONS.get(name, [])]]
@@ -43,6 +62,44 @@ CASES = [(name, options) for name in method_names() for options in [{}, *_OPTION
 def case_id(case: tuple[str, dict[str, object]]) -> str:
     name, options = case
     return "-".join([name, *(f"{k}={v}" for k, v in options.items())]).replace(" ", "")
+
+
+def made_for(config: MethodConfig, num_embeddings: int) -> list[RowMap] | None:
+    """Row maps for a table, where its groups come from interactions, with second rows for about half of the ids."""
+    name = method_of(config).method
+    if name not in ("baco", "double_graph_hash", "legcf", "shared") or not getattr(config, "needs_graph", True):
+        return None
+    maps = []
+    for view in range(getattr(config, "views", 1)):
+        generator = np.random.default_rng(view)
+        labels = generator.integers(max(1, num_embeddings // 3), size=num_embeddings)
+        second = np.where(generator.random(num_embeddings) < 0.5, generator.permutation(labels), -1)
+        maps.append(RowMap.of(labels, None if name == "legcf" else second))
+    return maps
+
+
+def without_graph(name: str) -> MethodConfig:
+    """A configuration of a method whose tables need no interactions."""
+    fields = get_config(name).to_dict()
+    options = {"grouping": "random"} if "grouping" in fields else {}
+    return get_config(name, options | ({"initialization": "random"} if name == "legcf" else {}))
+
+
+def create(config: MethodConfig, num_embeddings: int, embedding_dim: int, **options) -> CompressedEmbedding:
+    """A fresh embedding, with the row maps that it needs."""
+    maps = made_for(config, num_embeddings)
+    return create_embedding(config, num_embeddings, embedding_dim, row_maps=maps, **options)
+
+
+def from_table(table: torch.Tensor, config: MethodConfig, **options) -> CompressedEmbedding:
+    """A table taken over, with the row maps that it needs."""
+    maps = made_for(config, len(table))
+    return method_of(config).from_table(table, config, row_maps=maps, **options)
+
+
+def shares_rows(config: MethodConfig) -> bool:
+    """Whether ids share rows by maps that were made before the table was seen."""
+    return issubclass(method_of(config), SharedRows)
 
 
 def make_config(case: tuple[str, dict[str, object]]):

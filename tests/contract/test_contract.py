@@ -14,9 +14,9 @@ from torch import nn
 
 from slimtable.artifact.file import read_artifact, verify_artifact, write_artifact
 from slimtable.artifact.layouts import decode, exact_bits, validate
-from slimtable.embedding import CompressedEmbedding, create, get_config, method_names
+from slimtable.embedding import CompressedEmbedding, get_config, method_names
 from slimtable.frozen import FrozenEmbedding
-from tests.contract.cases import CASES, case_id, make_config
+from tests.contract.cases import CASES, case_id, create, from_table, make_config, shares_rows
 
 N, D = 50, 8
 
@@ -224,9 +224,10 @@ def test_twenty_steps_lower_the_loss(config) -> None:
 def test_from_table_is_close(config) -> None:
     """Every method takes over a trained table; one bit between minimum and maximum is the coarsest."""
     table = torch.randn(N, 1) * torch.randn(1, D) + 0.3 * torch.randn(N, D)
-    embedding = type(create(config, N, D)).from_table(table, config)
+    embedding = from_table(table, config)
     correlation = torch.corrcoef(torch.stack([embedding.weight.flatten(), table.flatten()]))[0, 1]
-    assert correlation > 0.5
+    # Four ids that share a row by chance correlate with their mean by a half.
+    assert correlation > (0.3 if shares_rows(config) else 0.5)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +241,12 @@ def test_from_table_is_close(config) -> None:
 )
 def test_from_table_refuses(config, table, message) -> None:
     with pytest.raises(ValueError, match=message):
-        type(create(config, N, D)).from_table(table, config)
+        from_table(table, config)
 
 
 def test_from_table_refuses_a_padding_row_that_is_not_zero(config) -> None:
     with pytest.raises(ValueError, match="padding_idx=2 is not zeros"):
-        type(create(config, N, D)).from_table(torch.ones(N, D), config, padding_idx=2)
+        from_table(torch.ones(N, D), config, padding_idx=2)
 
 
 def test_frozen_form_serves_the_same(embedding) -> None:

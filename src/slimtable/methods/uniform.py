@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding, MethodConfig, register
+from slimtable.scalar import codes_of, make_grid
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Uniform(CompressedEmbedding):
         offset, step = self._offset_and_step()
         if self.config.axis == "row":
             offset, step = offset[ids], step[ids]
-        return (offset + step * _codes(rows, offset, step, self._largest)).to(rows.dtype)
+        return (offset + step * codes_of(rows, offset, step, self.config.bits)).to(rows.dtype)
 
     def bits(self) -> int:
         grids = self.embedding_dim if self.config.axis == "column" else self.num_embeddings
@@ -74,7 +75,7 @@ class Uniform(CompressedEmbedding):
     @torch.no_grad()
     def pack(self) -> Packed:
         offset, step = self._make_grid()
-        codes = _codes(self.table.detach(), offset, step, self._largest).to("cpu", torch.uint8).numpy()
+        codes = codes_of(self.table.detach(), offset, step, self.config.bits).to("cpu", torch.uint8).numpy()
         scale_dtype = torch.float16 if self.config.scale_bits == 16 else torch.float32
         arrays = {
             "codes": pack_bits(codes, self.config.bits),
@@ -82,10 +83,6 @@ class Uniform(CompressedEmbedding):
             "step": step.flatten().to("cpu", scale_dtype).numpy(),
         }
         return self.packed("scaled", arrays, {"bits": self.config.bits, "axis": self.config.axis})
-
-    @property
-    def _largest(self) -> int:
-        return int(2**self.config.bits) - 1
 
     def train(self, mode: bool = True) -> Self:
         self._grid = None  # fused optimizers change the table without telling its version
@@ -105,21 +102,4 @@ class Uniform(CompressedEmbedding):
         if self.padding_idx is not None and self.num_embeddings > 1:
             other = 0 if self.padding_idx else 1
             table = table.index_copy(0, torch.tensor([self.padding_idx], device=table.device), table[other : other + 1])
-        low, high = table.aminmax(dim=0) if self.config.axis == "column" else table.aminmax(dim=1, keepdim=True)
-        step = (high - low) / self._largest
-        if self.config.scale_bits == 16:
-            # Rounded so that the grid still reaches from the smallest value to the largest.
-            low = (low - low.abs() * 2.0**-11).half().float()
-            step = ((high - low) / self._largest * (1 + 2.0**-11)).half().float()
-        if not bool((torch.isfinite(low) & torch.isfinite(step) & ((step > 0) | (high == low))).all()):
-            raise ValueError(
-                f"Some values are too large or too close together for scales of {self.config.scale_bits} bits. "
-                "Use scale_bits=32, or scale the table."
-            )
-        return low, step
-
-
-def _codes(rows: Tensor, offset: Tensor, step: Tensor, largest: int) -> Tensor:
-    """Nearest grid point of each value, as whole floats 0..largest; a step of zero (a constant line) gives 0."""
-    safe = torch.where(step > 0, step, torch.ones_like(step))
-    return ((rows.float() - offset) / safe).round().clamp_(0, largest)
+        return make_grid(table, self.config.bits, self.config.scale_bits, 0 if self.config.axis == "column" else 1)

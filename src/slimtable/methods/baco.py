@@ -1,0 +1,36 @@
+"""BACO: rows shared by balanced co-clusters of users and items (SIGIR 2026, arXiv 2604.18351)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from slimtable.embedding import register
+from slimtable.methods.shared import Shared, SharedConfig
+
+
+@dataclass(frozen=True)
+class BACOConfig(SharedConfig):
+    """Options of shared rows, with balanced co-clusters as the grouping.
+
+    The preset ``published`` draws rows from N(0, 1), as the published code does.
+    """
+
+    grouping: str = "baco"
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"published": MappingProxyType({"init_std": 1.0})}
+    )
+
+
+@register("baco")
+class BACO(Shared):
+    """A user has the mean of the rows of the nearest two user groups, an item the row of its group.
+
+    Bits: 32·K·d, 2·N·⌈log2 K⌉ for the users' maps and N·⌈log2 K⌉ for the items'.
+    """
+
+    config_class = BACOConfig
+    config: BACOConfig

@@ -1,0 +1,121 @@
+"""Clustered compositional embeddings: hashed rows, clustered while training (Tsang & Ahle 2022, arXiv 2210.05974)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtable.embedding import register
+from slimtable.grouping.row_map import Hash
+from slimtable.kmeans import kmeans
+from slimtable.modes import evaluating
+from slimtable.nearest import nearest_codes
+from slimtable.row_budget import HashedRowsConfig
+from slimtable.sharing import SharedRows, Term
+
+_USUAL_CHUNKS = (4, 2, 1)
+
+
+@dataclass(frozen=True)
+class CCEConfig(HashedRowsConfig):
+    """Options of CCE.
+
+    Attributes:
+        chunks: blocks of columns, each with rows of its own; a divisor of embedding_dim. None for 4, or 2 or 1 where
+            4 is none.
+        recluster_epochs: first epochs after which ids are clustered anew.
+        sampled_per_row: ids that k-means looks at, per centroid.
+        kmeans_rounds: most rounds of k-means.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    chunks: int | None = None
+    recluster_epochs: int = 1
+    sampled_per_row: int = 200
+    kmeans_rounds: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("chunks", 1), ("recluster_epochs", 0), ("sampled_per_row", 1), ("kmeans_rounds", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"`CCEConfig.{name}` must be at least {least}, got {value}.")
+
+
+@register("cce")
+class CCE(SharedRows):
+    """In each chunk of columns a row is ``T₀[h₀(id)] + T₁[h₁(id)]``, both tables with half of the K rows.
+
+    Both maps start as universal hashes. After an epoch, k-means on the rows of all ids replaces T₀ by centroids and h₀
+    by the nearest of them, h₁ is drawn anew, and T₁ becomes the mean of what is left of the ids in each of its rows.
+    Moments of the optimizer stay with the parameters. Bits: 32·K·d, and chunks·N·⌈log2(K/2)⌉ once clustered.
+
+    Rows are drawn from a normal here, as in all methods; the published code draws them evenly from ±1/√d.
+    """
+
+    config_class = CCEConfig
+    config: CCEConfig
+    epochs_done: Tensor
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        given = self.config.chunks
+        self.chunks = given or next(count for count in _USUAL_CHUNKS if self.embedding_dim % count == 0)
+        if self.embedding_dim % self.chunks:
+            raise ValueError(f"`CCEConfig.chunks`={given} must divide embedding_dim={self.embedding_dim}.")
+        half = max(1, self.config.rows_of_table(self.num_embeddings, self.row_maps) // 2)
+        generator = np.random.default_rng(self.config.hash_seed)
+        terms = [
+            Term(table, table // 2 * self._width, computed=Hash.universal(half, generator))
+            for table in range(2 * self.chunks)
+        ]
+        self.share([(half, self._width)] * (2 * self.chunks), terms, frequencies, device, dtype)
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))
+
+    def end_epoch(self) -> None:
+        epoch = int(self.epochs_done)
+        self.epochs_done += 1
+        if epoch < self.config.recluster_epochs:
+            with torch.no_grad(), evaluating(self):
+                self._cluster(self.weight, epoch + 1)
+
+    def fit_(self, table: Tensor) -> None:
+        """Clusters the ids by the table, and takes the mean of what is left for the second rows."""
+        self._cluster(table, 0)
+        self.epochs_done.fill_(self.config.recluster_epochs)
+
+    @property
+    def _width(self) -> int:
+        return self.embedding_dim // self.chunks
+
+    def _cluster(self, table: Tensor, draw: int) -> None:
+        """Places all rows and maps by the rows (N, d) that they should give."""
+        config, half = self.config, len(self.tables()[0])
+        generator = np.random.default_rng([config.hash_seed, draw])
+        values = np.ascontiguousarray(table.detach().float().cpu().numpy())
+        ids = np.arange(self.num_embeddings)
+        if self.padding_idx is not None and len(ids) > 1:
+            ids = np.delete(ids, self.padding_idx)
+        if len(ids) > config.sampled_per_row * half:
+            ids = generator.choice(ids, config.sampled_per_row * half, replace=False)
+        seed = int(generator.integers(1 << 31))
+        centroids = kmeans(values[ids], half, self.chunks, iterations=config.kmeans_rounds, seed=seed)
+        nearest = nearest_codes(values, centroids, np.zeros(len(values), np.int8), (half,))  # (N, chunks)
+        terms, tables = [], self.tables()
+        for chunk in range(self.chunks):
+            column = chunk * self._width
+            left = values[:, column : column + self._width] - centroids[chunk][nearest[:, chunk]]
+            hashing = Hash.universal(half, generator)
+            rows = hashing.rows(self.num_embeddings)
+            used = np.maximum(np.bincount(rows, minlength=half), 1)
+            sums = np.zeros((half, self._width))
+            np.add.at(sums, rows, left)
+            terms += [Term(2 * chunk, column, nearest[:, chunk]), Term(2 * chunk + 1, column, computed=hashing)]
+            tables[2 * chunk].copy_(torch.from_numpy(centroids[chunk]))
+            tables[2 * chunk + 1].copy_(torch.from_numpy((sums / used[:, None]).astype(np.float32)))
+        self.place(terms, self.device, self.dtype)
+        self._served = None

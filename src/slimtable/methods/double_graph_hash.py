@@ -1,0 +1,73 @@
+"""DoubleGraphHash: the sum of a group's row and a hashed row of one table (Wu et al. 2024, arXiv 2412.17245)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtable.embedding import register
+from slimtable.grouping.budget import rows_of_budget
+from slimtable.grouping.row_map import RowMap
+from slimtable.methods.shared import terms_of
+from slimtable.row_budget import GroupedRowsConfig, hashed_map
+from slimtable.sharing import SharedRows, Term
+
+if TYPE_CHECKING:
+    from slimtable.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class DoubleGraphHashConfig(GroupedRowsConfig):
+    """Options of DoubleGraphHash.
+
+    Attributes:
+        grouping: as above; the paper groups by modularity.
+        hash_seed: what the hash function is drawn from.
+    """
+
+    grouping: str = "louvain"
+    hash_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hash_seed < 0:
+            raise ValueError(f"`DoubleGraphHashConfig.hash_seed` must not be negative, got {self.hash_seed}.")
+
+    def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
+        """The groups of both sides."""
+        rows = None
+        if self.budget:
+            rows = rows_of_budget(self.budget, train.num_users, train.num_items, embedding_dim)
+        groups = self.groups(train, rows)
+        return {side: [groups.map_of(side)] for side in ("user", "item")}
+
+
+@register("double_graph_hash")
+class DoubleGraphHash(SharedRows):
+    """The row of the id's group plus the row of a universal hash, both of the same K rows.
+
+    K is the number of groups. Bits: 32·K·d and N·⌈log2 K⌉ for the groups.
+    """
+
+    config_class = DoubleGraphHashConfig
+    config: DoubleGraphHashConfig
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        groups = self._groups()
+        generator = np.random.default_rng(self.config.hash_seed)
+        hashed = hashed_map(self.num_embeddings, groups.num_rows, 0, None, generator)
+        terms = [*terms_of(groups, 0, 0), Term(0, 0, hashed.rows, hashed.computed)]
+        self.share([(groups.num_rows, self.embedding_dim)], terms, frequencies, device, dtype)
+
+    def _groups(self) -> RowMap:
+        num_rows = 1  # until a state dict brings the groups
+        if self.row_maps is None and not self.config.needs_graph:
+            num_rows = self.config.rows_by_share(self.num_embeddings, "Pass row_maps")
+        elif given := self.config.needed_maps(self.row_maps):
+            return given[0]
+        return hashed_map(self.num_embeddings, num_rows, 0, None, None)

@@ -1,0 +1,40 @@
+"""Double hashing: every row is the sum of two rows that two hashes choose (Zhang et al. 2020, arXiv 2007.14523)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtable.embedding import register
+from slimtable.row_budget import HashedRowsConfig, hashed_map
+from slimtable.sharing import SharedRows, Term
+
+
+@dataclass(frozen=True)
+class DoubleHashConfig(HashedRowsConfig):
+    """Options of double hashing: those of every hash."""
+
+
+@register("double_hash")
+class DoubleHash(SharedRows):
+    """Two universal hashes into one table of K rows, summed: 32·K·d bits, since hashes take no space.
+
+    The hashes are ``((a·id + b) mod (2³¹ − 1)) mod K`` (BACO's comparison uses a random prime of 60 bits). Two ids
+    have the same row only if both hashes collide.
+    """
+
+    config_class = DoubleHashConfig
+    config: DoubleHashConfig
+    head_share = 0.0
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        num_rows = self.config.rows_of_table(self.num_embeddings, self.row_maps)
+        own = int(self.head_share * num_rows)
+        counts = None if frequencies is None else frequencies.cpu().numpy()
+        generator = np.random.default_rng(self.config.hash_seed)
+        maps = [hashed_map(self.num_embeddings, num_rows, own, counts, generator) for _ in range(2)]
+        terms = [Term(0, 0, row_map.rows, row_map.computed) for row_map in maps]
+        self.share([(num_rows, self.embedding_dim)], terms, frequencies, device, dtype)

@@ -1,0 +1,165 @@
+"""LEGCF: every row is a sparse mixture of learned meta-embeddings (Liang et al. 2024, arXiv 2403.18479)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtable.embedding import register
+from slimtable.grouping.budget import rows_of_budget
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.row_map import Hash, RowMap
+from slimtable.kmeans import kmeans
+from slimtable.nearest import nearest_codes
+from slimtable.row_budget import HashedRowsConfig
+from slimtable.sharing import SharedRows, Term
+
+if TYPE_CHECKING:
+    from slimtable.data.interactions import Interactions
+
+_KMEANS_ROUNDS = 20
+_NEARLY_ONE = 0.999  # what tanh can reach
+_ELEMENTS_AT_ONCE = 1 << 24  # of the scores of ids for meta-embeddings
+
+
+@dataclass(frozen=True)
+class LEGCFConfig(HashedRowsConfig):
+    """Options of LEGCF.
+
+    Attributes:
+        num_rows: as above; METIS then cuts the graph into so many parts, of which each side has the rows it uses.
+        hash_seed: of the partition and of the second meta-embedding of each id.
+        anchor_weight: weight of the meta-embedding of the id's part at the start; the second one has what is left.
+        initialization: parts of the interaction graph by "metis", or "random" ones, which need no interactions.
+        assignment_epochs: first epochs after which ids choose their two meta-embeddings anew.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    anchor_weight: float = 0.5
+    initialization: Literal["metis", "random"] = "metis"
+    assignment_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.anchor_weight < 1:
+            raise ValueError(f"`LEGCFConfig.anchor_weight` must lie between 0 and 1, got {self.anchor_weight}.")
+        if self.assignment_epochs < 0:
+            raise ValueError(f"`LEGCFConfig.assignment_epochs` must not be negative, got {self.assignment_epochs}.")
+
+    def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
+        """The part of each user and item, by METIS on the graph of both."""
+        if self.initialization == "random":
+            return super().row_maps(train, embedding_dim)
+        parts = self.num_rows
+        if parts is None:
+            rows = rows_of_budget(self.budget, train.num_users, train.num_items, embedding_dim, 2, item_columns=2)
+            parts = max(1, rows // 2)  # a part has a row on each side
+        labels = _metis(InteractionGraph.of(train), parts, self.hash_seed)
+        return {
+            "user": [RowMap.of(labels[: train.num_users])],
+            "item": [RowMap.of(labels[train.num_users :])],
+        }
+
+
+@register("legcf")
+class LEGCF(SharedRows):
+    """Row ``tanh(w₁·M[s₁] + w₂·M[s₂])``: two weighted meta-embeddings of K.
+
+    Bits: 32·K·d, 2·N·⌈log2 K⌉ for the assignment and 64·N for its weights.
+
+    What differs from the published system: there users and items share one table, the assignment belongs to the graph
+    that is propagated over, and after a first training it is solved anew in every epoch from the propagated rows. Here
+    each side has a table, of the parts that its ids lie in, and any backbone goes with it. A table does not see
+    propagated rows, so that the assignment is solved from its own: the two largest entries of E·M⁺, their positive
+    parts scaled to sum to one, after the first ``assignment_epochs`` epochs as in BACO's comparison.
+    """
+
+    config_class = LEGCFConfig
+    config: LEGCFConfig
+    activation = "tanh"
+    serve_tolerance = 1e-6
+    epochs_done: Tensor
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        config, maps = self.config, self.row_maps
+        generator = np.random.default_rng(config.hash_seed)
+        if config.initialization == "metis":
+            if maps is None:
+                raise ValueError(
+                    "`LEGCFConfig.initialization`=metis cuts the graph of interactions, and a table alone has none. "
+                    "Train with slimtable.train, pass row_maps, or set initialization to random."
+                )
+            num_rows = maps[0].num_rows if maps else 1
+            anchors = maps[0].rows if maps else np.zeros(self.num_embeddings, np.int32)
+        else:
+            num_rows = config.rows_of_table(self.num_embeddings, maps)
+            anchors = Hash.universal(num_rows, generator).rows(self.num_embeddings)
+        others = (anchors + generator.integers(1, max(2, num_rows), self.num_embeddings)) % num_rows
+        ones = np.ones(self.num_embeddings, np.float32)
+        terms = [
+            Term(0, 0, anchors, weight=config.anchor_weight * ones),
+            Term(0, 0, others, weight=(1 - config.anchor_weight) * ones),
+        ]
+        self.share([(num_rows, self.embedding_dim)], terms, frequencies, device, dtype)
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))
+
+    def end_epoch(self) -> None:
+        epoch = int(self.epochs_done)
+        self.epochs_done += 1
+        if epoch < self.config.assignment_epochs:
+            with torch.no_grad():
+                self._assign(self.weight)
+
+    def fit_(self, table: Tensor) -> None:
+        """Places meta-embeddings by k-means, gives every id the nearest two, and then fits the meta-embeddings."""
+        wanted = np.ascontiguousarray(table.float().clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh().cpu().numpy())
+        num_rows = len(self.tables()[0])
+        centroids = kmeans(wanted, num_rows, iterations=_KMEANS_ROUNDS, seed=self.config.hash_seed)
+        everyone = np.zeros(len(wanted), np.int8)
+        first = nearest_codes(wanted, centroids, everyone, (num_rows,))[:, 0]
+        # The second is what lies nearest to where the first falls short, seen from the first.
+        second = nearest_codes(2 * wanted - centroids[0, first], centroids, everyone, (num_rows,))[:, 0]
+        along = centroids[0, second] - centroids[0, first]
+        length = np.square(along).sum(axis=1)
+        share = ((wanted - centroids[0, first]) * along).sum(axis=1) / np.where(length > 0, length, 1.0)
+        share = share.clip(0.0, 1.0).astype(np.float32)
+        self.place([Term(0, 0, first, weight=1 - share), Term(0, 0, second, weight=share)], self.device, self.dtype)
+        super().fit_(table)
+        self.epochs_done.fill_(self.config.assignment_epochs)
+
+    def _assign(self, table: Tensor) -> None:
+        """Gives every id the two meta-embeddings with the largest entries of ``table · M⁺``."""
+        meta = self.tables()[0].float()
+        count = min(2, len(meta))
+        inverse = torch.linalg.pinv(meta)  # (d, K)
+        values, rows = [], []
+        for chunk in table.float().split(max(1, _ELEMENTS_AT_ONCE // len(meta))):
+            best = (chunk @ inverse).topk(count, dim=1)
+            values.append(best.values)
+            rows.append(best.indices)
+        weights, chosen = torch.cat(values).clamp(min=0), torch.cat(rows)  # (N, 2)
+        total = weights.sum(dim=1, keepdim=True)
+        start = torch.tensor([self.config.anchor_weight, 1 - self.config.anchor_weight], device=weights.device)
+        weights = torch.where(total > 0, weights / total.where(total > 0, 1.0), start[:count])
+        if count == 1:
+            weights, chosen = torch.cat([weights, torch.zeros_like(weights)], 1), chosen.expand(-1, 2)
+        terms = [Term(0, 0, chosen[:, t].cpu().numpy(), weight=weights[:, t].float().cpu().numpy()) for t in range(2)]
+        self.place(terms, self.device, self.dtype)
+
+
+def _metis(graph: InteractionGraph, parts: int, seed: int) -> np.ndarray:
+    """The part of every user and item, users first, int64 (U + V,)."""
+    import pymetis
+
+    starts = np.concatenate([graph.user_starts, graph.num_edges + graph.item_starts[1:]])
+    neighbours = np.concatenate([graph.user_items + graph.num_users, graph.item_users])
+    adjacency = pymetis.CSRAdjacency(starts, neighbours)
+    found = pymetis.part_graph(min(parts, graph.num_nodes), adjacency, options=pymetis.Options(seed=seed))
+    return np.asarray(found[1], dtype=np.int64)

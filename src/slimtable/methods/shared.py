@@ -1,0 +1,161 @@
+"""Shared rows: users, and items, of one group have one row (the codebook lookup of BACO, arXiv 2604.18351)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimtable.embedding import register
+from slimtable.grouping.budget import rows_of_budget
+from slimtable.grouping.grouping import parse_grouping
+from slimtable.grouping.row_map import RowMap
+from slimtable.row_budget import GroupedRowsConfig, hashed_map, most_frequent, split_rows
+from slimtable.sharing import SharedRows, Term
+
+if TYPE_CHECKING:
+    from slimtable.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class SharedConfig(GroupedRowsConfig):
+    """Options of shared rows.
+
+    Attributes:
+        views: independent groupings, with seeds ``grouping_seed``, ``grouping_seed`` + 1, … An id has a row in each.
+        combine: "sum" of the views' rows, which share the budget evenly; or "concat" of rows that are embedding_dim /
+            views wide, so that each view has the whole number of rows.
+        head: share of the rows that go to the most frequent ids as rows of their own (in the first view where views
+            are summed, in each where they stand side by side).
+        row_bits: bits per value of a row as served: 32, 16, or 8 or 4 with an offset and a step per row, in 16 bits
+            each. Training is in floats; evaluation sees the rows as served.
+
+    Raises:
+        ValueError: a number is out of range, or ``head`` is asked for without a budget.
+    """
+
+    views: int = 1
+    combine: Literal["sum", "concat"] = "sum"
+    head: float = 0.0
+    row_bits: Literal[32, 16, 8, 4] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        if not 1 <= self.views <= 100:
+            raise ValueError(f"`{name}.views` must be 1 to 100, got {self.views}.")
+        if not 0 <= self.head < 1:
+            raise ValueError(f"`{name}.head` must be at least 0 and below 1, got {self.head}.")
+        if self.head and not self.budget:
+            raise ValueError(f"`{name}.head` is a share of a budget. Set budget, such as 25%.")
+
+    def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
+        """The maps of both sides, one per view."""
+        if not self.needs_graph and self.share is not None:
+            return {}  # each table makes its own, at less cost in the file if it has a padding row
+        sizes = {"user": train.num_users, "item": train.num_items}
+        counts = {"user": train.user_counts(), "item": train.item_counts()}
+        rows = self._rows(embedding_dim, *sizes.values()) if self.budget else None
+        if not self.needs_graph:
+            assert rows is not None
+            of_sides = dict(zip(sizes, split_rows(rows, *sizes.values()), strict=True))
+            return {side: self.hashed_maps(sizes[side], of_sides[side], counts[side]) for side in sizes}
+        own = dict.fromkeys(sizes, 0)
+        if rows is not None and (taken := int(self.head * rows)) >= 2:
+            own = dict(zip(sizes, split_rows(taken, *sizes.values()), strict=True))
+            rows -= taken
+        if rows is not None and self.combine == "sum":
+            rows //= self.views
+        maps: dict[str, list[RowMap]] = {side: [] for side in sizes}
+        for view in range(self.views):
+            groups = self.groups(train, rows, view)
+            for side in sizes:
+                row_map = groups.map_of(side)
+                if own[side] and (view == 0 or self.combine == "concat"):
+                    row_map = row_map.with_own_rows(most_frequent(counts[side], own[side]))
+                maps[side].append(row_map)
+        return maps
+
+    def hashed_maps(self, num_embeddings: int, num_rows: int, frequencies: np.ndarray | None) -> list[RowMap]:
+        """The maps of one side without interactions: the remainder of the id, then a universal hash per view."""
+        own = int(self.head * num_rows)
+        shared = num_rows - own
+        if self.combine == "sum":
+            shared = max(1, shared // self.views)
+        maps = []
+        for view in range(self.views):
+            generator = None if view == 0 else np.random.default_rng([self.grouping_seed, view])
+            own_here = own if view == 0 or self.combine == "concat" else 0
+            maps.append(hashed_map(num_embeddings, own_here + shared, own_here, frequencies, generator))
+        return maps
+
+    def _rows(self, embedding_dim: int, num_users: int, num_items: int) -> int:
+        """Rows of embedding_dim values that both sides may have together."""
+        scales = 0 if self.row_bits > 8 else 32 * (self.views if self.combine == "concat" else 1)
+        # Whether users have second rows is known only afterwards; what may have them is charged for them.
+        second = getattr(parse_grouping(self.grouping), "secondary", "none")
+        return rows_of_budget(
+            self.budget,
+            num_users,
+            num_items,
+            embedding_dim,
+            self.views * (2 if second in ("users", "both") else 1),
+            item_columns=self.views * (2 if second in ("items", "both") else 1),
+            row_size=self.row_bits * embedding_dim + scales,
+        )
+
+
+@register("shared")
+class Shared(SharedRows):
+    """Ids of a group share a row; with second groups, an id has the mean of two.
+
+    Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 K⌉ for each row map that is not
+    computed, twice with second rows. Gradients change K·d numbers instead of N·d, and the optimizer keeps as few.
+    """
+
+    config_class = SharedConfig
+    config: SharedConfig
+
+    @property
+    def row_bits(self) -> int:
+        return self.config.row_bits
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        config, width = self.config, self.embedding_dim
+        if config.combine == "concat":
+            if width % config.views:
+                raise ValueError(
+                    f"`{type(config).__name__}.views`={config.views} must divide embedding_dim={width} to stand side "
+                    "by side. Choose a divisor, or combine=sum."
+                )
+            width //= config.views
+        maps = self._maps(frequencies)
+        if len(maps) != config.views:
+            raise ValueError(f"`{type(config).__name__}.views` is {config.views}, but {len(maps)} row maps are given.")
+        terms = []
+        for view, row_map in enumerate(maps):
+            terms += terms_of(row_map, view, view * width if config.combine == "concat" else 0)
+        self.share([(row_map.num_rows, width) for row_map in maps], terms, frequencies, device, dtype)
+
+    def _maps(self, frequencies: Tensor | None) -> Sequence[RowMap]:
+        config = self.config
+        if self.row_maps is not None:
+            return self.row_maps or [hashed_map(self.num_embeddings, 1, 0, None, None)] * config.views
+        if config.needs_graph:
+            return config.needed_maps(None)
+        num_rows = config.rows_by_share(self.num_embeddings, "Pass row_maps")
+        return config.hashed_maps(self.num_embeddings, num_rows, None if frequencies is None else frequencies.numpy())
+
+
+def terms_of(row_map: RowMap, table: int, column: int) -> list[Term]:
+    """The terms that look a row map up: one, or the weighted mean of two where ids have second rows."""
+    if row_map.second is None:
+        return [Term(table, column, row_map.rows, row_map.computed)]
+    return [
+        Term(table, column, row_map.rows, row_map.computed, 1.0 - row_map.second_weight),
+        Term(table, column, row_map.second, None, row_map.second_weight),
+    ]

@@ -1,0 +1,103 @@
+"""Compiled sums of shared rows, and their gradients, without the copies that PyTorch operations leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_ALIKE = np.zeros(0, np.float32)  # stands for weights that are one number
+
+
+class Summand(NamedTuple):
+    """A term of :mod:`slimtable.sharing` as arrays.
+
+    Attributes:
+        table: which table.
+        column: where its columns begin.
+        rows: int32 (N,) row of each id.
+        weights: float32 (N,) weight of each id; empty where ``weight`` is that of all.
+        weight: float32.
+        assigned: whether it is the first on its columns.
+    """
+
+    table: int
+    column: int
+    rows: np.ndarray
+    weights: np.ndarray
+    weight: np.float32
+    assigned: bool
+
+
+class CombineRows(torch.autograd.Function):
+    """Rows (B, d) of ids (B,): the sum of the terms, in their order, in float32 on the CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, width: int, summands: Sequence[Summand], *tables: Tensor) -> Tensor:
+        """Args: ids, the width d of a row, the terms, and the tables that they name."""
+        out = torch.empty(len(ids), width)
+        numbers = ids.numpy()
+        for term in summands:
+            table = tables[term.table].detach().numpy()
+            inside = _add_rows(
+                out.numpy(), table, numbers, term.rows, term.weights, term.weight, term.column, term.assigned
+            )
+            if not inside:
+                raise IndexError(f"An id is out of range: ids lie in 0..{len(term.rows) - 1}.")
+        ctx.summands, ctx.numbers = summands, numbers
+        ctx.shapes = [table.shape for table in tables]
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        """The gradient of every table: sums over the ids that use each row."""
+        grad = grads[0].contiguous().numpy()
+        sums = [torch.zeros(shape) for shape in ctx.shapes]
+        for term in ctx.summands:
+            _add_gradients(
+                sums[term.table].numpy(), grad, ctx.numbers, term.rows, term.weights, term.weight, term.column
+            )
+        return (None, None, None, *sums)
+
+
+def summand(table: int, column: int, rows: Tensor, weight: float | Tensor, assigned: bool) -> Summand:
+    """A term as arrays that share memory with its tensors."""
+    if isinstance(weight, Tensor):
+        return Summand(table, column, rows.numpy(), weight.numpy(), np.float32(1), assigned)
+    return Summand(table, column, rows.numpy(), _ALIKE, np.float32(weight), assigned)
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(out, table, ids, rows, weights, weight, column, assigned):  # type: ignore[no-untyped-def]
+    """False where an id is out of range."""
+    count, width = rows.shape[0], table.shape[1]
+    for i in range(ids.shape[0]):
+        if ids[i] < 0 or ids[i] >= count:
+            return False
+        source = table[rows[ids[i]]]
+        target = out[i, column : column + width]
+        scale = weights[ids[i]] if weights.shape[0] else weight
+        if assigned:
+            for j in range(width):
+                target[j] = scale * source[j]
+        else:
+            for j in range(width):
+                target[j] += scale * source[j]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _add_gradients(sums, grad, ids, rows, weights, weight, column):  # type: ignore[no-untyped-def]
+    width = sums.shape[1]
+    for i in range(ids.shape[0]):
+        target = sums[rows[ids[i]]]
+        source = grad[i, column : column + width]
+        scale = weights[ids[i]] if weights.shape[0] else weight
+        for j in range(width):
+            target[j] += scale * source[j]
