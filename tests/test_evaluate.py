@@ -12,7 +12,7 @@ from slimtable.data.interactions import Interactions
 from slimtable.data.pairs import Pairs
 from slimtable.data.split import Split, fixed_split, holdout_split, leave_two_out
 from slimtable.errors import DatasetError
-from slimtable.evaluate import MASKS, evaluate, predict, rank_withheld, summarize
+from slimtable.evaluate import MASKS, Ranks, evaluate, predict, rank_withheld, summarize
 
 
 class Scores(torch.nn.Module):
@@ -82,6 +82,28 @@ def test_groups_of_popularity_add_up(split) -> None:
         hits = ranks.by_mask["train"][group == name] < 10
         assert metrics[f"hit_rate@10/{name}"] == pytest.approx(hits.mean())
     assert {f"{m}@{k}" for m in ("hit_rate", "recall", "ndcg") for k in (5, 10)} < set(metrics)
+
+
+def test_quarters_of_users_by_activity() -> None:
+    """Eight users, two a quarter; the two with the fewest interactions are in the first, whether tested or not."""
+    counts = np.array([9, 1, 7, 3, 8, 2, 6, 4])
+    users = np.array([0, 1, 2, 2, 3, 5, 6])  # 4 and 7 have nothing withheld
+    ranks = Ranks(users, np.arange(7) % 3, {"train": np.array([0, 0, 0, 9, 9, 9, 0])})
+    metrics = summarize(ranks, np.array([3, 2, 1]), (1, 5), user_counts=counts, masks=("train",))
+    assert set(metrics) == {"train"}
+    # Least active first: users 1 and 5, then 3 (and 7), then 6 and 2, then 0 (and 4).
+    quarters = [metrics["train"][f"capped_recall@5/q{number}"] for number in (1, 2, 3, 4)]
+    assert quarters == [0.5, 0, 0.75, 1]
+    assert metrics["train"]["capped_recall@1/q3"] == 1  # a list of one can hold no more of user 2
+    assert not any("/q" in name for name in summarize(ranks, np.array([3, 2, 1]), masks=("train",))["train"])
+
+
+def test_an_evaluation_reports_what_is_asked_for(split) -> None:
+    model = Scores(np.random.default_rng(1).standard_normal((split.num_users, split.num_items)))
+    every = evaluate(model, split, ks=(5, 10))
+    assert set(every) == set(MASKS)
+    assert {f"capped_recall@5{q}" for q in ("", "/q1", "/q2", "/q3", "/q4")} <= set(every["train"])
+    assert evaluate(model, split, ks=(5, 10), masks=("train",)) == {"train": every["train"]}
 
 
 def test_scores_that_are_not_numbers_are_refused(split) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slimtable.metrics import (
+    capped_recall_at_k,
     hit_rate_at_k,
     mean_absolute_error,
     mean_reciprocal_rank,
@@ -26,6 +27,14 @@ def test_by_hand() -> None:
     expected = (1 / ideal_of_two + 1 / np.log2(11.5) + 1 / np.log2(5)) / 3
     assert ndcg_at_k(RANKS, OWNERS, 10) == pytest.approx(expected)
     assert mean_reciprocal_rank(RANKS, OWNERS) == pytest.approx((1 + 1 / 10.5 + 1 / 4) / 3)
+
+
+def test_capped_recall_divides_by_what_the_list_can_hold() -> None:
+    ranks, owners = np.array([0, 1, 7, 2, 5]), np.array([3, 3, 3, 8, 9])  # 3 withheld items, then 1 and 1
+    assert capped_recall_at_k(ranks, owners, 2) == pytest.approx((2 / 2 + 0 + 0) / 3)
+    assert recall_at_k(ranks, owners, 2) == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert capped_recall_at_k(ranks, owners, 3) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert capped_recall_at_k(ranks, owners, 10) == recall_at_k(ranks, owners, 10) == 1
 
 
 def test_ideal_list_gives_one() -> None:

@@ -120,7 +120,13 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(communities, tmp_path) -> None:
 
 # From the file back to a recommender.
 
-OPTIONS = {"gmf": None, "neumf": NeuMFConfig(layers=(8, 8, 4)), "sasrec": SASRecConfig(max_length=8, num_blocks=1)}
+OPTIONS = {
+    "gmf": None,
+    "neumf": NeuMFConfig(layers=(8, 8, 4)),
+    "sasrec": SASRecConfig(max_length=8, num_blocks=1),
+    "bprmf": None,
+    "lightgcn": None,
+}
 SHORT = replace(QUICK, epochs=2, batch_size=128)
 
 
@@ -219,7 +225,7 @@ def packed_again(path, change) -> None:
 
 CHANGES = {
     "names no backbone": lambda model, **_: model.clear(),
-    "no backbone 'bert'. Known backbones: gmf": lambda model, **_: model.update(backbone="bert"),
+    "no backbone 'bert'. Known backbones: bprmf, gmf": lambda model, **_: model.update(backbone="bert"),
     "SASRecConfig has no option layers": lambda model, **_: model.update(
         backbone="sasrec", backbone_config={"layers": [4, 2]}
     ),

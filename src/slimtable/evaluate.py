@@ -6,6 +6,7 @@ What predicts scores of pairs instead of ranking is tested by its errors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from slimtable.backbone import Backbone
 from slimtable.data.interactions import Interactions, without_repeats
 from slimtable.data.split import Split
 from slimtable.metrics import (
+    capped_recall_at_k,
     hit_rate_at_k,
     mean_absolute_error,
     mean_reciprocal_rank,
@@ -31,7 +33,10 @@ MASKS = ("none", "train", "train+valid")
 POPULARITY_SHARES = {"head": 0.1, "torso": 0.4, "tail": 0.5}
 """Share of the items in each popularity group, most frequent in training first."""
 
-_SCORES_AT_A_TIME = 1 << 24
+ACTIVITY_QUARTERS = ("q1", "q2", "q3", "q4")
+"""Names of the quarters of the users, least active in training first."""
+
+_SCORES_AT_A_TIME = 1 << 21  # 8 MB: small enough for caches, large enough for fast products
 _PAIRS_AT_A_TIME = 1 << 16
 
 
@@ -42,7 +47,7 @@ class Ranks:
     Attributes:
         users: int64 (T,) the user of each withheld item, ascending.
         items: int64 (T,) the withheld items.
-        by_mask: float64 (T,) ranks for each mask in :data:`MASKS`; 0 is first, ties count at mid-rank.
+        by_mask: float64 (T,) ranks for each mask of :data:`MASKS`; 0 is first, ties count at mid-rank.
     """
 
     users: np.ndarray
@@ -73,7 +78,7 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
     ranks = np.empty((len(items), len(MASKS)))
     with evaluating(model), torch.no_grad():
         score = model.scorer(split.history(part))
-        device = next(model.parameters()).device
+        device = _device_of(model)
         step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
         for first in range(0, len(users), step):
             chunk = users[first : first + step]
@@ -84,37 +89,60 @@ def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] 
     return Ranks(owners, items.astype(np.int64), {mask: ranks[:, i].copy() for i, mask in enumerate(MASKS)})
 
 
-def summarize(ranks: Ranks, train_counts: np.ndarray, ks: tuple[int, ...] = (10,)) -> dict[str, dict[str, float]]:
-    """Metrics of ranks, for each mask, and by popularity of the withheld item.
+def summarize(
+    ranks: Ranks,
+    train_counts: np.ndarray,
+    ks: tuple[int, ...] = (10,),
+    *,
+    user_counts: np.ndarray | None = None,
+    masks: tuple[str, ...] = MASKS,
+) -> dict[str, dict[str, float]]:
+    """Metrics of ranks, for each mask, by popularity of the withheld item and by activity of the user.
 
     Args:
         ranks: from :func:`rank_withheld`.
         train_counts: (num_items,) interactions of each item in training.
         ks: lengths of the lists.
+        user_counts: (num_users,) interactions of each user in training; None leaves the quarters of users out.
+        masks: those of :data:`MASKS` that are asked for.
 
     Returns:
-        For each mask: ``hit_rate@k``, ``recall@k``, ``ndcg@k`` for each k, ``mrr``, and ``hit_rate@k/head``,
-        ``/torso`` and ``/tail``: the share of withheld items of that popularity that are among the first k. All
+        For each mask: ``hit_rate@k``, ``recall@k``, ``capped_recall@k``, ``ndcg@k`` for each k, ``mrr``, and
+        ``hit_rate@k/head``, ``/torso`` and ``/tail``: the share of withheld items of that popularity that are among
+        the first k, and ``capped_recall@k/q1`` to ``/q4``: that of the users of each quarter, least active first. All
         between 0 and 1.
     """
-    group_of_item = _popularity_groups(train_counts)
+    group_of_item = _groups(train_counts, list(POPULARITY_SHARES.values()))
+    quarters = []
+    if user_counts is not None:
+        group_of_user = _groups(-np.asarray(user_counts), [0.25] * len(ACTIVITY_QUARTERS))  # least active first
+        members_of = [group_of_user[ranks.users] == index for index in range(len(ACTIVITY_QUARTERS))]
+        quarters = [(q, found) for q, found in zip(ACTIVITY_QUARTERS, members_of, strict=True) if found.any()]
     report: dict[str, dict[str, float]] = {}
-    for mask, values in ranks.by_mask.items():
+    for mask in masks:
+        values = ranks.by_mask[mask]
         metrics: dict[str, float] = {"mrr": mean_reciprocal_rank(values, ranks.users)}
         for k in ks:
             metrics[f"hit_rate@{k}"] = hit_rate_at_k(values, ranks.users, k)
             metrics[f"recall@{k}"] = recall_at_k(values, ranks.users, k)
+            metrics[f"capped_recall@{k}"] = capped_recall_at_k(values, ranks.users, k)
             metrics[f"ndcg@{k}"] = ndcg_at_k(values, ranks.users, k)
             for index, group in enumerate(POPULARITY_SHARES):
                 members = group_of_item[ranks.items] == index
                 if members.any():
                     metrics[f"hit_rate@{k}/{group}"] = float(np.mean(values[members] < k))
+            for quarter, members in quarters:
+                metrics[f"capped_recall@{k}/{quarter}"] = capped_recall_at_k(values[members], ranks.users[members], k)
         report[mask] = metrics
     return report
 
 
 def evaluate(
-    model: Backbone, split: Split, part: Literal["valid", "test"] = "test", ks: tuple[int, ...] = (10,)
+    model: Backbone,
+    split: Split,
+    part: Literal["valid", "test"] = "test",
+    ks: tuple[int, ...] = (10,),
+    masks: tuple[str, ...] = MASKS,
 ) -> dict[str, dict[str, float]]:
     """Tests a model on a part by what its task is tested by.
 
@@ -123,6 +151,7 @@ def evaluate(
         split: the data.
         part: which part to test on.
         ks: lengths of ranked lists; of no meaning for a regression.
+        masks: those of :data:`MASKS` that a ranking reports; of no meaning for a regression.
 
     Returns:
         For a ranking, what :func:`summarize` says of :func:`rank_withheld`: metrics for each mask. For a regression,
@@ -141,7 +170,13 @@ def evaluate(
         return {
             "all": {"rmse": rmse(predicted, withheld.ratings), "mae": mean_absolute_error(predicted, withheld.ratings)}
         }
-    return summarize(rank_withheld(model, split, part), split.train.item_counts(), ks)
+    return summarize(
+        rank_withheld(model, split, part),
+        split.train.item_counts(),
+        ks,
+        user_counts=split.train.user_counts(),
+        masks=masks,
+    )
 
 
 def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
@@ -158,7 +193,7 @@ def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
         ValueError: a prediction is not a number because the training diverged.
     """
     predicted = np.empty(len(pairs), np.float32)
-    device = next(model.parameters()).device
+    device = _device_of(model)
     with evaluating(model), torch.no_grad():
         for first in range(0, len(pairs), _PAIRS_AT_A_TIME):
             rows = slice(first, first + _PAIRS_AT_A_TIME)
@@ -168,17 +203,22 @@ def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
     return predicted
 
 
+def _device_of(model: Backbone) -> torch.device:
+    """Where the model computes; one that was loaded from a packed file may have buffers only."""
+    return next(chain(model.parameters(), model.buffers())).device
+
+
 def _require_finite(scores: np.ndarray) -> None:
     if not np.isfinite(scores).all():
         raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
 
 
-def _popularity_groups(train_counts: np.ndarray) -> np.ndarray:
-    """Index into :data:`POPULARITY_SHARES` of each item, (num_items,)."""
-    edges = np.round(np.cumsum(list(POPULARITY_SHARES.values())) * len(train_counts))
-    place = np.empty(len(train_counts), dtype=np.int64)
-    place[np.argsort(-train_counts, kind="stable")] = np.arange(len(train_counts))
-    return np.searchsorted(edges, place, side="right").clip(max=len(POPULARITY_SHARES) - 1)
+def _groups(counts: np.ndarray, shares: list[float]) -> np.ndarray:
+    """Index into ``shares`` of each id, (N,): the ids with the largest counts are in the first share."""
+    edges = np.round(np.cumsum(shares) * len(counts))
+    place = np.empty(len(counts), dtype=np.int64)
+    place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    return np.searchsorted(edges, place, side="right").clip(max=len(shares) - 1)
 
 
 @njit(cache=True, nogil=True)

@@ -33,6 +33,20 @@ def recall_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
     return float(np.mean(_per_user(ranks < k, owners) / _per_user(np.ones(len(ranks)), owners)))
 
 
+def capped_recall_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
+    """Mean over users of hits divided by the most hits that a list of k can have: min(k, withheld items of the user).
+
+    This is the recall of GraphHash and BACO; :func:`recall_at_k` divides by all withheld items. Arguments as above.
+
+    Example:
+        >>> ranks, owners = np.array([0.0, 1.0, 2.0]), np.array([4, 4, 4])
+        >>> capped_recall_at_k(ranks, owners, k=2), round(recall_at_k(ranks, owners, k=2), 3)
+        (1.0, 0.667)
+    """
+    most = np.minimum(_per_user(np.ones(len(ranks)), owners), k)
+    return float(np.mean(_per_user(ranks < k, owners) / most))
+
+
 def ndcg_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
     """Mean over users of Σ 1/log2(rank + 2) over hits, divided by its largest possible value; arguments as above."""
     gains = np.where(ranks < k, 1.0 / np.log2(ranks + 2.0), 0.0)

@@ -71,6 +71,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] = "last") -> 
             identity["train"]["embedding_dim"],
             get_config(identity["method"], identity["method_config"]),
             get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
+            restoring=True,
         )
         model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
     except Exception as error:  # files that do not belong together fail in many ways
@@ -183,15 +184,17 @@ def _check_sizes(model: Backbone) -> None:
 
 
 def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
-    """Puts the tensors of a file in the place of the parameters outside the tables."""
+    """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
     parameters = dict(model.named_parameters())  # frozen tables have none
-    if set(parameters) != set(tensors):
-        differing = sorted(set(parameters) ^ set(tensors))
+    buffers = set(model.own_buffers())
+    if {*parameters, *buffers} != set(tensors):
+        differing = sorted({*parameters, *buffers} ^ set(tensors))
         raise ValueError(f"its tensors are not those of the backbone ({', '.join(differing[:3])}).")
     for name, parameter in parameters.items():
         if tensors[name].shape != tuple(parameter.shape):
             raise ValueError(f"tensor {name} has shape {tensors[name].shape} instead of {tuple(parameter.shape)}.")
         parameter.data = torch.from_numpy(tensors[name].copy()).to(parameter.dtype)
+    model.take_buffers({name: tensors[name] for name in buffers})
 
 
 def _with_padding(raw_ids: np.ndarray, row: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,9 +26,7 @@ SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabula
 """Files of a run folder."""
 
 _IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
-# What is kept of the validation of each task, the metric that chooses the best epoch, and the sign that makes more of
-# it better: ranked lists with training items left out, or errors of all pairs.
-_SELECT = {"ranking": ("train", "ndcg@10", 1), "regression": ("all", "rmse", -1)}
+_LATER = ("weight_decay", "patience")  # fields of TrainConfig that came after the first results were published
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,9 @@ class TrainConfig(Config):
         evaluate_every: epochs between two rankings of the validation part; 0 for never.
         ks: lengths of the ranked lists that are reported.
         device: "cpu" or a CUDA device.
+        weight_decay: Adam's L2 penalty, on all parameters.
+        patience: stop after this many epochs without a better validation, and give the best epoch's model; 0 trains all
+            epochs and gives the last one's.
     """
 
     embedding_dim: int = 64
@@ -59,6 +60,8 @@ class TrainConfig(Config):
     evaluate_every: int = 1
     ks: tuple[int, ...] = (10,)
     device: str = "cpu"
+    weight_decay: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,10 +70,25 @@ class TrainConfig(Config):
                 raise ValueError(f"`TrainConfig.{name}` must be at least 1, got {getattr(self, name)}.")
         if self.learning_rate <= 0:
             raise ValueError(f"`TrainConfig.learning_rate` must be positive, got {self.learning_rate}.")
-        if self.seed < 0 or self.evaluate_every < 0:
-            raise ValueError("`TrainConfig.seed` and `TrainConfig.evaluate_every` must not be negative.")
+        for name in ("seed", "evaluate_every", "weight_decay", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`TrainConfig.{name}` must not be negative, got {getattr(self, name)}.")
+        if 0 < self.patience < self.evaluate_every:
+            raise ValueError(
+                f"`TrainConfig.patience` of {self.patience} epochs ends a training before its next validation. Make it "
+                f"at least `TrainConfig.evaluate_every`, {self.evaluate_every}, or 0 for never."
+            )
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"`TrainConfig.ks` must be positive list lengths, got {list(self.ks)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values, those of :data:`_LATER` only where they differ from their defaults.
+
+        So what was recorded before these fields came is still found to be the same setting.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        values = super().to_dict().items()
+        return {name: value for name, value in values if name not in _LATER or value != defaults[name]}
 
     @classmethod
     def for_backbone(cls, name: str, **given: Any) -> Self:
@@ -100,16 +118,19 @@ class Trained:
     """What training gives.
 
     Attributes:
-        model: the recommender after the last epoch.
+        model: the recommender after ``epoch``.
         history: one record per epoch: loss, penalty, seconds and, where ranked, the validation metrics.
-        best_epoch: the epoch with the best validation NDCG@10 (mask "train"), or the smallest validation RMSE of a
-            regression, from 1; None without validation.
+        epoch: the epoch that the parameters of the model are from, from 1: the best one where there was patience and a
+            validation, else the last one.
+        best_epoch: the epoch that the backbone's ``selection`` prefers, such as the best validation NDCG@10 (mask
+            "train"), from 1; None without validation.
         best_state: the model's state dict after that epoch, or None.
         seconds_per_epoch: median time of the training steps of an epoch.
     """
 
     model: Backbone
     history: list[dict[str, Any]]
+    epoch: int
     best_epoch: int | None
     best_state: dict[str, torch.Tensor] | None
     seconds_per_epoch: float
@@ -166,6 +187,7 @@ def train(
             method_config,
             backbone_config,
             counts={"user": split.train.user_counts(), "item": split.train.item_counts()},
+            train=split.train,
         )
         model.begin(split.train)
         model.to(config.device)
@@ -178,10 +200,14 @@ def train(
         run = _Run(model, config, identity, None if out is None else Path(out))
         run.resume(split)
         with progress_bar(progress) as bar:
-            for epoch in range(len(run.history) + 1, config.epochs + 1):
-                run.epoch(epoch, feed, split, bar)
+            while not run.finished():
+                run.epoch(len(run.history) + 1, feed, split, bar)
+    epoch = len(run.history)
+    if config.patience and run.best_epoch is not None and run.best_state is not None:
+        model.load_state_dict(run.best_state)
+        epoch = run.best_epoch
     seconds = [record["seconds"] for record in run.history]
-    return Trained(model, run.history, run.best_epoch, run.best_state, float(np.median(seconds)))
+    return Trained(model, run.history, epoch, run.best_epoch, run.best_state, float(np.median(seconds)))
 
 
 class _Run:
@@ -190,7 +216,11 @@ class _Run:
     def __init__(self, model: Backbone, config: TrainConfig, identity: dict[str, Any], out: Path | None) -> None:
         self.model, self.config, self.identity, self.out = model, config, identity, out
         self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, betas=model.adam_betas, fused=True
+            model.parameters(),
+            lr=config.learning_rate,
+            betas=model.adam_betas,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.history: list[dict[str, Any]] = []
         self.best_epoch: int | None = None
@@ -232,6 +262,11 @@ class _Run:
             log.writelines(json.dumps(record).encode() + b"\n" for record in self.history)
         self.board = _tensorboard(self.out, len(self.history))
 
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience has run out; a run that stopped early stays so when continued."""
+        waited = 0 if self.best_epoch is None else len(self.history) - self.best_epoch
+        return len(self.history) >= self.config.epochs or 0 < self.config.patience <= waited
+
     def epoch(self, number: int, feed: Feed, split: Split, bar: Any) -> None:
         """Trains one epoch, ranks the validation part if it is time, and saves."""
         config = self.config
@@ -267,16 +302,17 @@ class _Run:
         if not np.isfinite(record["loss"]):
             raise ValueError(f"The loss of epoch {number} is not a number: training diverged. Lower the learning rate.")
         if config.evaluate_every and number % config.evaluate_every == 0 and len(split.valid):
-            kept = _SELECT[self.model.task][0]
-            record["valid"] = evaluate(self.model, split, "valid", tuple({*config.ks, 10}))[kept]
+            selection = self.model.selection
+            ks = tuple(sorted({*config.ks, *selection.ks, 10}))
+            record["valid"] = evaluate(self.model, split, "valid", ks, (selection.mask,))[selection.mask]
             self._keep_best(number, record["valid"])
         self.history.append(record)
         self._save(record)
 
     def _keep_best(self, number: int, metrics: dict[str, float]) -> None:
-        _, metric, sign = _SELECT[self.model.task]
-        best = None if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][metric]
-        if best is None or sign * metrics[metric] > sign * best:
+        selection = self.model.selection
+        best = None if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][selection.metric]
+        if best is None or selection.prefers(metrics[selection.metric], best):
             self.best_epoch = number
             self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 

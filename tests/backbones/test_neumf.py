@@ -10,12 +10,13 @@ from slimtable.backbone import build
 from slimtable.backbones import neumf
 from slimtable.backbones.neumf import NeuMF, NeuMFConfig
 from slimtable.embedding import create, get_config, method_names
+from tests.contract.cases import without_graph
 
 LAYERS = [None, (10, 3), (6, 5, 4), (16, 8, 8, 4, 2)]
 
 
 def built(layers=None, method="full", users=9, items=7, width=8) -> NeuMF:
-    model = build("neumf", users, items, width, get_config(method), NeuMFConfig(layers=layers)).eval()
+    model = build("neumf", users, items, width, without_graph(method), NeuMFConfig(layers=layers)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()

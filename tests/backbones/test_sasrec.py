@@ -15,6 +15,7 @@ from slimtable.embedding import create, get_config, method_names
 from slimtable.errors import DatasetError
 from slimtable.evaluate import rank_withheld
 from slimtable.train import TrainConfig, train
+from tests.contract.cases import without_graph
 
 ITEMS, WIDTH, LENGTH = 11, 8, 6
 SMALL = {"dpq": {"num_codebooks": 4, "codebook_size": 16}, "mgqe": {"num_codebooks": 4, "codebook_sizes": [16, 8]}}
@@ -23,7 +24,8 @@ SMALL = {"dpq": {"num_codebooks": 4, "codebook_size": 16}, "mgqe": {"num_codeboo
 def built(method="full", items=ITEMS, length=LENGTH, **options) -> SASRec:
     """A model with parameters of a size at which every part matters."""
     config = SASRecConfig(max_length=length, **options)
-    model = build("sasrec", 1, items, WIDTH, get_config(method, SMALL.get(method)), config).eval()
+    method_config = get_config(method, SMALL[method]) if method in SMALL else without_graph(method)
+    model = build("sasrec", 1, items, WIDTH, method_config, config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.7)

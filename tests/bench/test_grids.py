@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slimtable.backbone import backbone_names, get_backbone
 from slimtable.backbones.neumf import NeuMFConfig
 from slimtable.bench import jobs as jobs_module
 from slimtable.bench import parse_methods, run_bench
 from slimtable.bench.columns import command, tables, to_csv
-from slimtable.bench.grids import Grid, run_grids
-from slimtable.bench.jobs import Source, run_folder
+from slimtable.bench.grids import Grid, _epochs_done, run_grids
+from slimtable.bench.jobs import Job, Setting, Source, run_folder
+from slimtable.bench.measures import HIT_RATE, MAE, NDCG, NDCG_20, RECALL, RMSE, measures_of
 from slimtable.bench.report import render
 from slimtable.bench.results import Record, identity_of, setting_of
 from slimtable.bench.table import headline, tabulate
@@ -138,3 +141,49 @@ def test_errors_are_reported_as_errors(tmp_path: Path) -> None:
 def test_digests_of_data_stay_what_they_were() -> None:
     parts, _ = SMALL.load()
     assert jobs_module.fingerprint(parts) == "b148ecdcca9ad016"
+
+
+def test_a_training_with_patience_is_measured_at_its_best_epoch(tmp_path: Path) -> None:
+    """And what was recorded is found again: nothing is trained twice."""
+    patient = replace(TRAIN, epochs=40, learning_rate=0.1, evaluate_every=1, patience=1, negatives=1)
+    grids = [grid("full,uniform", backbone="lightgcn", train=patient)]
+    done = run_grids(grids, tmp_path, workers=1)
+    done.raise_failures()
+    for record in done.records:
+        assert record["metrics"]["last"] == record["metrics"]["best"]
+        assert len(record["curve"]) in (0, record["best_epoch"] + 1) if record["label"] == "full" else True
+        assert record["train"]["patience"] == 1
+        assert "weight_decay" not in record["train"]
+        assert measures_of(record) == (RECALL, NDCG_20)
+        assert {"capped_recall@20", "ndcg@20", "capped_recall@20/q1"} <= set(record["metrics"]["last"]["train+valid"])
+    (full,) = (record for record in done.records if record["label"] == "full")
+    assert full["best_epoch"] < 39
+    assert all({"capped_recall@20", "ndcg@20"} < set(point) for point in full["curve"])
+    edges = full["counts"]["users"] + 1 + full["counts"]["train"]
+    assert full["bits"] == full["full_bits"] == full["embedding_bits"] + 32 * edges
+    assert run_grids(grids, tmp_path, workers=1).num_jobs == 0
+    (section,) = tabulate(done.records)
+    assert "--patience 1" in command(section, "out")
+    assert "--weight-decay 0.0" in command(section, "out")  # not the backbone's own
+    assert tables(section)[0].columns[2:4] == ("R@20", "NDCG@20")
+    render(tmp_path)
+
+
+def test_ended_trainings_count_as_whole(tmp_path: Path) -> None:
+    """One that ends early must not keep the bar from its end."""
+    parts, name = SMALL.load()
+    job = Job(SMALL, Setting.of(SMALL, parts, name, "gmf", TRAIN), *parse_methods("full"), 0, (), tmp_path)
+    assert _epochs_done(job, set()) == 0
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    assert _epochs_done(job, set()) == 1
+    assert _epochs_done(job, {tmp_path}) == 2
+
+
+@pytest.mark.parametrize("backbone", backbone_names())
+def test_every_backbone_leads_with_what_chooses_its_best_epoch(backbone: str) -> None:
+    expected = {"item_gmf": (RMSE, MAE), "bprmf": (RECALL, NDCG_20), "lightgcn": (RECALL, NDCG_20)}
+    first, _ = measures_of({"backbone": backbone})
+    assert measures_of({"backbone": backbone}) == expected.get(backbone, (HIT_RATE, NDCG))
+    chosen = get_backbone(backbone).selection
+    assert chosen.metric == first.metric or (first is HIT_RATE and chosen.metric == NDCG.metric)
+    assert chosen.lower_is_better == first.lower_is_better

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimtable.backbone import Backbone, Batch, TableSpec, register_backbone
+from slimtable.backbone import Backbone, Batch, Selection, TableSpec, register_backbone
 from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.data.pairs import Pairs
@@ -37,6 +37,7 @@ class ItemGMF(Backbone):
 
     config_class = ItemGMFConfig
     task = "regression"
+    selection = Selection("all", "rmse", lower_is_better=True)
 
     def __init__(self, item_embedding: CompressedEmbedding, config: ItemGMFConfig | None = None) -> None:
         super().__init__()

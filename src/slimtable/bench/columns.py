@@ -11,15 +11,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slimtable.backbone import get_backbone
-from slimtable.bench.measures import HIT_RATE, NDCG, Measure
+from slimtable.bench.measures import HIT_RATE, NDCG, RECALL, RMSE, Measure
 from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
+from slimtable.config import Config
 from slimtable.evaluate import MASKS, POPULARITY_SHARES
 from slimtable.train import TrainConfig
 
 _RANKING = (
     "Every withheld interaction of the test part is ranked against all items but those that the user has in training; "
     "ties count at mid-rank. Figures are percent, mean ± standard deviation over seeds, after the last epoch."
+)
+_CAPPED = (
+    "Every withheld interaction of the test part is ranked against all items but those that the user has in training "
+    "or validation; ties count at mid-rank. R@20 is the share of a user's withheld items among the first 20, or of 20 "
+    "where more are withheld. Figures are percent, mean ± standard deviation over seeds, after the best epoch by "
+    "validation where training has patience, else after the last."
 )
 _REGRESSION = (
     "RMSE is the root of the mean squared error of the predicted scores of the test part, MAE their mean absolute "
@@ -32,6 +39,7 @@ _SIZES = (
 
 ABSENT = "–"
 
+_CHOICES = {NDCG.metric: NDCG.name, RECALL.metric: f"capped {RECALL.name}"}
 _COSTS = ("tables smaller ×", "s/epoch", "× full")
 _SECONDS = (
     "Seconds are those of the training steps, median over epochs; a method that compresses after training takes those "
@@ -61,12 +69,13 @@ def tables(section: Section) -> list[Table]:
     """The tables of a section: quality against size, then popularity and time, then the other masks."""
     if section.measures[0].lower_is_better:
         return [_quality(section), _time(section.rows)]
-    return [_quality(section), _details(section.rows), _masks(section.rows)]
+    return [_quality(section), _details(section), _masks(section.rows)]
 
 
 def protocol(section: Section) -> list[str]:
     """How its figures were taken, in paragraphs."""
-    return [_REGRESSION if section.measures[0].lower_is_better else _RANKING, _SIZES]
+    texts = {RMSE: _REGRESSION, RECALL: _CAPPED}
+    return [texts.get(section.measures[0], _RANKING), _SIZES]
 
 
 def title(section: Section) -> str:
@@ -105,14 +114,15 @@ def command(section: Section, out: str) -> str:
     Returns:
         One line for a POSIX shell.
     """
-    about, fixed = section.about, TrainConfig().to_dict()
+    about, fixed = section.about, Config.to_dict(TrainConfig())  # all fields, also those that records may leave out
     usual = fixed | dict(get_backbone(about["backbone"]).train_defaults)
     labels = dict.fromkeys(record["label"] for record in section.records)
     words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--backbone", about["backbone"]]
     words += ["--methods", ",".join(labels), "--seeds", str(max(section.seeds) + 1)]
     for name, value in about.get("backbone_config", {}).items():
         words += ["--backbone-set", f"{name}={json.dumps(value)}"]
-    for name, value in about["train"].items():
+    settings = {name: about["train"].get(name, value) for name, value in fixed.items() if name != "seed"}
+    for name, value in settings.items():
         if name == "epochs" or value != usual.get(name) or value != fixed.get(name):
             for part in value if isinstance(value, list) else [value]:
                 words += [f"--{name.replace('_', '-')}", str(part)]
@@ -164,7 +174,8 @@ def _quality(section: Section) -> Table:
     return Table("Quality against size", tuple(columns), tuple(cells), note)
 
 
-def _details(rows: Sequence[Row]) -> Table:
+def _details(section: Section) -> Table:
+    rows, chosen = section.rows, get_backbone(section.about["backbone"]).selection
     shares = [f"HR@10 {name} ({100 * share:.0f} %)" for name, share in POPULARITY_SHARES.items()]
     columns = ("method", *shares, "HR@10, best epoch", "NDCG@10, best epoch", *_COSTS)
     cells = [
@@ -178,7 +189,7 @@ def _details(rows: Sequence[Row]) -> Table:
     ]
     note = (
         "Head, torso and tail are the withheld items among the most, middling and least frequent in training. The "
-        "best epoch is chosen by NDCG@10 on the validation part. " + _SECONDS
+        f"best epoch is chosen by {_CHOICES.get(chosen.metric, chosen.metric)} on the validation part. " + _SECONDS
     )
     return Table("Popularity, best epoch and time", columns, tuple(cells), note)
 

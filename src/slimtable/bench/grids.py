@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slimtable.bench.jobs import Job, Setting, Source, check_fits, plan
+from slimtable.bench.jobs import Job, Setting, Source, check_fits, plan, run_folder
 from slimtable.bench.machine import one_thread
 from slimtable.bench.results import Record, ResultsFile
 from slimtable.bench.workers import Failure, run_here, run_parallel
@@ -34,6 +34,8 @@ class Grid:
         methods: configurations to test.
         seeds: seeds of each.
         backbone_config: options of the recommender; None for its defaults.
+        checked: build every model before the first training, so that what cannot work fails at once. False where that
+            takes long, as for methods that group users and items: what does not fit then fails in its own training.
     """
 
     source: Source
@@ -42,6 +44,7 @@ class Grid:
     methods: tuple[MethodConfig, ...]
     seeds: tuple[int, ...]
     backbone_config: Config | None = None
+    checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def run_grids(
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     loaded = {source: source.load() for source in dict.fromkeys(grid.source for grid in grids)}
     parts = {source: split for source, (split, _) in loaded.items()}
-    for grid in grids:
+    for grid in (grid for grid in grids if grid.checked):
         check_fits(parts[grid.source], grid.backbone, grid.methods, grid.train, grid.backbone_config)
     settings = [_setting(grid, *loaded[grid.source]) for grid in grids]
     out.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,8 @@ def run_grids(
         if on_change is not None:
             on_change(results.records)
         workers = min(workers if workers is not None else os.cpu_count() or 1, max(len(jobs), 1))
-        with one_thread(), _watched(jobs, progress):
+        ended: set[Path] = set()
+        with one_thread(), _watched(jobs, progress, ended):
             outcomes = run_here(jobs, parts) if workers == 1 else run_parallel(jobs, workers)
             with closing(outcomes):  # ends the processes at once, whatever happens here
                 for outcome in outcomes:
@@ -118,6 +122,7 @@ def run_grids(
                         continue
                     for record in outcome:
                         results.append(record)
+                    ended.update(run_folder(out, record) for record in outcome)
                     if on_change is not None:
                         on_change(results.records)
         return GridsResult(results.records, failures, len(jobs))
@@ -137,31 +142,33 @@ def _merged(jobs: Iterator[Job]) -> list[Job]:
 
 
 @contextmanager
-def _watched(jobs: Sequence[Job], progress: bool) -> Iterator[None]:
-    """One bar over all epochs of all jobs, read from the logs of their folders."""
+def _watched(jobs: Sequence[Job], progress: bool, ended: Container[Path]) -> Iterator[None]:
+    """One bar over all epochs of all jobs, read from the logs of their folders; those that ended count as whole."""
     with progress_bar(progress) as bar:
         if bar.disable or not jobs:
             yield
             return
         total = sum(job.setting.train.epochs for job in jobs)
         task = bar.add_task(f"{len(jobs)} trainings, epochs", total=total)
-        ended = threading.Event()
+        closing_time = threading.Event()
 
         def look() -> None:
-            while not ended.wait(_LOOK_EVERY):
-                bar.update(task, completed=sum(_epochs_done(job.folder / LOG) for job in jobs))
+            while not closing_time.wait(_LOOK_EVERY):
+                bar.update(task, completed=sum(_epochs_done(job, ended) for job in jobs))
 
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            ended.set()
+            closing_time.set()
             watcher.join()
 
 
-def _epochs_done(log: Path) -> int:
+def _epochs_done(job: Job, ended: Container[Path]) -> int:
+    if job.folder in ended:  # perhaps with epochs left, as patience may run out
+        return job.setting.train.epochs
     try:
-        return log.read_bytes().count(b"\n")
+        return (job.folder / LOG).read_bytes().count(b"\n")
     except OSError:
         return 0  # not begun

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from slimtable.backbone import Backbone, build
+from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.bench.labels import label_of
 from slimtable.bench.machine import cpu_name, versions
-from slimtable.bench.measures import HIT_RATE, MAE, NDCG, RMSE
+from slimtable.bench.measures import leading_measures
 from slimtable.bench.results import Record, canonical, identity_of
 from slimtable.compress import compress_
 from slimtable.config import Config
@@ -170,6 +170,8 @@ def plan(
 def run_job(job: Job, parts: Split) -> list[Record]:
     """Trains, or continues to, and measures every wanted configuration after the last and the best epoch.
 
+    Where a training has patience, its last model is that of the best epoch, so both are the same.
+
     Args:
         job: what to do.
         parts: the data of its source.
@@ -258,7 +260,18 @@ def _folder_name(head: Record) -> str:
 def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Backbone:
     """A model as :func:`slimtable.train.train` builds it."""
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
-    return build(backbone, parts.num_users, parts.num_items, config.embedding_dim, method, options, counts=counts)
+    model = build(
+        backbone,
+        parts.num_users,
+        parts.num_items,
+        config.embedding_dim,
+        method,
+        options,
+        counts=counts,
+        train=parts.train,
+    )
+    model.begin(parts.train)
+    return model
 
 
 def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Backbone:
@@ -273,9 +286,12 @@ def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tenso
 
 
 def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> Record:
-    ks = tuple(sorted({*job.setting.train.ks, 10}))
+    ks = tuple(sorted({*job.setting.train.ks, *get_backbone(job.setting.backbone).selection.ks, 10}))
     model = _measured_model(job, wanted, trained.model.state_dict(), parts)
-    best = None if trained.best_state is None else _measured_model(job, wanted, trained.best_state, parts)
+    last = evaluate(model, parts, "test", ks)
+    best = last if trained.epoch == trained.best_epoch else None
+    if best is None and trained.best_state is not None:
+        best = evaluate(_measured_model(job, wanted, trained.best_state, parts), parts, "test", ks)
     bits, full_bits = model.bits(), model.full_bits()
     tables = list(model.embeddings().values())
     embedding_bits = sum(table.bits() for table in tables)
@@ -287,23 +303,24 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> 
         "size_percent": 100 * bits / full_bits,
         "embedding_bits": embedding_bits,
         "embedding_compression_ratio": sum(table.dense_bits for table in tables) / embedding_bits,
-        "metrics": {
-            "last": evaluate(model, parts, "test", ks),
-            "best": None if best is None else evaluate(best, parts, "test", ks),
-        },
+        "trained_parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "second_rows": sum(
+            row_map.num_seconds for table in tables for row_map in getattr(table, "row_maps", None) or ()
+        ),
+        "metrics": {"last": last, "best": best},
         "best_epoch": trained.best_epoch,
         "seconds_per_epoch": trained.seconds_per_epoch,
         "penalty": trained.history[-1]["penalty"],
-        "curve": [] if wanted != job.trained else _curve(trained),
+        "curve": [] if wanted != job.trained else _curve(trained, job.setting.backbone),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "cpu": cpu_name(),
     }
 
 
-def _curve(trained: Trained) -> list[dict[str, float]]:
+def _curve(trained: Trained, backbone: str) -> list[dict[str, float]]:
     """The training loss of every epoch, and the leading metrics of those that were validated."""
-    leading = {measure.metric for measure in (HIT_RATE, NDCG, RMSE, MAE)}
+    leading = {measure.metric for measure in leading_measures(backbone)}
     return [
         {"epoch": epoch["epoch"], "loss": epoch["loss"]}
         | {metric: value for metric, value in epoch.get("valid", {}).items() if metric in leading}

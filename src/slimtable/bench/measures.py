@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimtable.backbone import get_backbone
 from slimtable.bench.results import Record
 
 
@@ -37,10 +38,18 @@ class Measure:
 
 HIT_RATE = Measure("train", "hit_rate@10", "HR@10", 100.0)
 NDCG = Measure("train", "ndcg@10", "NDCG@10", 100.0)
+RECALL = Measure("train+valid", "capped_recall@20", "R@20", 100.0)
+NDCG_20 = Measure("train+valid", "ndcg@20", "NDCG@20", 100.0)
 RMSE = Measure("all", "rmse", "RMSE", lower_is_better=True)
 MAE = Measure("all", "mae", "MAE", lower_is_better=True)
 
 
 def measures_of(record: Record) -> tuple[Measure, Measure]:
-    """The two figures that a table leads with, the more important one first."""
-    return (RMSE, MAE) if RMSE.mask in record["metrics"]["last"] else (HIT_RATE, NDCG)
+    """The two figures that a table leads with, the more important one first; only the backbone of a record counts."""
+    return leading_measures(record["backbone"])
+
+
+def leading_measures(backbone: str) -> tuple[Measure, Measure]:
+    """The figures that runs of a backbone are judged by: those that its best epoch is chosen by, on the test part."""
+    chosen = get_backbone(backbone).selection.metric
+    return next((pair for pair in ((RMSE, MAE), (RECALL, NDCG_20)) if pair[0].metric == chosen), (HIT_RATE, NDCG))

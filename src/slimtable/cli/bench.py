@@ -24,7 +24,7 @@ def bench(
     split: Annotated[
         str | None,
         typer.Option(
-            help="leave-two-out, random, holdout, temporal or fixed.", show_default="as is usual for the data"
+            help="leave-two-out, random, holdout, temporal, fixed or pooled.", show_default="as is usual for the data"
         ),
     ] = None,
     data_root: DataRoot = None,

@@ -40,7 +40,7 @@ def train(
     split: Annotated[
         str | None,
         typer.Option(
-            help="leave-two-out, random, holdout, temporal or fixed.", show_default="as is usual for the data"
+            help="leave-two-out, random, holdout, temporal, fixed or pooled.", show_default="as is usual for the data"
         ),
     ] = None,
     column: Annotated[
@@ -81,7 +81,7 @@ def train(
 
     torch.set_num_threads(threads)
     trained = train_model(parts, backbone, method_config, config, backbone_config=backbone_config, out=out)
-    model, epoch = trained.model, config.epochs
+    model, epoch = trained.model, trained.epoch
     if best:
         if trained.best_epoch is None or trained.best_state is None:
             raise ValueError("--best: no epoch was ranked on the validation part. Lower --evaluate-every.")
