@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, demo, reproduce, tables, train
+from slimtable.cli import bench, data, demo, group, reproduce, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -53,6 +53,13 @@ app.command(
         "slimtable bench --data synthetic --methods 'full,uniform\\[bits=4],dpq\\[num_codebooks=8]' --out runs/grid",
     ),
 )(bench.bench)
+app.command(
+    epilog=_examples(
+        "slimtable group --data gowalla --grouping baco --budget 25% --out gowalla-map.safetensors",
+        "slimtable group --data beauty --grouping louvain --resolution 200 --json",
+        "slimtable group --data edges.parquet --graph-folder graphs/edges --gamma 5",
+    ),
+)(group.group)
 reproduce.app.command(
     "mgqe",
     epilog=_examples(
@@ -61,6 +68,14 @@ reproduce.app.command(
         "slimtable reproduce mgqe --render --out runs/mgqe",
     ),
 )(reproduce.mgqe)
+reproduce.app.command(
+    "baco",
+    epilog=_examples(
+        "slimtable reproduce baco --quick",
+        "slimtable reproduce baco --only beauty --only quartiles --seeds 3 --out runs/baco",
+        "slimtable reproduce baco --render --out runs/baco",
+    ),
+)(reproduce.baco)
 app.add_typer(reproduce.app, name="reproduce", epilog=_examples("slimtable reproduce mgqe --quick"))
 app.command(
     epilog=_examples(

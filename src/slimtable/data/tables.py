@@ -131,6 +131,25 @@ def read_pair_table(path: Path, *, separator: str | None, columns: Columns | Non
         raise DatasetError(f"{path}: {error}") from error
 
 
+def choose_id_columns(present: list[str], columns: Columns | None, path: Path) -> tuple[str, str]:
+    """Names of the columns of users and items, for readers that need no more of a table.
+
+    Args:
+        present: names of all columns.
+        columns: as for :func:`read_table`.
+        path: where they stand, for messages.
+
+    Returns:
+        The two names.
+
+    Raises:
+        DatasetError: if a column is not there.
+        ValueError: if `columns` names an unknown role, or lacks user or item.
+    """
+    chosen = _choose(present, columns, path, _INTERACTION)
+    return chosen["user"], chosen["item"]
+
+
 def require_polars() -> None:
     """Say how to install polars where it is missing.
 

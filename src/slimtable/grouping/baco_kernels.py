@@ -1,9 +1,36 @@
-"""The inner loops of BACO: sweeps of label propagation and the choice of second clusters."""
+"""The inner loops of BACO: sweeps of label propagation and the choice of second clusters.
+
+On large graphs these loops wait for memory: nodes come in random order, and their neighbours' labels are anywhere. So
+what is known of a label lies together, as (count, volume) pairs in one array, and memory is asked for some nodes
+ahead of its use, which changes no result.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
+
+from slimtable.grouping.prefetch import prefetch
+
+# How many nodes ahead to ask for: where the neighbours begin, these, their labels, what is known of the labels.
+_START, _NEIGHBOURS, _LABELS, _PAIRS = 32, 24, 16, 8
+_SHORT = 64  # neighbours that are asked for ahead of their node; the others of a longer list, while it is read
+_LINE = 16  # int32 in a cache line
+_HINTS = 1 << 15  # nodes above which hints pay
+
+
+def pairs_of(volumes: np.ndarray) -> np.ndarray:
+    """A count of 0 and the volume of each label in turn, float64 (2 · labels,).
+
+    It is allocated here, and not in compiled code, since numpy asks for huge pages, which make a
+    sweep over a large graph faster.
+
+    Args:
+        volumes: float64 (labels,).
+    """
+    pairs = np.empty(2 * len(volumes))
+    pairs[::2], pairs[1::2] = 0.0, volumes
+    return pairs
 
 
 @njit(cache=True, nogil=True)
@@ -15,7 +42,8 @@ def sweep(  # type: ignore[no-untyped-def]
     item_users,
     labels,
     weights,
-    volumes,
+    for_users,
+    for_items,
     members,
     gamma,
     forced,
@@ -32,7 +60,9 @@ def sweep(  # type: ignore[no-untyped-def]
         item_users: int32 (E,).
         labels: int32 (n,) label of each node; changed in place.
         weights: float64 (n,).
-        volumes: float64 (2, n) sum of the weights of users and of items with each label; changed in place.
+        for_users: float64 (2 · n,) what users look at: for each label a 0, to count in, and the sum of the weights of
+            items with it, from :func:`pairs_of`; changed in place.
+        for_items: float64 (2 · n,) likewise with the weights of users.
         members: int32 (2, n) number of users and of items with each label; changed in place.
         gamma: weight of the balance.
         forced: move even where staying is better.
@@ -43,47 +73,58 @@ def sweep(  # type: ignore[no-untyped-def]
         Rows at the end.
     """
     num_users = user_starts.size - 1
-    counts = np.zeros(labels.size, np.int32)
-    widest = 0
-    for side in (user_starts, item_starts):
-        for i in range(side.size - 1):
-            widest = max(widest, side[i + 1] - side[i])
-    found = np.empty(widest, np.int32)
-    for x in order:
+    user_labels, item_labels = labels[:num_users], labels[num_users:]
+    found = np.empty(max(_widest(user_starts), _widest(item_starts)), np.int32)
+    hints = order.size > _HINTS
+    for place in range(order.size):
         if rows <= stop_rows:
             break
+        if hints and place + _START < order.size:
+            node = order[place + _START]
+            prefetch(labels, node)
+            prefetch(weights, node)
+            if node < num_users:
+                prefetch(user_starts, node)
+            else:
+                prefetch(item_starts, node - num_users)
+            node = order[place + _NEIGHBOURS]
+            if node < num_users:
+                _ask_neighbours(user_starts, user_items, node)
+            else:
+                _ask_neighbours(item_starts, item_users, node - num_users)
+            node = order[place + _LABELS]
+            if node < num_users:
+                _ask_labels(user_starts, user_items, item_labels, node)
+            else:
+                _ask_labels(item_starts, item_users, user_labels, node - num_users)
+            node = order[place + _PAIRS]
+            if node < num_users:
+                _ask_pairs(user_starts, user_items, item_labels, for_users, node)
+            else:
+                _ask_pairs(item_starts, item_users, user_labels, for_items, node - num_users)
+        x = order[place]
         if x < num_users:
-            own, first, last, neighbours, offset = 0, user_starts[x], user_starts[x + 1], user_items, num_users
+            own, pairs, others = 0, for_users, for_items
+            num_found = _count(user_starts[x], user_starts[x + 1], user_items, item_labels, pairs, found)
         else:
-            own, first, last, neighbours, offset = (
-                1,
-                item_starts[x - num_users],
-                item_starts[x - num_users + 1],
-                item_users,
-                0,
-            )
-        if first == last:
+            own, pairs, others = 1, for_items, for_users
+            i = x - num_users
+            num_found = _count(item_starts[i], item_starts[i + 1], item_users, user_labels, pairs, found)
+        if num_found == 0:
             continue
-        num_found = 0
-        for j in range(first, last):
-            label = labels[neighbours[j] + offset]
-            if counts[label] == 0:
-                found[num_found] = label
-                num_found += 1
-            counts[label] += 1
         cost, current = gamma * weights[x], labels[x]
         best, best_score = current, -np.inf
         if not forced:
-            best_score = counts[current] - cost * volumes[1 - own, current]
+            best_score = pairs[2 * current] - cost * pairs[2 * current + 1]
         for i in range(num_found):
             label = found[i]
-            score = counts[label] - cost * volumes[1 - own, label]
-            counts[label] = 0
+            score = pairs[2 * label] - cost * pairs[2 * label + 1]
+            pairs[2 * label] = 0.0
             if score > best_score:
                 best, best_score = label, score
         if best != current:
-            volumes[own, current] -= weights[x]
-            volumes[own, best] += weights[x]
+            others[2 * current + 1] -= weights[x]
+            others[2 * best + 1] += weights[x]
             members[own, current] -= 1
             rows -= members[own, current] == 0
             rows += members[own, best] == 0
@@ -145,7 +186,7 @@ def half_sweep(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, volumes, members, gamma):  # type: ignore[no-untyped-def]
+def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, pairs, members, gamma):  # type: ignore[no-untyped-def]
     """The best label of each node among its neighbours' that is not its own and that its side uses; -1 if none.
 
     Args:
@@ -154,7 +195,7 @@ def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, vol
         own_labels: int32 (m,).
         neighbour_labels: int32, label of each node of the other side.
         weights: float64 (m,).
-        volumes: float64 (num_labels,) of the other side.
+        pairs: float64 (2 · num_labels,) of the volumes of the other side, from :func:`pairs_of`.
         members: int32 (num_labels,) nodes of this side with each label.
         gamma: weight of the balance.
 
@@ -162,24 +203,60 @@ def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, vol
         int32 (m,).
     """
     second = np.full(own_labels.size, -1, np.int32)
-    counts = np.zeros(volumes.size, np.int32)
-    widest = 0
+    found = np.empty(_widest(starts), np.int32)
+    hints = members.size > _HINTS
     for x in range(own_labels.size):
-        widest = max(widest, starts[x + 1] - starts[x])
-    found = np.empty(widest, np.int32)
-    for x in range(own_labels.size):
-        num_found = 0
-        for j in range(starts[x], starts[x + 1]):
-            label = neighbour_labels[neighbours[j]]
-            if counts[label] == 0:
-                found[num_found] = label
-                num_found += 1
-            counts[label] += 1
+        if hints and x + _LABELS < own_labels.size:
+            _ask_labels(starts, neighbours, neighbour_labels, x + _LABELS)
+            _ask_pairs(starts, neighbours, neighbour_labels, pairs, x + _PAIRS)
+        num_found = _count(starts[x], starts[x + 1], neighbours, neighbour_labels, pairs, found)
         cost, best_score = gamma * weights[x], -np.inf
         for i in range(num_found):
             label = found[i]
-            score = counts[label] - cost * volumes[label]
-            counts[label] = 0
-            if label != own_labels[x] and members[label] > 0 and score > best_score:
+            score = pairs[2 * label] - cost * pairs[2 * label + 1]
+            pairs[2 * label] = 0.0
+            if score > best_score and label != own_labels[x] and members[label] > 0:
                 second[x], best_score = label, score
     return second
+
+
+@njit(cache=True, nogil=True)
+def _widest(starts):  # type: ignore[no-untyped-def]
+    """Neighbours of the node that has the most."""
+    widest = 0
+    for i in range(starts.size - 1):
+        widest = max(widest, starts[i + 1] - starts[i])
+    return widest
+
+
+@njit(cache=True, nogil=True)
+def _count(first, last, neighbours, labels, pairs, found):  # type: ignore[no-untyped-def]
+    """Counts a node's edges to each label in ``pairs``, and lists the labels, first seen first, in ``found``."""
+    num_found = 0
+    for j in range(first, last):
+        if j - first + 2 * _LINE >= _SHORT and j + 2 * _LINE < last:
+            prefetch(labels, neighbours[j + 2 * _LINE])
+            prefetch(pairs, 2 * labels[neighbours[j + _LINE]])
+        label = labels[neighbours[j]]
+        found[num_found] = label
+        num_found += pairs[2 * label] == 0.0
+        pairs[2 * label] += 1.0
+    return num_found
+
+
+@njit(cache=True, nogil=True)
+def _ask_neighbours(starts, neighbours, x):  # type: ignore[no-untyped-def]
+    for line in range(3):
+        prefetch(neighbours, starts[x] + line * _LINE)
+
+
+@njit(cache=True, nogil=True)
+def _ask_labels(starts, neighbours, labels, x):  # type: ignore[no-untyped-def]
+    for j in range(starts[x], min(starts[x + 1], starts[x] + _SHORT)):
+        prefetch(labels, neighbours[j])
+
+
+@njit(cache=True, nogil=True)
+def _ask_pairs(starts, neighbours, labels, pairs, x):  # type: ignore[no-untyped-def]
+    for j in range(starts[x], min(starts[x + 1], starts[x] + _SHORT)):
+        prefetch(pairs, 2 * labels[neighbours[j]])

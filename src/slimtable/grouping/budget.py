@@ -13,16 +13,27 @@ _NEAR = 0.985  # of the wanted rows: near enough to stop searching
 _WIDEST = 1e-3  # ratio of the last two values tried, less one, at which no nearer one is to be had
 
 
-def rows_of_budget(budget: str, num_users: int, num_items: int, embedding_dim: int, columns: int = 1) -> int:
+def rows_of_budget(
+    budget: str,
+    num_users: int,
+    num_items: int,
+    embedding_dim: int,
+    columns: int = 1,
+    *,
+    item_columns: int = 1,
+    row_size: int | None = None,
+) -> int:
     """How many shared rows a budget pays for.
 
     Args:
         budget: ``"25%"`` of the rows of both tables, ``"12000rows"``, or bytes served, as ``"3MB"`` (B, kB, MB, GB;
-            powers of ten): float32 rows and the packed row maps of both sides.
+            powers of ten): rows and the packed row maps of both sides.
         num_users: number of users.
         num_items: number of items.
         embedding_dim: width of a row.
         columns: stored rows per user; 2 with secondary clusters of users.
+        item_columns: stored rows per item.
+        row_size: bits of a row as served; None for float32.
 
     Returns:
         Rows of both sides together, rounded down.
@@ -41,10 +52,11 @@ def rows_of_budget(budget: str, num_users: int, num_items: int, embedding_dim: i
     if match is None:
         raise ValueError(f"{budget!r} is no budget. Write a share such as 25%, rows such as 12000rows, or bytes: 3MB.")
     number, unit = float(match[1]), match[2]
+    sizes = (row_size or 32 * embedding_dim, columns, item_columns)
     if unit in _BYTES:
-        rows = _rows_of_bytes(number * _BYTES[unit], num_users, num_items, embedding_dim, columns)
+        rows = _rows_of_bytes(number * _BYTES[unit], num_users, num_items, *sizes)
         if rows < 2:
-            least = _bits_of_rows(2, num_users, num_items, embedding_dim, columns)
+            least = _bits_of_rows(2, num_users, num_items, *sizes)
             raise BudgetError(
                 f"{budget} does not hold two rows and the row maps of {num_users + num_items:,} ids. The smallest "
                 f"budget is {-(-least // 8):,} B."
@@ -110,18 +122,18 @@ def tune(
     return fits
 
 
-def _bits_of_rows(rows: int, num_users: int, num_items: int, embedding_dim: int, columns: int) -> int:
-    """Bits of float32 rows and maps where rows are split over the sides as ids are."""
+def _bits_of_rows(rows: int, num_users: int, num_items: int, row_size: int, columns: int, item_columns: int) -> int:
+    """Bits of rows and maps where rows are split over the sides as ids are."""
     of_users = max(1, round(rows * num_users / (num_users + num_items)))
     width_users, width_items = (max(1, (max(1, count) - 1).bit_length()) for count in (of_users, rows - of_users))
-    return 32 * rows * embedding_dim + columns * num_users * width_users + num_items * width_items
+    return row_size * rows + columns * num_users * width_users + item_columns * num_items * width_items
 
 
-def _rows_of_bytes(size: float, num_users: int, num_items: int, embedding_dim: int, columns: int) -> int:
-    low, high = 0, int(8 * size // (32 * embedding_dim))
+def _rows_of_bytes(size: float, num_users: int, num_items: int, row_size: int, columns: int, item_columns: int) -> int:
+    low, high = 0, int(8 * size // row_size)
     while low < high:  # the bits grow with the rows
         middle = (low + high + 1) // 2
-        if _bits_of_rows(middle, num_users, num_items, embedding_dim, columns) <= 8 * size:
+        if _bits_of_rows(middle, num_users, num_items, row_size, columns, item_columns) <= 8 * size:
             low = middle
         else:
             high = middle - 1

@@ -1,0 +1,127 @@
+"""Files of edges, read a chunk at a time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimtable.data.tables import Columns, choose_id_columns, require_polars
+from slimtable.errors import DatasetError, DatasetNotFoundError
+
+_SEPARATORS = "\t,;|"
+_BLOCK_BYTES = 1 << 24
+_SUFFIXES = (".parquet", ".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Parquet or CSV files that hold edges, one a row.
+
+    Attributes:
+        paths: the files, in the order in which they are read.
+        columns: role (``user``, ``item``) to column; None where they are recognised by their names.
+    """
+
+    paths: tuple[Path, ...]
+    columns: Columns | None
+
+    @classmethod
+    def of(cls, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> Source:
+        """Files, or the files of a folder by name.
+
+        Raises:
+            DatasetNotFoundError: one is not there, or the folder holds none.
+        """
+        paths = []
+        for path in [sources] if isinstance(sources, str | Path) else sources:
+            path = Path(path).expanduser()
+            if not path.exists():
+                raise DatasetNotFoundError(f"there is no file or folder {path}. Check the path.")
+            inside = sorted(each for each in path.glob("*") if each.suffix in _SUFFIXES) if path.is_dir() else [path]
+            if not inside:
+                raise DatasetNotFoundError(f"{path} holds no {', '.join(_SUFFIXES)} files. Give the files of edges.")
+            paths += inside
+        return cls(tuple(paths), columns)
+
+    def describe(self) -> dict[str, Any]:
+        """What tells whether the files are still the same, as JSON values."""
+        facts = [(path.resolve(), path.stat()) for path in self.paths]
+        files = [{"path": str(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns} for path, stat in facts]
+        return {"files": files, "columns": None if self.columns is None else dict(self.columns)}
+
+    def rows(self) -> int | None:
+        """Number of rows where the files say it."""
+        import pyarrow.parquet as parquet
+
+        if not all(is_parquet(path) for path in self.paths):
+            return None
+        try:
+            return sum(parquet.ParquetFile(path).metadata.num_rows for path in self.paths)
+        except (OSError, ValueError):
+            return None  # reading them says what is wrong
+
+    def __str__(self) -> str:
+        return str(self.paths[0]) if len(self.paths) == 1 else f"{self.paths[0].parent} ({len(self.paths)} files)"
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet files do."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def read_chunks(source: Source, chunk: int) -> Iterator[tuple[Any, Any]]:
+    """The raw ids of the users and items of consecutive rows, as polars Series of at most ``chunk`` rows.
+
+    Raises:
+        DatasetError: a file is no table with these columns.
+    """
+    require_polars()
+    import polars as pl
+    import pyarrow as pa
+
+    for path in source.paths:
+        opened = _read_parquet if is_parquet(path) else _read_text
+        try:
+            for batch in opened(path, source.columns, chunk):
+                users, items = (pl.Series(pl.from_arrow(batch.column(place))) for place in (0, 1))
+                for first in range(0, len(users), chunk):
+                    yield users.slice(first, chunk), items.slice(first, chunk)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0].strip().rstrip(".")
+            raise DatasetError(f"{path} is not a readable table of edges: {reason}.") from error
+
+
+def _read_parquet(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]:
+    import pyarrow.parquet as parquet
+
+    if columns is not None and any(isinstance(column, int) for column in columns.values()):
+        raise ValueError("a Parquet file has named columns. Use their names in `columns`.")
+    file = parquet.ParquetFile(path)
+    names = choose_id_columns(file.schema_arrow.names, columns, path)
+    for batch in file.iter_batches(batch_size=chunk, columns=list(names)):
+        yield batch.select(list(names))
+
+
+def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]:
+    import pyarrow.csv as arrow_csv
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head = next((line for line in file if line.strip()), "")
+    if not head:
+        raise DatasetError(f"{path} is empty. Give at least one row of user and item.")
+    separator = max(_SEPARATORS, key=head.count)
+    present = next(csv.reader([head], delimiter=separator))
+    bare = columns is not None and any(isinstance(column, int) for column in columns.values())
+    names = list(choose_id_columns(present if not bare else [f"f{i}" for i in range(len(present))], columns, path))
+    reader = arrow_csv.open_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, autogenerate_column_names=bare),
+        parse_options=arrow_csv.ParseOptions(delimiter=separator),
+        convert_options=arrow_csv.ConvertOptions(include_columns=names),
+    )
+    for batch in reader:
+        yield batch.select(names)

@@ -1,0 +1,332 @@
+"""Graphs larger than memory: from edges in Parquet or CSV files to neighbour lists in files that are mapped.
+
+A folder of a graph holds ``graph.json`` and five or six arrays::
+
+    user_starts.npy  user_items.npy  item_starts.npy  item_users.npy    the graph, as in InteractionGraph
+    users.npy  items.npy                                                raw id of each user and item, ascending
+
+The edges are read twice, a chunk at a time: first to number the ids, then to write each edge into the part of its
+user. The parts are sorted one after another, which also brings repeated edges together, and what is left goes to the
+parts of its items, which are sorted likewise. So no more than a chunk or a part, and the ids, are ever in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from slimtable.data.tables import Columns
+from slimtable.errors import DatasetError
+from slimtable.files import write_json
+from slimtable.grouping.edge_files import Source, read_chunks
+from slimtable.grouping.edge_ids import Numbering
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.progress import progress_bar
+
+ABOUT = "graph.json"
+"""The file that says what a folder holds; written last."""
+
+_VERSION = 1
+_CHUNK = 1 << 22  # edges in memory at a time
+_STARTS, _NEIGHBOURS = ("user_starts", "item_starts"), ("user_items", "item_users")
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What became of the edges of some files.
+
+    Attributes:
+        rows: rows of the files.
+        edges: different edges among them.
+        num_users: number of users.
+        num_items: number of items.
+    """
+
+    rows: int
+    edges: int
+    num_users: int
+    num_items: int
+
+    @property
+    def repeated(self) -> int:
+        """Rows that repeat an edge and were merged with it."""
+        return self.rows - self.edges
+
+
+def build_graph(
+    sources: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    columns: Columns | None = None,
+    *,
+    chunk: int = _CHUNK,
+    progress: bool = False,
+) -> BuildReport:
+    """Writes the graph of the edges in some files into a new folder, whole or not at all.
+
+    Args:
+        sources: Parquet or CSV files, or a folder of them.
+        folder: to be made; the folder that it lies in must exist.
+        columns: role (``user``, ``item``) to column, by name, or by position in CSV files without a header. None: they
+            are recognised by usual names such as user_id.
+        chunk: edges in memory at a time.
+        progress: show a bar on a terminal.
+
+    Returns:
+        How many rows, edges, users and items there were.
+
+    Raises:
+        FileExistsError: the folder is there already.
+        DatasetError: an id is missing, negative or not a whole number, there are no edges, or a file changed meanwhile.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists. Choose another folder for the graph, or remove it.")
+    if chunk < 1:
+        raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
+    source = Source.of(sources, columns)
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.partial")
+    aside.mkdir()
+    try:
+        report = _build(source, aside, chunk, progress)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return report
+
+
+def open_graph(folder: str | Path) -> InteractionGraph:
+    """Opens the graph in a folder; its arrays stay in their files and are read where they are needed.
+
+    Raises:
+        DatasetError: the folder holds no whole graph, or an array in it is damaged.
+    """
+    folder = Path(folder)
+    about = describe_graph(folder)
+    arrays = {}
+    for name in (*_STARTS, *_NEIGHBOURS):
+        try:
+            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{folder / name}.npy cannot be read: {error} Build the graph anew.") from error
+    sizes = (about["users"], about["items"])
+    for side in (0, 1):
+        starts, neighbours = arrays[_STARTS[side]], arrays[_NEIGHBOURS[side]]
+        fits = (starts.dtype, starts.shape) == (np.int64, (sizes[side] + 1,))
+        fits = fits and (neighbours.dtype, neighbours.shape) == (np.int32, (about["edges"],))
+        if not (fits and starts[0] == 0 and starts[-1] == about["edges"] and bool((starts[1:] >= starts[:-1]).all())):
+            raise DatasetError(f"{folder / _STARTS[side]}.npy does not fit {ABOUT}. Build the graph anew.")
+        for first in range(0, len(neighbours), _CHUNK):
+            part = neighbours[first : first + _CHUNK]
+            if part.min() < 0 or part.max() >= sizes[1 - side]:
+                raise DatasetError(f"{folder / _NEIGHBOURS[side]}.npy names an id that is not there. Build it anew.")
+    return InteractionGraph(**arrays)
+
+
+def raw_ids(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """The raw ids of the users and of the items of a graph in a folder, int64 or unicode."""
+    users, items = (np.load(Path(folder) / f"{side}.npy", mmap_mode="r", allow_pickle=False) for side in _SIDES)
+    return users, items
+
+
+def is_graph(folder: str | Path) -> bool:
+    """Whether a folder holds a graph."""
+    return (Path(folder) / ABOUT).is_file()
+
+
+def describe_graph(folder: str | Path) -> dict[str, Any]:
+    """What the folder of a graph says about itself: users, items, edges, rows, source.
+
+    Raises:
+        DatasetError: it holds no graph, or one of a newer version.
+    """
+    path = Path(folder) / ABOUT
+    try:
+        about = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{folder} holds no graph: it has no {ABOUT}. Choose a folder that is not there yet."
+        ) from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is damaged: {error}. Build the graph anew.") from error
+    counts = ("users", "items", "edges", "rows")
+    if not isinstance(about, dict) or about.get("version") != _VERSION:
+        raise DatasetError(f"{path} is not of version {_VERSION}. Build the graph anew.")
+    if any(not isinstance(about.get(name), int) or about[name] < 1 for name in counts):
+        raise DatasetError(f"{path} lacks a count of {', '.join(counts)}. Build the graph anew.")
+    return about
+
+
+def require_source(folder: str | Path, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> None:
+    """Refuses a graph that was made of other files than these, or of what these once held.
+
+    Raises:
+        DatasetError: the graph is of something else.
+    """
+    about = describe_graph(folder)
+    if about.get("source") != Source.of(sources, columns).describe():
+        raise DatasetError(
+            f"{folder} holds the graph of another source, or the source has changed since. Remove the folder to build "
+            "the graph anew, or choose another one."
+        )
+
+
+def _build(source: Source, folder: Path, chunk: int, progress: bool) -> BuildReport:
+    before = source.describe()
+    with progress_bar(progress) as bar:
+
+        def chunks(what: str) -> Iterator[tuple[Any, Any]]:
+            task = bar.add_task(what, total=source.rows())
+            for users, items in read_chunks(source, chunk):
+                yield users, items
+                bar.advance(task, len(users))
+            if source.describe() != before:
+                raise DatasetError(f"{source} changed while it was read. Build the graph when it is at rest.")
+
+        numberings = tuple(Numbering(f"{source}", side) for side in ("user", "item"))
+        rows = 0
+        for ids in chunks("numbering ids"):
+            rows += len(ids[0])
+            for numbering, raw in zip(numberings, ids, strict=True):
+                numbering.see(raw)
+        if not rows:
+            raise DatasetError(f"{source} holds no edges. Give at least one row of user and item.")
+        counts = [numbering.finish() for numbering in numberings]
+        bounds = [_bounds(count, chunk) for count in counts]
+        parts = _Parts(folder, "user", bounds[0])
+        for users, items in chunks("sorting edges"):
+            parts.add(_keys(numberings[0].ids(users), numberings[1].ids(items)))
+        for side, numbering in zip(_SIDES, numberings, strict=True):
+            np.save(folder / f"{side}.npy", numbering.vocabulary())
+        of_items = _Parts(folder, "item", bounds[1])
+        sizes = [len(count) for count in counts]
+        task = bar.add_task("writing neighbours", total=len(bounds[0]) + len(bounds[1]) - 2)
+        tick = lambda: bar.advance(task)  # noqa: E731
+        edges = _write_side(folder, 0, sizes[0], parts, tick, of_items)
+        _write_side(folder, 1, sizes[1], of_items, tick, None)
+    report = BuildReport(rows, edges, *sizes)
+    about = {"version": _VERSION, "users": sizes[0], "items": sizes[1], "edges": edges, "rows": rows, "source": before}
+    write_json(folder / ABOUT, about)
+    return report
+
+
+_SIDES = ("users", "items")
+
+
+class _Parts:
+    """Files of edges, each with those of a range of nodes.
+
+    Args:
+        folder: where they are written.
+        name: what they are called.
+        bounds: int64 (P + 1,) first node of each part, and the end.
+    """
+
+    def __init__(self, folder: Path, name: str, bounds: np.ndarray) -> None:
+        self.paths = [folder / f".{name}-{part}" for part in range(len(bounds) - 1)]
+        self.bounds = bounds
+        for path in self.paths:
+            path.touch()
+
+    def add(self, keys: np.ndarray) -> None:
+        """Appends edges, uint64 (n,) keys, to the parts that they belong to."""
+        if len(self.paths) == 1:
+            ordered, starts = keys, np.array([0, len(keys)])
+        else:
+            ordered, starts = _split(keys, self.bounds.astype(np.uint64))
+        for path, first, last in zip(self.paths, starts[:-1], starts[1:], strict=True):
+            if last > first:
+                with path.open("ab") as file:
+                    ordered[first:last].tofile(file)
+
+    def sorted(self) -> Iterator[np.ndarray]:
+        """The different edges of one part after another, ascending; the files are removed."""
+        for path in self.paths:
+            keys = np.fromfile(path, np.uint64)
+            path.unlink()
+            keys.sort()
+            if len(keys):
+                first = np.ones(len(keys), dtype=bool)
+                np.not_equal(keys[1:], keys[:-1], out=first[1:])
+                keys = keys if first.all() else keys[first]
+            yield keys
+
+
+def _write_side(
+    folder: Path, side: int, size: int, parts: _Parts, tick: Callable[[], object], other: _Parts | None
+) -> int:
+    """Writes the two arrays of a side, hands the edges on to the other side's parts, and counts the edges."""
+    degrees = np.zeros(size, np.int64)
+    edges, path = 0, folder / f"{_NEIGHBOURS[side]}.npy"
+    with path.open("wb") as file:
+        _write_header(file, 0)
+        for part, keys in enumerate(parts.sorted()):
+            first, last = parts.bounds[part], parts.bounds[part + 1]
+            nodes = (keys >> _SHIFT).astype(np.int64)
+            degrees[first:last] = np.bincount(nodes - first, minlength=last - first)
+            neighbours = (keys & _LOW).astype(np.int32)
+            neighbours.tofile(file)
+            edges += len(keys)
+            if other is not None:
+                other.add(_keys(neighbours, nodes))
+            tick()
+    with path.open("r+b") as file:
+        _write_header(file, edges)  # numpy leaves room for the length to grow
+    np.save(folder / f"{_STARTS[side]}.npy", np.concatenate([[0], np.cumsum(degrees)]))
+    return edges
+
+
+def _write_header(file: Any, length: int) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (length,)})
+    file.flush()
+
+
+def _bounds(counts: np.ndarray, chunk: int) -> np.ndarray:
+    """First node of each part, int64 (P + 1,), so that a part has about two chunks of edges."""
+    ends = np.cumsum(counts)
+    parts = max(1, -(-int(ends[-1]) // (2 * chunk)))
+    cuts = np.searchsorted(ends, np.linspace(0, ends[-1], parts + 1)[1:-1]) + 1
+    return np.unique(np.concatenate([[0], cuts.clip(max=len(counts)), [len(counts)]]))
+
+
+def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Edges as uint64 whose order is by the first node and then by the second."""
+    keys: np.ndarray = (high.astype(np.uint64) << _SHIFT) | low.astype(np.uint64)
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _split(keys, bounds):  # type: ignore[no-untyped-def]
+    """Edges ordered by part, stably, and where each part begins."""
+    parts = bounds.size - 1
+    part_of = np.empty(keys.size, np.int32)
+    starts = np.zeros(parts + 1, np.int64)
+    for row in range(keys.size):
+        node = keys[row] >> np.uint64(32)
+        low, high = 0, parts  # bounds[low] <= node < bounds[high]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if bounds[middle] <= node:
+                low = middle
+            else:
+                high = middle
+        part_of[row] = low
+        starts[low + 1] += 1
+    for part in range(parts):
+        starts[part + 1] += starts[part]
+    place = starts[:-1].copy()
+    ordered = np.empty_like(keys)
+    for row in range(keys.size):
+        ordered[place[part_of[row]]] = keys[row]
+        place[part_of[row]] += 1
+    return ordered, starts

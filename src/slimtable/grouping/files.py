@@ -1,0 +1,137 @@
+"""Row maps in a file: an artifact without tables, whose tensors are the maps of both sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from slimtable.artifact import vocabulary
+from slimtable.artifact.file import ArtifactFile, verify_artifact, write_artifact
+from slimtable.errors import ArtifactValueError
+from slimtable.grouping.grouping import Groups, parse_grouping, spell_grouping
+from slimtable.grouping.row_map import Hash, RowMap
+from slimtable.grouping.statistics import Sizes, Statistics
+
+_KIND, _VERSION = "slimtable row maps", 1
+_SIDES = ("user", "item")
+
+
+def write_groups(path: str | os.PathLike[str], groups: Groups, raw_ids: Mapping[str, np.ndarray] | None = None) -> int:
+    """Writes the row maps of both sides, how they came about, and perhaps the raw ids; all or nothing.
+
+    Tensors are ``<side>.rows`` and, where there are second rows, ``<side>.second``, int32 (N,), for the sides ``user``
+    and ``item``.
+
+    Args:
+        path: the file; its folder must exist. A file of that name is replaced.
+        groups: what to write.
+        raw_ids: by side, the raw id of each of its N ids, integers or texts.
+
+    Returns:
+        Size of the file in bytes.
+    """
+    tensors, about = {}, {}
+    for side in _SIDES:
+        row_map = groups.map_of(side)
+        tensors[f"{side}.rows"] = row_map.rows
+        if row_map.second is not None:
+            tensors[f"{side}.second"] = row_map.second
+        for name, array in _encoded(raw_ids, side, row_map.num_embeddings).items():
+            tensors[f"{side}.{name}"] = array
+        about[side] = {
+            "num_rows": row_map.num_rows,
+            "second_weight": row_map.second_weight,
+            "hash": None if row_map.computed is None else dataclasses.asdict(row_map.computed),
+        }
+    description = {
+        "kind": _KIND,
+        "version": _VERSION,
+        "grouping": spell_grouping(groups.grouping),
+        "seed": groups.seed,
+        "statistics": groups.statistics.to_dict(),
+        **about,
+    }
+    return write_artifact(path, {}, tensors=tensors, model=description)
+
+
+def read_groups(path: str | os.PathLike[str]) -> Groups:
+    """Reads row maps, and checks every byte of them and what they mean.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: it is damaged, or holds something else.
+    """
+    return _groups(verify_artifact(path))
+
+
+def read_raw_ids(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The raw ids in a file of row maps by side: int64 (N,), or a sequence of texts; empty where it has none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: it is damaged, or holds something else.
+    """
+    opened = verify_artifact(path)
+    groups = _groups(opened)
+    found = {}
+    for side in _SIDES:
+        arrays = {name.removeprefix(f"{side}."): array for name, array in opened.tensors.items() if _of(name, side)}
+        raw_ids = vocabulary.decode(arrays, groups.map_of(side).num_embeddings)
+        if raw_ids is not None:
+            found[side] = raw_ids
+    return found
+
+
+def _encoded(raw_ids: Mapping[str, np.ndarray] | None, side: str, num_embeddings: int) -> dict[str, np.ndarray]:
+    if raw_ids is None or side not in raw_ids:
+        return {}
+    return vocabulary.encode(raw_ids[side], num_embeddings)
+
+
+def _of(name: str, side: str) -> bool:
+    return name.startswith(f"{side}.") and name.removeprefix(f"{side}.") in vocabulary.NAMES
+
+
+def _groups(opened: ArtifactFile) -> Groups:
+    about = opened.model
+    if about.get("kind") != _KIND or opened.tables:
+        raise ArtifactValueError(f"`{opened.path}` holds no row maps. Make them with `slimtable group --out`.")
+    if about.get("version") != _VERSION:
+        raise ArtifactValueError(
+            f"`{opened.path}`: row maps of version {about.get('version')!r} need a newer slimtable."
+        )
+    try:
+        maps = [_row_map(opened.tensors, about[side], side) for side in _SIDES]
+        grouping = parse_grouping(about["grouping"])
+        statistics = _statistics(about["statistics"])
+        if type(about["seed"]) is not int:
+            raise TypeError("the seed is no integer")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ArtifactValueError(f"`{opened.path}`: its row maps are not valid: {reason}") from error
+    return Groups(maps[0], maps[1], statistics, grouping, about["seed"])
+
+
+def _row_map(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any], side: str) -> RowMap:
+    rows, second = tensors[f"{side}.rows"], tensors.get(f"{side}.second")
+    for array in (rows, second):
+        if array is not None and (array.dtype != np.int32 or array.ndim != 1):
+            raise ValueError(f"the rows of the {side} side must be int32 and one-dimensional.")
+    num_rows, computed = about["num_rows"], about["hash"]
+    if type(num_rows) is not int or num_rows < 1:
+        raise ValueError(f"the {side} side must have at least one row, got {num_rows!r}.")
+    row_map = RowMap(
+        rows, num_rows, second, float(about["second_weight"]), None if computed is None else Hash(**computed)
+    )
+    if row_map.computed is not None and not np.array_equal(row_map.computed.rows(row_map.num_embeddings), rows):
+        raise ValueError(f"the hash of the {side} side does not give its rows.")
+    return row_map
+
+
+def _statistics(values: Mapping[str, Any]) -> Statistics:
+    sides = {side: Sizes(**values[side]) for side in ("users", "items")}
+    return Statistics(**{**values, **sides, "sweeps": tuple(values["sweeps"])})
