@@ -230,3 +230,15 @@ def test_split_by_name_refuses_what_does_not_fit(tiny):
         split(tiny, "fixed")
     with pytest.raises(ValueError, match="brings its own test part"):
         split(Dataset("d", tiny, fixed_test=tiny.empty_like()), "random")
+
+
+def test_pooled_split_draws_from_the_sources_own_parts_together():
+    data = make([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2)])
+    test = data.select(np.arange(10) >= 6)
+    source = Dataset("d", data.select(np.arange(10) < 6), fixed_test=test, default_split="fixed")
+    drawn = split(source, "pooled", seed=1)
+    assert sorted(all_rows(drawn)) == list(range(10))
+    assert [len(part) for part in parts(drawn)] == [8, 1, 1]
+    assert parts(drawn) == parts(split(source, "pooled", seed=1))
+    with pytest.raises(ValueError, match="no test part to pool"):
+        split(data, "pooled")

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from slimtable.cli import main
+from slimtable.reproduce.baco import FULL
+from slimtable.reproduce.baco import make_profile as make_baco_profile
 from slimtable.reproduce.mgqe import make_profile
 from tests.bench.samples import write_records
+from tests.reproduce.baco_samples import record_of as baco_record_of
+from tests.reproduce.baco_samples import write_sizes
 from tests.reproduce.samples import record_of
 
 
@@ -76,3 +80,63 @@ def test_bad_input_is_one_line(
     assert re.fullmatch(r"error: [^\n]+\n", complaint)
     assert message.lower() in complaint.lower()
     assert not list((tmp_path / "empty").iterdir())
+
+
+@pytest.fixture
+def baco_out(tmp_path: Path) -> Path:
+    """A folder with a run of the second paper, begun with settings of its own."""
+    profile = make_baco_profile(False, None, {"beauty": {"learning_rate": 0.02}})
+    trained = {"beauty": profile.panel("beauty").train.to_dict()}
+    folder = write_records(tmp_path / "baco", baco_record_of(profile, FULL, 0, 0.076))
+    (folder / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained, "seeds": None}))
+    return write_sizes(folder)
+
+
+def run_baco(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main(["reproduce", "baco", *map(str, words)])
+    return code, *capsys.readouterr()
+
+
+def test_baco_is_drawn_with_the_settings_of_its_folder(capsys: pytest.CaptureFixture[str], baco_out: Path) -> None:
+    code, shown, complaints = run_baco(capsys, "--render", "--only", "beauty", "--out", baco_out)
+    assert (code, complaints) == (0, "")
+    assert "7.60" in shown
+    assert "7.62" in shown
+    assert "not run" in shown
+    assert "--learning-rate beauty=0.02" in (baco_out / "README.md").read_text()
+    same = ["--learning-rate", "beauty=0.02", "--json"]
+    code, shown, _ = run_baco(capsys, "--render", "--only", "quartiles", "--out", baco_out, *same)
+    assert [item["item"] for item in json.loads(shown)["items"]] == ["beauty", "quartiles"]
+
+
+def test_help_of_baco_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = run_baco(capsys, "--help")
+    assert code == 0
+    assert "slimtable reproduce baco --quick" in shown.partition("Examples")[2]
+    for flag in ("--only", "--quick", "--render", "--seeds", "--batch-size", "--learning-rate", "--device"):
+        assert flag in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "table3"], "no 'table3' to reproduce"),
+        (["--batch-size", "beauty=many"], "--batch-size takes a number or DATA=number"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--epochs", "yelp=3"], "no experiment trains on 'yelp'"),
+        (["--learning-rate", "nan"], "--learning-rate takes a number"),
+        (["--render", "--out", "{empty}"], "holds no finished run"),
+        (["--render", "--learning-rate", "0.5", "--out", "{begun}"], "with other settings"),
+    ],
+)
+def test_bad_input_for_baco_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, baco_out: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    filled = [word.format(empty=tmp_path / "empty", begun=baco_out) for word in words]
+    if "--out" not in filled:
+        filled += ["--out", str(tmp_path / "empty"), "--data-root", str(tmp_path)]
+    code, shown, complaint = run_baco(capsys, *filled)
+    assert (code, shown) == (2, "")
+    assert re.fullmatch(r"error: [^\n]+\n", complaint)
+    assert message.lower() in complaint.lower()

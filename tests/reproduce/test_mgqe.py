@@ -17,8 +17,8 @@ from slimtable.reproduce.mgqe import (
     spell_training,
     wanted,
 )
-from slimtable.reproduce.store import Store
-from slimtable.reproduce.texts import STATEMENTS, TITLES
+from slimtable.reproduce.mgqe_store import Store
+from slimtable.reproduce.mgqe_texts import STATEMENTS, TITLES
 from slimtable.train import TrainConfig
 from tests.bench.samples import make_record
 

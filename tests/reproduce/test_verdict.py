@@ -41,7 +41,7 @@ def test_rows_are_judged_by_their_leading_figure() -> None:
 def test_the_margin_of_an_error_is_one_percent_of_the_uncompressed_one(spread: float, expected: str) -> None:
     def run(method: str, seed: int, rmse: float, bits: int) -> dict[str, object]:
         metrics = {"last": {"all": {"rmse": rmse, "mae": 1.0}}, "best": None}
-        return make_record(method, seed, 0.0, bits=bits, metrics=metrics, curve=[])
+        return make_record(method, seed, 0.0, bits=bits, metrics=metrics, curve=[], backbone="item_gmf")
 
     records = [run("full", seed, 10.0, 4000) for seed in range(3)]
     records += [run("dpq", seed, 10.0 + change, 900) for seed, change in enumerate((-spread, 0.0, spread))]

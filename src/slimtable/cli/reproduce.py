@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +12,16 @@ from slimtable.cli.options import DataRoot, Json
 from slimtable.cli.output import show, show_json, table
 
 if TYPE_CHECKING:
-    from slimtable.reproduce.items import Rendered
+    from slimtable.reproduce.run import Reproduction
+    from slimtable.reproduce.study import Rendered
 
 app = typer.Typer(help="Reproduce the tables and figures of a paper.", no_args_is_help=True)
 
-_OUT, _QUICK_OUT = Path("runs/mgqe"), Path("runs/mgqe-quick")
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Fewer epochs in larger steps: minutes instead of days, said in captions.")
+]
+Render = Annotated[bool, typer.Option("--render", help="Train nothing; draw what is there, gaps and all.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one per core")]
 
 
 def mgqe(
@@ -23,15 +29,13 @@ def mgqe(
         list[str] | None,
         typer.Option(help="A table or figure, such as table4; may be repeated.", show_default="all of them"),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer epochs in larger steps: minutes instead of days, said in captions.")
-    ] = False,
-    render: Annotated[bool, typer.Option("--render", help="Train nothing; draw what is there, gaps and all.")] = False,
+    quick: Quick = False,
+    render: Render = False,
     out: Annotated[
         Path | None,
         typer.Option(
             help="Folder of results; finished runs in it are not repeated.",
-            show_default=f"{_OUT}, or {_QUICK_OUT} with --quick",
+            show_default="runs/mgqe, or runs/mgqe-quick with --quick",
         ),
     ] = None,
     seeds: Annotated[
@@ -46,9 +50,7 @@ def mgqe(
         ),
     ] = None,
     data_root: DataRoot = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one per core")
-    ] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Reproduce MGQE (Kang et al. 2020): tables 3 to 6, figures 4, 6, 7 and 8, and smaller tables (compact).
@@ -57,7 +59,7 @@ def mgqe(
     """
     from slimtable.reproduce import make_profile, reproduce_mgqe
 
-    out = out if out is not None else _QUICK_OUT if quick else _OUT
+    out = out if out is not None else _usual_out("mgqe", quick)
     sizes = _batch_sizes(batch_size or [])
     asked = quick or sizes or seeds is not None or not render
     result = reproduce_mgqe(
@@ -69,10 +71,91 @@ def mgqe(
         workers=workers,
         on_item=None if as_json else _tell,
     )
+    _show(result, as_json)
+
+
+def baco(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A table or figure, such as beauty; may be repeated.", show_default="all of them"),
+    ] = None,
+    quick: Quick = False,
+    render: Render = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of results; finished runs in it are not repeated.",
+            show_default="runs/baco, or runs/baco-quick with --quick",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Seeds of the leading rows; the others have one.", show_default="3, Gowalla 1; 1 with --quick"
+        ),
+    ] = None,
+    batch_size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[DATA=]N", help="Another batch size, such as 1024 or gowalla=8192; captions say so."),
+    ] = None,
+    learning_rate: Annotated[
+        list[str] | None, typer.Option(metavar="[DATA=]X", help="Another learning rate, likewise.")
+    ] = None,
+    epochs: Annotated[
+        list[str] | None, typer.Option(metavar="[DATA=]N", help="Another largest number of epochs, likewise.")
+    ] = None,
+    patience: Annotated[
+        list[str] | None, typer.Option(metavar="[DATA=]N", help="Other epochs without a better one, likewise.")
+    ] = None,
+    evaluate_every: Annotated[
+        list[str] | None, typer.Option(metavar="[DATA=]N", help="Other epochs between validations, likewise.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(metavar="[DATA=]NAME", help="Train elsewhere, such as gowalla=cuda.")
+    ] = None,
+    data_root: DataRoot = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Reproduce BACO (Jiang et al. 2026): its comparison, figures and ablations, and rows against quantization.
+
+    DIR then holds a file for each of them, README.md and report.html. Stop it at any time and call it again to go on.
+    """
+    from slimtable.reproduce import reproduce_baco
+    from slimtable.reproduce.baco import PANELS, make_profile
+
+    out = out if out is not None else _usual_out("baco", quick)
+    given = {
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "patience": patience,
+        "evaluate_every": evaluate_every,
+        "device": device,
+    }
+    changes = _changes({name: texts for name, texts in given.items() if texts}, [panel.name for panel in PANELS])
+    asked = quick or changes or seeds is not None or not render
+    result = reproduce_baco(
+        out,
+        make_profile(quick, seeds, changes) if asked else None,
+        only=only or [],
+        render=render,
+        data_root=data_root,
+        workers=workers,
+        on_item=None if as_json else _tell,
+    )
+    _show(result, as_json)
+
+
+def _usual_out(paper: str, quick: bool) -> Path:
+    return Path("runs") / (f"{paper}-quick" if quick else paper)
+
+
+def _show(result: Reproduction, as_json: bool) -> None:
     if as_json:
         show_json(
             {
-                "profile": result.profile.name,
+                "profile": result.study.scale,
                 "report": str(result.report),
                 "items": [{"item": each.item, "missing": each.missing} for each in result.items],
             }
@@ -100,3 +183,26 @@ def _batch_sizes(texts: list[str]) -> dict[str, int]:
             raise ValueError(f"--batch-size takes BACKBONE=N, such as neumf=1024, got {text!r}.")
         sizes[backbone] = int(number)
     return sizes
+
+
+def _changes(given: dict[str, list[str]], panels: list[str]) -> dict[str, dict[str, Any]]:
+    """Reads ``[DATA=]VALUE`` texts of training settings: what each panel is given; all panels where none is named."""
+    changes: dict[str, dict[str, Any]] = {}
+    for name, texts in given.items():
+        for text in texts:
+            panel, equals, value = text.rpartition("=")
+            changed = [panel] if equals else panels
+            for each in changed:
+                changes.setdefault(each, {})[name] = value if name == "device" else _number(name, value)
+    return changes
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        flag = f"--{name.replace('_', '-')}"
+        raise ValueError(f"{flag} takes a number or DATA=number, such as gowalla=100, got {text!r}.")
+    return value

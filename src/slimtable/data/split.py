@@ -77,12 +77,13 @@ def split(
 
     Args:
         source: a dataset or bare interactions.
-        how: ``"leave-two-out"``, ``"random"``, ``"holdout"`` (random, without a validation part), ``"temporal"`` or
-            ``"fixed"`` (the source's own test part). None: what the dataset is split by in the literature; for bare
-            interactions leave-two-out, for bare pairs holdout.
-        fractions: train, valid and test shares of ``"random"`` and ``"temporal"``.
+        how: ``"leave-two-out"``, ``"random"``, ``"holdout"`` (random, without a validation part), ``"temporal"``,
+            ``"fixed"`` (the source's own test part) or ``"pooled"`` (random, from the source's own parts together).
+            None: what the dataset is split by in the literature; for bare interactions leave-two-out, for bare pairs
+            holdout.
+        fractions: train, valid and test shares of ``"random"``, ``"temporal"`` and ``"pooled"``.
         valid_fraction: share of the training rows that ``"fixed"`` sets aside.
-        seed: of ``"random"``, ``"holdout"`` and ``"fixed"``; the others draw nothing.
+        seed: of ``"random"``, ``"holdout"``, ``"fixed"`` and ``"pooled"``; the others draw nothing.
 
     Returns:
         The three parts.
@@ -105,10 +106,14 @@ def split(
         if fixed_test is None:
             raise ValueError("the source brings no test part. Use leave-two-out, random, holdout or temporal.")
         return fixed_split(interactions, fixed_test, valid_fraction, seed)
+    if how == "pooled":
+        if fixed_test is None:
+            raise ValueError("the source brings no test part to pool with its training part. Use random.")
+        return random_split(interactions.followed_by(fixed_test), fractions, seed)
     if how not in ("leave-two-out", "random", "holdout", "temporal"):
-        raise ValueError(f"unknown split {how!r}. Use leave-two-out, random, holdout, temporal or fixed.")
+        raise ValueError(f"unknown split {how!r}. Use leave-two-out, random, holdout, temporal, fixed or pooled.")
     if fixed_test is not None:
-        raise ValueError(f"the source brings its own test part, which split {how!r} would ignore. Use fixed.")
+        raise ValueError(f"the source brings its own test part, which {how!r} would ignore. Use fixed or pooled.")
     if how == "leave-two-out":
         return leave_two_out(interactions)
     if how == "random":

@@ -10,9 +10,7 @@ from urllib.parse import quote
 from slimtable.bench.markdown import draw_table as draw_markdown_table
 from slimtable.bench.page import STYLE, draw_image, draw_table, running_text
 from slimtable.bench.results import Record
-from slimtable.reproduce.items import Rendered
-
-_PAPER = "Multi-granular quantized embeddings (Kang et al. 2020, arXiv 2002.08530), reproduced"
+from slimtable.reproduce.study import Rendered
 
 
 def item_markdown(item: Rendered, level: int = 1) -> str:
@@ -35,10 +33,11 @@ def item_markdown(item: Rendered, level: int = 1) -> str:
     return "\n\n".join([*parts, *item.notes]) + "\n"
 
 
-def to_markdown(items: Sequence[Rendered], command: str, records: Sequence[Record]) -> str:
+def to_markdown(heading: str, items: Sequence[Rendered], command: str, records: Sequence[Record]) -> str:
     """The index: everything in order.
 
     Args:
+        heading: title of the page.
         items: what to show.
         command: the command line that makes it.
         records: the runs behind it.
@@ -46,33 +45,31 @@ def to_markdown(items: Sequence[Rendered], command: str, records: Sequence[Recor
     Returns:
         Markdown text.
     """
-    parts = [f"# {_PAPER}\n", f"```sh\n{command}\n```\n", "".join(f"- {line}\n" for line in _facts(records))]
+    parts = [f"# {heading}\n", f"```sh\n{command}\n```\n", "".join(f"- {line}\n" for line in _facts(records))]
     parts += [item_markdown(item, level=2) for item in items]
     return "\n".join(parts)
 
 
-def to_html(items: Sequence[Rendered], command: str, records: Sequence[Record]) -> str:
+def to_html(heading: str, items: Sequence[Rendered], command: str, records: Sequence[Record]) -> str:
     """The same as an HTML page with everything in it: no script, no link, nothing to fetch."""
     facts = "".join(f'<p class="note">{running_text(line)}</p>' for line in _facts(records))
     body = "\n".join(map(_section, items))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(_PAPER)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(_PAPER)}</h1>\n<pre>{escape(command)}</pre>\n{facts}\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(heading)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n<h1>{escape(heading)}</h1>\n<pre>{escape(command)}</pre>\n{facts}\n{body}\n</body>\n</html>\n"
     )
 
 
-def command_line(profile: str, batch_sizes: dict[str, int], seeds: int | None, out: str) -> str:
+def command_line(paper: str, options: Sequence[str], seeds: int | None, out: str) -> str:
     """The command that makes a folder.
 
     Example:
-        >>> command_line("quick", {"neumf": 1024}, 2, "runs/mgqe")
+        >>> command_line("mgqe", ["--quick", "--batch-size", "neumf=1024"], 2, "runs/mgqe")
         'slimtable reproduce mgqe --quick --batch-size neumf=1024 --seeds 2 --out runs/mgqe'
     """
-    words = ["slimtable", "reproduce", "mgqe", *(["--quick"] if profile == "quick" else [])]
-    for backbone, size in batch_sizes.items():
-        words += ["--batch-size", f"{backbone}={size}"]
+    words = ["slimtable", "reproduce", paper, *options]
     return shlex.join([*words, *([] if seeds is None else ["--seeds", str(seeds)]), "--out", out])
 
 

@@ -1,4 +1,4 @@
-"""Makes the tables and figures of the MGQE paper: trains what is missing, and draws what is there."""
+"""Makes the tables and figures of a paper: trains what is missing, and draws what is there."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slimtable.bench.grids import run_grids
 from slimtable.bench.results import RESULTS, Record, read_results
 from slimtable.errors import SlimtableError
 from slimtable.files import replace_file, write_json
-from slimtable.reproduce.items import Rendered, Workplace, render_item
-from slimtable.reproduce.mgqe import ITEMS, Profile, grids, make_profile, wanted
 from slimtable.reproduce.page import command_line, item_markdown, to_html, to_markdown
-from slimtable.reproduce.store import Store
+from slimtable.reproduce.study import Place, Rendered, Study
 
+_SCALE, _TRAINING = "profile", "train"
 _SEEDS = "seeds"  # how many were asked for; more or fewer are no other settings
 SETTINGS, REPORT, INDEX = "reproduction.json", "report.html", "README.md"
+
+_S = TypeVar("_S", bound=Study)
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,21 @@ class Reproduction:
 
     Attributes:
         out: the folder.
-        profile: how much of the paper was done.
+        study: the paper, and how much of it was done.
         items: its tables and figures.
         report: the page with all of them.
     """
 
     out: Path
-    profile: Profile
+    study: Study
     items: list[Rendered]
     report: Path
 
 
-def reproduce_mgqe(
+def reproduce(
+    paper: type[Study],
     out: str | Path,
-    profile: Profile | None = None,
+    study: Study | None = None,
     *,
     only: Sequence[str] = (),
     render: bool = False,
@@ -49,15 +51,16 @@ def reproduce_mgqe(
     progress: bool = True,
     on_item: Callable[[Rendered], None] | None = None,
 ) -> Reproduction:
-    """Reproduces tables and figures of the MGQE paper.
+    """Reproduces tables and figures of a paper.
 
     Finished runs are never repeated and those that were cut off continue, so it may be stopped and called again. With
     several workers, a script that calls this must guard the call by ``if __name__ == "__main__":``.
 
     Args:
+        paper: which one.
         out: folder of the results.
-        profile: how much to do; None for what the folder was begun with, else all of it.
-        only: names of :data:`slimtable.reproduce.mgqe.ITEMS`; empty for all.
+        study: how much to do; None for what the folder was begun with, else all of it.
+        only: names of its items; empty for all.
         render: train nothing, and draw from the runs that are there.
         data_root: folder of datasets; None for the usual one.
         workers: processes, one thread each; 1 for this process alone, None for one per core.
@@ -73,59 +76,61 @@ def reproduce_mgqe(
         DatasetError: the data cannot be had.
     """
     for name in only:
-        if name not in ITEMS:
-            raise ValueError(f"There is no {name!r} to reproduce. Choose from {', '.join(ITEMS)}.")
+        if name not in paper.items:
+            raise ValueError(f"There is no {name!r} to reproduce. Choose from {', '.join(paper.items)}.")
     out = Path(out)
-    profile = _agreed_profile(out, profile)
-    chosen = [item for item in ITEMS if not only or item in only]
+    study = _agreed(out, paper, study)
+    chosen = [item for item in study.items if not only or item in only]
     root = None if data_root is None else Path(data_root)
-    printer = _Printer(out, profile, root, on_item)
+    printer = _Printer(out, study, root, on_item)
     if render:
-        records = read_results(out) if (out / RESULTS).is_file() or not _dataless(chosen) else []
+        begun = (out / RESULTS).is_file() and (out / RESULTS).stat().st_size
+        records = read_results(out) if begun or not study.untrained.issuperset(chosen) else []
         failed: Callable[[], None] | None = None
     else:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / SETTINGS, {**profile.settings(), _SEEDS: profile.seeds()})
+        _write_settings(out, study, chosen)
         done = run_grids(
-            grids(chosen, profile, root),
+            study.grids(chosen, out, root),
             out,
             workers=workers,
             progress=progress,
             on_change=lambda finished: printer.write_complete(chosen, finished),
         )
         records, failed = done.records, done.raise_failures
+        study.measure(chosen, out, root)
     printer.write(chosen, records)
     printer.write_pages(records)
     if failed is not None:
         failed()
     printer.raise_errors()
-    return Reproduction(out, profile, list(printer.items.values()), out / REPORT)
+    return Reproduction(out, study, list(printer.items.values()), out / REPORT)
 
 
 class _Printer:
     """Writes tables and figures, each once for the same runs."""
 
     def __init__(
-        self, out: Path, profile: Profile, data_root: Path | None, on_item: Callable[[Rendered], None] | None
+        self, out: Path, study: Study, data_root: Path | None, on_item: Callable[[Rendered], None] | None
     ) -> None:
-        self.out, self.profile, self.data_root, self.on_item = out, profile, data_root, on_item
+        self.out, self.study, self.data_root, self.on_item = out, study, data_root, on_item
         self.items: dict[str, Rendered] = {}
         self.errors: dict[str, SlimtableError] = {}
 
     def write_complete(self, chosen: Sequence[str], records: Sequence[Record]) -> None:
         """Writes those that lack no run and were not written yet."""
-        store = Store(records, self.profile)
-        done = [item for item in chosen if item not in self.items and not store.missing(wanted(item, self.profile))]
+        place = Place(self.out, records, self.data_root)
+        done = [item for item in chosen if item not in self.items and not self.study.missing(item, place)]
         self.write(done, records)
 
     def write(self, chosen: Sequence[str], records: Sequence[Record]) -> None:
         """Writes what was not written yet."""
-        place = Workplace(self.out, self.profile, Store(records, self.profile), self.data_root)
+        place = Place(self.out, records, self.data_root)
         for item in chosen:
             if item in self.items or item in self.errors:
                 continue
             try:
-                self._write(render_item(item, place))
+                self._write(self.study.render(item, place))
             except SlimtableError as error:  # the others can still be made
                 self.errors[item] = error
                 continue
@@ -134,18 +139,19 @@ class _Printer:
 
     def write_pages(self, records: Sequence[Record]) -> None:
         """Writes the pages with all items, those that are there from before included."""
-        place = Workplace(self.out, self.profile, Store(records, self.profile), self.data_root)
-        for item in ITEMS:
+        place = Place(self.out, records, self.data_root)
+        for item in self.study.items:
             if item not in self.items and any((self.out / f"{item}{end}").is_file() for end in (".md", ".png")):
                 try:
-                    self._write(render_item(item, place))
+                    self._write(self.study.render(item, place))
                 except SlimtableError as error:
                     self.errors[item] = error
-        items = [self.items[item] for item in ITEMS if item in self.items]
+        items = [self.items[item] for item in self.study.items if item in self.items]
         self.items = {item.item: item for item in items}
-        command = self._command()
-        _write_text(self.out / INDEX, to_markdown(items, command, records))
-        _write_text(self.out / REPORT, to_html(items, command, records))
+        named = self.out.name if self.out.is_absolute() else self.out.as_posix()  # tell nobody where a home folder lies
+        command = command_line(self.study.name, self.study.options(), self.study.seeds(), named)
+        _write_text(self.out / INDEX, to_markdown(self.study.heading, items, command, records))
+        _write_text(self.out / REPORT, to_html(self.study.heading, items, command, records))
 
     def raise_errors(self) -> None:
         """Raises the first error of an item that could not be drawn."""
@@ -165,48 +171,40 @@ class _Printer:
             picture.unlink(missing_ok=True)
         self.items[rendered.item] = rendered
 
-    def _command(self) -> str:
-        usual = make_profile(self.profile.name == "quick")
-        sizes = {}
-        for panel, other in zip(self.profile.panels, usual.panels, strict=False):
-            if panel.train.batch_size != other.train.batch_size:
-                sizes[panel.backbone] = panel.train.batch_size
-        named = self.out.name if self.out.is_absolute() else self.out.as_posix()  # tell nobody where a home folder lies
-        return command_line(self.profile.name, sizes, self.profile.seeds(), named)
 
-
-def _agreed_profile(out: Path, profile: Profile | None) -> Profile:
-    """The profile asked for, or the one that the folder was begun with; they must not differ.
+def _agreed(out: Path, paper: type[_S], study: Study | None) -> Study:
+    """The study asked for, or the one that the folder was begun with; they must not differ.
 
     Raises:
         SlimtableError: they do, or the folder's settings are damaged.
     """
     path = out / SETTINGS
     if not path.is_file():
-        return profile if profile is not None else make_profile(quick=False)
+        return study if study is not None else paper.usual()
     try:
         begun: dict[str, Any] = json.loads(path.read_text())
-        if profile is None:
-            profile = _profile_of(begun)
-        same = profile.settings() == {name: value for name, value in begun.items() if name != _SEEDS}
+        if study is None:
+            study = paper.begun(begun)
+        trained = begun[_TRAINING]
+        same = begun[_SCALE] == study.scale and set(trained) <= set(study.training())
+        same = same and all(study.training()[panel] == train for panel, train in trained.items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
     if not same:
         raise SlimtableError(
-            f"{out} was begun as a {begun.get('profile')} reproduction with other settings. Call it with the same "
+            f"{out} was begun as a {begun.get(_SCALE)} reproduction with other settings. Call it with the same "
             "--quick and --batch-size, or choose another folder."
         )
-    return profile
+    return study
 
 
-def _profile_of(begun: dict[str, Any]) -> Profile:
-    quick = begun["profile"] == "quick"
-    panels = make_profile(quick).panels
-    return make_profile(quick, begun.get(_SEEDS), {p.backbone: begun["train"][p.name]["batch_size"] for p in panels})
-
-
-def _dataless(chosen: Sequence[str]) -> bool:
-    return list(chosen) == ["figure4"]
+def _write_settings(out: Path, study: Study, chosen: Sequence[str]) -> None:
+    """Keeps what the folder is trained with: the panels of earlier calls and those that are trained now."""
+    path = out / SETTINGS
+    trained: dict[str, Any] = json.loads(path.read_text())[_TRAINING] if path.is_file() else {}
+    panels = study.panels_of(chosen)
+    trained |= {panel: train for panel, train in study.training().items() if panel in panels}
+    write_json(path, {_SCALE: study.scale, _TRAINING: trained, _SEEDS: study.seeds()})
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,14 +18,6 @@ from slimtable.bench.paper import SIZE_NOTE, SOURCE
 from slimtable.bench.table import Row
 from slimtable.embedding import method_of
 from slimtable.files import write_json
-from slimtable.reproduce.figures import (
-    LossCurve,
-    SizeCurve,
-    draw_losses,
-    draw_popularity,
-    draw_similarities,
-    draw_sizes,
-)
 from slimtable.reproduce.mgqe import (
     LEADING,
     ON_PAIRS,
@@ -39,15 +29,23 @@ from slimtable.reproduce.mgqe import (
     table_rows,
     wanted,
 )
-from slimtable.reproduce.similarity import (
+from slimtable.reproduce.mgqe_figures import (
+    LossCurve,
+    SizeCurve,
+    draw_losses,
+    draw_popularity,
+    draw_similarities,
+    draw_sizes,
+)
+from slimtable.reproduce.mgqe_similarity import (
     FILMS_PER_SET,
     GENRES,
     Similarity,
     mean_similarity,
     measure_similarities,
 )
-from slimtable.reproduce.store import Store
-from slimtable.reproduce.tables import (
+from slimtable.reproduce.mgqe_store import Store
+from slimtable.reproduce.mgqe_tables import (
     NOT_RUN,
     compact_table,
     epochs_of,
@@ -56,34 +54,10 @@ from slimtable.reproduce.tables import (
     paper_error_table,
     ranked_table,
 )
-from slimtable.reproduce.texts import COMPACT, QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
+from slimtable.reproduce.mgqe_texts import COMPACT, QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
+from slimtable.reproduce.study import Rendered, to_csv
 
 POPULARITY = "figure4.json"
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A table or figure.
-
-    Attributes:
-        item: its name.
-        title: what it is called in the paper, and on which data it is.
-        statement: what the paper says of it.
-        notes: how ours was made, a paragraph each.
-        tables: its tables, or the numbers of its picture that are worth reading.
-        csv: all its numbers.
-        picture: a PNG file, or None.
-        missing: wanted runs that are not there.
-    """
-
-    item: str
-    title: str
-    statement: str
-    notes: tuple[str, ...]
-    tables: tuple[Table, ...]
-    csv: str
-    picture: bytes | None
-    missing: int
 
 
 @dataclass(frozen=True)
@@ -131,7 +105,7 @@ def render_item(item: str, place: Workplace) -> Rendered:
         f"Paper: {STATEMENTS[item]}",
         tuple(notes),
         tuple(tables),
-        _to_csv(lines),
+        to_csv(lines),
         picture,
         missing,
     )
@@ -342,15 +316,6 @@ def _training(panels: Sequence[Panel], place: Workplace) -> list[str]:
     if not panels:
         return []
     return [*([QUICK] if place.profile.name == "quick" else []), " ".join(map(spell_training, panels))]
-
-
-def _to_csv(lines: Sequence[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 _MAKERS: dict[str, Callable[[str, Workplace], _Content]] = {

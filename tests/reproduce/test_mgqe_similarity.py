@@ -9,7 +9,7 @@ import torch
 from slimtable.bench import parse_methods
 from slimtable.embedding import create
 from slimtable.errors import DatasetError, DatasetNotFoundError
-from slimtable.reproduce.similarity import (
+from slimtable.reproduce.mgqe_similarity import (
     GENRES,
     Similarity,
     choose_films,

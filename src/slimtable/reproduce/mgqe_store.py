@@ -1,4 +1,4 @@
-"""Which of the finished runs belong to an experiment."""
+"""Which of the finished runs belong to an experiment of the MGQE paper."""
 
 from __future__ import annotations
 

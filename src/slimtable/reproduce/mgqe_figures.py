@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from slimtable.bench.measures import Measure
 from slimtable.bench.plots import COLOURS, MARKERS, blank_figure, size_axis, to_png
 from slimtable.bench.table import Estimate
-from slimtable.reproduce.similarity import GENRES, Similarity
+from slimtable.reproduce.mgqe_similarity import GENRES, Similarity
 
 _STYLES: dict[str, dict[str, Any]] = {
     "full": {"color": "#555555", "marker": "*"},

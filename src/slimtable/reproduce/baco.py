@@ -1,0 +1,379 @@
+"""The experiments of the BACO paper as data: what is trained for each of its tables and figures, and how.
+
+Jiang, Yang and Wu 2026, "BACO: balanced co-clustering of users and items for embedding-table compression" (SIGIR 2026,
+arXiv 2604.18351), with LightGCN on a random 80/10/10 split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slimtable.bench.grids import Grid
+from slimtable.bench.jobs import Source
+from slimtable.embedding import MethodConfig, get_config, get_method
+from slimtable.reproduce.baco_size import Size
+from slimtable.row_budget import GroupedRowsConfig
+from slimtable.train import TrainConfig
+
+ITEMS = ("beauty", "gowalla", "equal_bytes", "quartiles", "sizes", "clusters", "ablations", "timing")
+"""What can be reproduced."""
+
+BACKBONE = "lightgcn"
+UNTRAINED = frozenset({"clusters", "timing"})
+"""Items that look at groupings alone."""
+
+_INIT_STD = 0.1  # of all rows, as LightGCN draws them; the N(0, 1) of the published code takes many times the epochs
+_INIT_STD_OF_PAPER = 1.0  # as torch draws embeddings
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A row of a table: a method whose options are filled in with the sizes of the data.
+
+    Attributes:
+        name: what tables call it; the paper's word where it is one of its rows.
+        method: registry name.
+        options: options of the method; a text may name a figure of :class:`Size` in braces.
+        leading: whether it gets as many seeds as are asked for; the others have one.
+        matched: whether its number of rows can be set.
+        embedding_dim: width of the tables; None for the usual one.
+        slow: whether its grouping takes minutes, so that a quick version leaves it out.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+    leading: bool = False
+    matched: bool = True
+    embedding_dim: int | None = None
+    slow: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether its method has the preset that it names."""
+        return "preset" not in self.options or self.options["preset"] in get_method(self.method).config_class.presets
+
+    def config(self, size: Size, seed: int) -> MethodConfig:
+        """The configuration for some data; the seed of a training is that of its grouping too."""
+        figures = size.figures()
+        options = {
+            name: value.format_map(figures) if isinstance(value, str) else value for name, value in self.options.items()
+        }
+        config = get_config(self.method, {"init_std": _INIT_STD, **options})
+        return replace(config, grouping_seed=seed) if hasattr(config, "grouping_seed") else config  # type: ignore[call-arg]
+
+
+def _shared(name: str, grouping: str, budget: str = "{rows}rows", **about: Any) -> Entry:
+    return Entry(name, "shared", {"grouping": grouping, "budget": budget}, **about)
+
+
+FULL = Entry("Full", "full", {}, leading=True)
+RANDOM = _shared("Random", "random[user_rows={user_rows};item_rows={item_rows}]", leading=True)
+LOUVAIN = _shared("GraphHash", "louvain", "", leading=True)
+LEIDEN = _shared("Leiden", "leiden", leading=True)
+SCC = _shared("SCC", "scc", leading=True, slow=True)
+BACO = Entry("BACO", "baco", {"budget": "{second_rows}rows"}, leading=True)
+BEST = Entry("BACO, preset best", "baco", {"preset": "best", "budget": "{second_rows}rows"}, leading=True)
+
+COMPARED = (
+    FULL,
+    RANDOM,
+    _shared("Frequency Hashing", "frequency[user_rows={user_rows};item_rows={item_rows}]"),
+    Entry("Double Hashing", "double_hash", {"budget": "{rows}rows"}),
+    Entry("Hybrid Hashing", "hybrid_hash", {"budget": "{rows}rows"}),
+    _shared("LSH", "lsh"),
+    Entry("CCE", "cce", {"budget": "{rows}rows"}),
+    Entry("LEGCF", "legcf", {"budget": "{rows}rows"}),
+    LOUVAIN,
+    Entry("DoubleGraphHash", "double_graph_hash", {"grouping": "louvain", "budget": ""}),
+    _shared("LP", "label_propagation"),
+    LEIDEN,
+    _shared("EBMD", "ebmd"),
+    _shared("infomap", "infomap", "", matched=False),
+    _shared("BiMLPA", "bimlpa", "", matched=False),
+    _shared("BRIM", "brim", "", matched=False),
+    SCC,
+    _shared("SBC", "sbc[user_rows={user_rows};item_rows={item_rows}]", slow=True),
+    _shared("ITCC", "itcc[user_rows={user_rows};item_rows={item_rows}]", slow=True),
+    BACO,
+    BEST,
+)
+"""The paper's 20 rows and ours."""
+
+ON_GOWALLA = (FULL, RANDOM, LOUVAIN, BACO, BEST)
+BY_ACTIVITY = (FULL, LOUVAIN, LEIDEN, BACO)
+CLUSTERED = (LOUVAIN, LEIDEN, BACO)
+ORDER = (BACO, LOUVAIN, RANDOM)
+"""Best first, as the paper has it."""
+
+SWEEPS = 8
+"""Sweeps whose rows the item ``ablations`` shows."""
+
+SHARES = (10, 15, 20, 25, 30)
+"""Budgets of the item ``sizes``, in percent of users and items."""
+
+ABLATED = (
+    BACO,
+    Entry("without second clusters", "baco", {"grouping": "baco[secondary=none]", "budget": "{rows}rows"}),
+    Entry("nominal weights (cpm)", "baco", {"grouping": "baco[item_weight=cpm]", "budget": "{second_rows}rows"}),
+    Entry("clean volumes", "baco", {"grouping": "baco[clean_volumes=true]", "budget": "{second_rows}rows"}),
+    LOUVAIN,
+    _shared("GraphHash with second clusters", "louvain[secondary=users]", "{second_rows}rows"),
+)
+
+
+def sized(share: int) -> tuple[Entry, Entry]:
+    """BACO and Louvain's communities with a share of the rows, in percent."""
+    budget = f"{share}%"
+    return (
+        Entry(f"BACO, {share} %", "baco", {"budget": budget}),
+        _shared(f"GraphHash, {share} %", "louvain", budget),
+    )
+
+
+def grouping_of(entry: Entry, size: Size) -> tuple[str, int | None]:
+    """The grouping of a row, as text, and the rows that it is given; None for as many as its options give."""
+    config = entry.config(size, 0)
+    assert isinstance(config, GroupedRowsConfig)
+    budget = config.budget.removesuffix("rows")
+    return config.grouping, int(budget) if budget else None
+
+
+def timed(profile: Profile) -> list[Entry]:
+    """The rows whose groupings are timed."""
+    groupings = [entry for entry in COMPARED if entry.method in ("shared", "baco") and entry is not BEST]
+    return [entry for entry in groupings if not (profile.quick and entry.slow)]
+
+
+SHARING = frozenset({"shared", "baco"})
+"""Methods of :func:`at_equal_bytes` whose ids share rows."""
+
+
+def at_equal_bytes(size: Size, embedding_dim: int) -> tuple[Entry, ...]:
+    """What serves about as many bytes as BACO, or about a quarter of them.
+
+    Args:
+        size: of the data.
+        embedding_dim: width of the usual tables.
+    """
+    share = size.rows / (size.num_users + size.num_items)
+    width, bits = max(1, int(embedding_dim * share)), max(1, min(8, int(32 * share)))
+    quarter_width, quarter_bits = max(1, width // 4), max(1, bits // 4)
+    budget = "{second_rows}rows"
+    return (
+        FULL,
+        BACO,
+        BEST,
+        Entry(f"full, d = {width}", "full", {}, embedding_dim=width),
+        Entry("low-rank", "low_rank", {"rank": width}),
+        Entry(f"uniform, {bits} bits", "uniform", {"bits": bits}, leading=True),
+        Entry("MGQE", "mgqe", {}),
+        Entry("BACO, int8 rows", "baco", {"budget": budget, "row_bits": 8}),
+        Entry("BACO, int4 rows", "baco", {"budget": budget, "row_bits": 4}),
+        Entry("GraphHash, int8 rows", "shared", {"grouping": "louvain", "budget": "", "row_bits": 8}),
+        Entry("BACO, preset best, int8 rows", "baco", {"preset": "best", "budget": budget, "row_bits": 8}),
+        Entry("BACO, preset best, int4 rows", "baco", {"preset": "best", "budget": budget, "row_bits": 4}),
+        Entry(f"full, d = {quarter_width}", "full", {}, embedding_dim=quarter_width),
+        Entry(f"uniform, {quarter_bits + 1} bits", "uniform", {"bits": quarter_bits + 1}, leading=True),
+        Entry(
+            f"uniform, {quarter_bits} bit{'s' if quarter_bits > 1 else ''}",
+            "uniform",
+            {"bits": quarter_bits},
+            leading=True,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A dataset and how LightGCN is trained on it.
+
+    Attributes:
+        name: what the experiments call it.
+        title: what captions call it.
+        data: name of the dataset.
+        split: name of the split.
+        train: training settings.
+        seeds: of the leading rows.
+    """
+
+    name: str
+    title: str
+    data: str
+    split: str
+    train: TrainConfig
+    seeds: int = 3
+
+    def source(self, data_root: Path | None) -> Source:
+        """Where its data comes from."""
+        return Source(self.data, data_root, self.split)
+
+    def trained_at(self, embedding_dim: int | None) -> TrainConfig:
+        """Its training settings for tables of another width; None for the usual one."""
+        return self.train if embedding_dim is None else replace(self.train, embedding_dim=embedding_dim)
+
+
+@dataclass(frozen=True)
+class Want:
+    """A row that an item needs, on a dataset.
+
+    Attributes:
+        panel: name of the panel.
+        entry: the row.
+        seeds: seeds to run.
+    """
+
+    panel: str
+    entry: Entry
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of the paper is done.
+
+    Attributes:
+        name: "full" or "quick".
+        panels: the datasets and their training.
+        asked_seeds: how many were asked for; None for the usual ones.
+    """
+
+    name: str
+    panels: tuple[Panel, ...]
+    asked_seeds: int | None = None
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds after which a grouping that is timed is stopped."""
+        return 60.0 if self.quick else 600.0
+
+    def panel(self, name: str) -> Panel:
+        """A panel by its name."""
+        return next(panel for panel in self.panels if panel.name == name)
+
+    @property
+    def quick(self) -> bool:
+        """Whether rows that take long are left out."""
+        return self.name == "quick"
+
+
+def wanted(item: str, profile: Profile, sizes: Mapping[str, Size]) -> list[Want]:
+    """The rows that an item needs.
+
+    Args:
+        item: one of :data:`ITEMS`.
+        profile: how much is done.
+        sizes: of the data of each panel; rows whose options cannot be told without are left out.
+    """
+    if item == "gowalla":
+        return list(_wants(profile, "gowalla", ON_GOWALLA))
+    if item == "equal_bytes":
+        panel = profile.panel("beauty")
+        found = sizes.get(panel.name)
+        entries = () if found is None else at_equal_bytes(found, panel.train.embedding_dim)
+        return list(_wants(profile, panel.name, entries))
+    chosen: Mapping[str, Sequence[Entry]] = {
+        "beauty": COMPARED,
+        "quartiles": BY_ACTIVITY,
+        "sizes": [FULL, *(entry for share in SHARES for entry in sized(share))],
+        "ablations": ABLATED,
+    }
+    return list(_wants(profile, "beauty", chosen.get(item, ())))
+
+
+def grids(items: Sequence[str], profile: Profile, sizes: Mapping[str, Size], data_root: Path | None) -> list[Grid]:
+    """What has to be trained for some items, in order: first seeds of the leading rows, their next ones, the rest."""
+    found = []
+    for item in items:
+        runs = [(want, seed) for want in wanted(item, profile, sizes) for seed in want.seeds]
+        # Stable, so that rows stay in order. A grouping of minutes shall not keep the others waiting.
+        runs.sort(key=lambda run: (not run[0].entry.leading, run[0].entry.slow, run[1]))
+        for want, seed in runs:
+            panel = profile.panel(want.panel)
+            config = want.entry.config(sizes[panel.name], seed)
+            train = panel.trained_at(want.entry.embedding_dim)
+            grouped = type(config).row_maps is not MethodConfig.row_maps  # building such a model groups its ids
+            found.append(Grid(panel.source(data_root), BACKBONE, train, (config,), (seed,), checked=not grouped))
+    return found
+
+
+def make_profile(
+    quick: bool, seeds: int | None = None, changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> Profile:
+    """The profile that a user asks for.
+
+    Args:
+        quick: few epochs, and nothing that takes minutes to group.
+        seeds: seeds of the leading rows, counted from 0; None for 3, or for 1 where it is quick.
+        changes: other training settings of some panels, by field.
+
+    Returns:
+        The profile.
+
+    Raises:
+        ValueError: a number is out of range, or there is no such panel.
+    """
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"`seeds` must be at least 1, got {seeds}.")
+    panels = QUICK_PANELS if quick else PANELS
+    names = [panel.name for panel in panels]
+    for name in changes or {}:
+        if name not in names:
+            raise ValueError(f"No experiment trains on {name!r}. They train on {', '.join(names)}.")
+    changed = []
+    for panel in panels:
+        train = TrainConfig.from_dict({**panel.train.to_dict(), **(changes or {}).get(panel.name, {})})
+        changed.append(replace(panel, train=train, seeds=panel.seeds if seeds is None else seeds))
+    return Profile("quick" if quick else "full", tuple(changed), seeds)
+
+
+def spell_training(panel: Panel) -> str:
+    """How a panel is trained, and where that differs from the paper."""
+    paper, train = TrainConfig.for_backbone(BACKBONE), panel.train
+    parts = []
+    for field, text in (
+        ("epochs", "at most {} epochs"),
+        ("batch_size", "batch size {}"),
+        ("learning_rate", "learning rate {}"),
+        ("weight_decay", "weight decay {}"),
+        ("patience", "patience of {} epochs"),
+        ("evaluate_every", "validated every {} epochs"),
+    ):
+        value, usual = getattr(train, field), getattr(paper, field)
+        parts.append(text.format(value) + ("" if value == usual else f" (paper: {usual})"))
+    drawn = "" if _INIT_STD == _INIT_STD_OF_PAPER else f" (paper: {_INIT_STD_OF_PAPER:g})"
+    parts.append(f"rows drawn with standard deviation {_INIT_STD:g}{drawn}")
+    return f"{panel.title}: LightGCN of 2 layers, d = {train.embedding_dim}, {', '.join(parts)}."
+
+
+def _wants(profile: Profile, panel: str, entries: Sequence[Entry]) -> Iterator[Want]:
+    seeds = tuple(range(profile.panel(panel).seeds))
+    for entry in entries:
+        if (profile.quick and entry.slow) or not entry.exists:
+            continue
+        yield Want(panel, entry, seeds if entry.leading else seeds[:1])
+
+
+_BEAUTY, _GOWALLA = "Amazon Beauty", "Gowalla"
+
+
+def _panels(beauty: Mapping[str, Any], gowalla: Mapping[str, Any], seeds: tuple[int, int]) -> tuple[Panel, ...]:
+    return (
+        Panel("beauty", _BEAUTY, "beauty", "random", TrainConfig.for_backbone(BACKBONE, **beauty), seeds[0]),
+        Panel("gowalla", _GOWALLA, "gowalla", "pooled", TrainConfig.for_backbone(BACKBONE, **gowalla), seeds[1]),
+    )
+
+
+PANELS = _panels(
+    {"batch_size": 8192, "learning_rate": 5e-3, "epochs": 200, "patience": 30},
+    {"batch_size": 16384, "learning_rate": 5e-3, "epochs": 100, "patience": 20},
+    (3, 1),
+)
+"""The paper's settings but for larger batches with larger steps, so that a processor can do them."""
+
+_FEW = {"batch_size": 8192, "learning_rate": 1e-2, "epochs": 10, "evaluate_every": 5, "patience": 0}
+QUICK_PANELS = _panels(_FEW, {**_FEW, "batch_size": 32768, "epochs": 4, "evaluate_every": 2}, (1, 1))
+"""A few epochs: shows that everything works, not what training on would give."""
