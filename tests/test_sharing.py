@@ -12,6 +12,9 @@ from torch import nn
 from slimtable import load_model
 from slimtable.backbone import build
 from slimtable.compress import compress_
+from slimtable.data import order_by_frequency
+from slimtable.data.interactions import Interactions
+from slimtable.data.split import Split
 from slimtable.embedding import create, get_config
 from slimtable.frozen import FrozenEmbedding
 from slimtable.grouping.row_map import Hash, RowMap
@@ -77,6 +80,39 @@ def test_budgets_are_kept(communities, config) -> None:
         assert 0.4 * rows <= values / 8 <= rows
 
 
+BYTES = [
+    ("shared", {}),
+    ("shared", {"views": 4}),
+    ("shared", {"head": 0.3, "views": 2, "row_bits": 8}),
+    ("shared", {"grouping": "louvain", "head": 0.3, "views": 2, "combine": "concat"}),
+    ("baco", {"row_bits": 8, "views": 2, "combine": "concat"}),
+    ("double_hash", {}),
+    ("hybrid_hash", {}),
+    ("double_graph_hash", {"grouping": "baco"}),
+    ("cce", {}),
+    ("cce", {"recluster_epochs": 0}),
+    ("legcf", {}),
+    ("legcf", {"initialization": "random"}),
+]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize(("name", "options"), BYTES, ids=lambda value: str(value).replace(" ", ""))
+def test_bytes_are_those_served_with_all_maps_and_weights(name, options, in_order) -> None:
+    generator = np.random.default_rng(0)
+    users = np.repeat(np.arange(600), 8)
+    items = (generator.integers(20, size=4800) * generator.random(4800)).astype(int) + 20 * (users % 20)
+    data = Interactions.from_raw(users, items)
+    split = Split(data, data.empty_like(), data.empty_like())
+    data = (order_by_frequency(split) if in_order else split).train
+    config = get_config(name, {"budget": "20kB", **options})
+    counts = {"user": data.user_counts(), "item": data.item_counts()}
+    model = build("bprmf", data.num_users, data.num_items, 16, config, counts=counts, train=data)
+    model.end_epoch()  # CCE clusters then, and stores its maps
+    served = sum(table.bits() for table in model.embeddings().values()) / 8
+    assert 0.88 * 20_000 <= served <= 20_000
+
+
 def test_the_head_has_rows_of_its_own(communities) -> None:
     config = get_config("shared", {"grouping": "baco", "head": 0.5, "budget": "40%"})
     model = build("gmf", 80, 40, 8, config, train=communities.train)
@@ -111,6 +147,15 @@ def test_taking_over_a_table_gives_the_weighted_means() -> None:
     shared = type(create(config, 4, 3, row_maps=maps)).from_table(table, config, row_maps=maps, frequencies=counts)
     expected = torch.stack([(3 * table[0] + table[1]) / 4, table[3]])
     torch.testing.assert_close(shared.tables()[0].detach(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_taking_over_a_table_in_half_precision_sums_in_float32() -> None:
+    """70,000 ids of one row: neither their number nor their sum is a number of 16 bits."""
+    table = (torch.randn(70_000, 2, generator=torch.Generator().manual_seed(0)) + 2).half()
+    taken = type(create(get_config("baco"), 1, 1, row_maps=[])).from_table(
+        table, get_config("baco"), row_maps=[RowMap(np.zeros(70_000), 1)]
+    )
+    torch.testing.assert_close(taken.weight[0].float(), table.float().mean(0), rtol=2e-3, atol=0)
 
 
 def test_taking_over_a_table_of_sums_finds_it_again() -> None:
@@ -185,6 +230,27 @@ def test_a_state_that_lies_is_refused() -> None:
             create(get_config("baco"), 4, 3, row_maps=maps).load_state_dict({**table.state_dict(), **change})
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(0, -1), (1, 4), (1, -2), (3, -5), (3, 2**31 - 1), (3, 0), (4, -1), (5, 9), (6, 3), (7, 0), (7, 6), (7, 2**40)],
+)
+def test_a_state_whose_hash_lies_is_refused(place, value) -> None:
+    state = create(get_config("double_hash", {"num_rows": 5}), 30, 8).state_dict()
+    terms = state["terms"].clone()
+    terms[0, place] = value
+    with pytest.raises(RuntimeError, match="do not fit"):
+        create(get_config("double_hash", {"num_rows": 5}), 30, 8).load_state_dict({**state, "terms": terms})
+
+
+def test_a_state_whose_terms_leave_columns_out_is_refused() -> None:
+    state = create(get_config("cce", {"num_rows": 6}), 30, 8).state_dict()
+    for column in (1, 4):  # of a chunk of columns 2 to 4
+        terms = state["terms"].clone()
+        terms[2:4, 1] = column
+        with pytest.raises(RuntimeError, match="do not fill a row of 8"):
+            create(get_config("cce", {"num_rows": 6}), 30, 8).load_state_dict({**state, "terms": terms})
+
+
 def test_state_of_other_groups_brings_its_sizes() -> None:
     large = create(get_config("baco"), 6, 3, row_maps=[RowMap(np.arange(6), 6, np.arange(6)[::-1])])
     small = create(get_config("baco"), 6, 3, row_maps=[])
@@ -200,6 +266,8 @@ def test_a_computed_map_takes_no_space() -> None:
     stored = RowMap(hashed.rows, 10)
     sizes = [create(get_config("baco"), 1000, 4, row_maps=[row_map]).bits() for row_map in (hashed, stored)]
     assert sizes == [32 * 40, 32 * 40 + 4 * 1000]
+    with pytest.raises(ValueError, match=r"Hash\.a` must lie in 1\.\.2147483646, got 0"):
+        Hash(0)
 
 
 def test_hidden_rows_are_all_shared_methods() -> None:

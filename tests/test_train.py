@@ -107,7 +107,7 @@ train(data, "gmf", get_config("mgqe", {"codebook_sizes": [16, 8]}), config, out=
 """
 
 
-def test_kill_at_any_moment_loses_at_most_an_epoch(tmp_path) -> None:
+def test_kill_at_any_moment_changes_nothing(tmp_path) -> None:
     """Killed (−9) at several moments, the run continues and ends byte for byte as one that was left alone."""
 
     def start(folder):

@@ -45,6 +45,7 @@ class FrozenEmbedding(CompressedEmbedding):
         self.embedding_dim = packed.embedding_dim
         self.padding_idx = packed.padding_idx
         self.config = _config_of(packed)
+        self.row_maps = None  # the maps are among the arrays
         self._shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
         for name, array in packed.arrays.items():
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slimtable.artifact.bits import code_bits
 from slimtable.embedding import MethodConfig
 from slimtable.errors import BudgetError
 from slimtable.grouping.budget import rows_of_budget
@@ -33,7 +34,9 @@ class RowBudgetConfig(MethodConfig):
 
     Attributes:
         budget: rows that the tables of users and items may have together, split in proportion to their ids: a share
-            such as "25%", a number such as "12000rows", or bytes served such as "3MB". A row is embedding_dim wide.
+            such as "25%", a number such as "12000rows", or bytes served such as "3MB", with
+            all that is stored beside the rows. A row is embedding_dim wide. Where a side has several tables, as for
+            neumf, every pair of tables has the budget.
 
     Raises:
         ValueError: the text is no budget.
@@ -93,12 +96,30 @@ class HashedRowsConfig(RowBudgetConfig):
         """Maps that say how many rows each side has, where a table cannot tell by itself."""
         if self.num_rows is not None or self.share is not None:
             return {}
-        rows = rows_of_budget(self.budget, train.num_users, train.num_items, embedding_dim, 0, item_columns=0)
-        users, items = split_rows(rows, train.num_users, train.num_items)
+        sizes = (train.num_users, train.num_items)
+        counts = (train.user_counts(), train.item_counts())
+
+        def bits_of(rows: int) -> int:
+            sides = zip(sizes, split_rows(rows, *sizes), counts, strict=True)
+            return sum(self.bits_of_table(size, max(1, share), embedding_dim, seen) for size, share, seen in sides)
+
+        rows = rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of)
+        users, items = split_rows(rows, *sizes)
         return {
             "user": [RowMap.hashed(train.num_users, Hash(count=users))],
             "item": [RowMap.hashed(train.num_items, Hash(count=items))],
         }
+
+    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+        """Bits that one table serves, for budgets in bytes: rows alone, since hashes take no space.
+
+        Args:
+            num_embeddings: number of ids, N.
+            num_rows: rows, K.
+            embedding_dim: width of a row.
+            frequencies: (N,) how often each id occurs.
+        """
+        return 32 * num_rows * embedding_dim
 
     def rows_of_table(self, num_embeddings: int, row_maps: Sequence[RowMap] | None) -> int:
         """Rows of one table, K; 1 where they come with a state dict.
@@ -142,6 +163,17 @@ class GroupedRowsConfig(RowBudgetConfig):
     def needs_graph(self) -> bool:
         """Whether the groups come from interactions; otherwise the number of ids and the budget give them."""
         return self.grouping != _NO_GRAPH or not self.budget
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """Rows that a user, and an item, may have in a view; whether they have a second is known only afterwards."""
+        second = getattr(parse_grouping(self.grouping), "secondary", "none")
+        return 2 if second in ("users", "both") else 1, 2 if second in ("items", "both") else 1
+
+    def bits_of_maps(self, sizes: Sequence[int], num_rows: int) -> int:
+        """Most bits that the maps of a view take, however the groups share its rows between users and items."""
+        pairs = zip(sizes, self.columns, strict=True)
+        return sum(size * columns * code_bits(max(1, min(size, num_rows - 1))) for size, columns in pairs)
 
     def groups(self, train: Interactions, num_rows: int | None, view: int = 0) -> Groups:
         """The groups of a view; the last few are remembered."""
@@ -205,11 +237,16 @@ def hashed_map(
     """
     count = num_rows - own
     hashing = Hash(1, 0, own, own, count) if generator is None else Hash.universal(count, generator, own)
-    if own == 0 or frequencies is None or bool((frequencies[1:] <= frequencies[:-1]).all()):
+    if own == 0 or frequencies is None or is_sorted(frequencies):
         return RowMap.hashed(num_embeddings, hashing)
     rows = Hash(hashing.a, hashing.b, 0, own, count).rows(num_embeddings)
     rows[most_frequent(frequencies, own)] = np.arange(own)
     return RowMap(rows, num_rows)
+
+
+def is_sorted(frequencies: np.ndarray) -> bool:
+    """Whether ids are numbered from most to least frequent."""
+    return bool((frequencies[1:] <= frequencies[:-1]).all())
 
 
 def most_frequent(frequencies: np.ndarray, count: int) -> np.ndarray:

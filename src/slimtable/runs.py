@@ -18,7 +18,7 @@ from slimtable.embedding import get_config
 from slimtable.errors import ArtifactFormatError, CheckpointError
 from slimtable.frozen import FrozenEmbedding
 from slimtable.modes import evaluating
-from slimtable.train import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
+from slimtable.run_folder import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
 
 _PADDING_TEXT = "<padding>"
 _PADDING_NUMBER = int(np.iinfo(np.int64).min)
@@ -41,12 +41,13 @@ class RestoredRun:
     epoch: int
 
 
-def restore_run(folder: str | Path, epoch: Literal["last", "best"] = "last") -> RestoredRun:
+def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None) -> RestoredRun:
     """Loads the model of a run folder; needs neither the data nor a finished run.
 
     Args:
         folder: what ``train(..., out=folder)`` wrote.
-        epoch: the last finished epoch, or the best one on the validation part.
+        epoch: the last epoch of the checkpoint, or the best one on the validation part; None for that whose model
+            training gives: the best where there is patience and a validation, else the last.
 
     Returns:
         The run.
@@ -59,6 +60,8 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] = "last") -> 
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} is not a run with a finished epoch: it has no {name}.")
     identity, checkpoint = load_settings(folder / SETTINGS), load_checkpoint(folder / CHECKPOINT)
+    if epoch is None:
+        epoch = "best" if identity["train"].get("patience") and checkpoint["best_state"] is not None else "last"
     if epoch == "best" and checkpoint["best_state"] is None:
         raise CheckpointError(f"{folder} has no best epoch, since nothing was ranked for validation. Use the last one.")
     try:

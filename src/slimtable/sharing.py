@@ -21,7 +21,7 @@ from slimtable.tensors import float_bits, to_array
 
 _MOST_ROUNDS = 30  # of conjugate gradients, when a table is taken over
 _NEARLY_ONE = 0.999  # what tanh is taken to reach then
-_STORED = 0  # stands for the factor of a hash where a map is stored; no hash has it
+_STORED = (0, 0, 0, 0, 1)  # stands for the numbers of a hash where a map is stored; no hash has these
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +195,7 @@ class SharedRows(CompressedEmbedding):
 
         Where every id has one row, those are the weighted means; sums take a few rounds of conjugate gradients.
         """
+        table = table.to(torch.promote_types(table.dtype, torch.float32))  # sums over many ids need its range
         wanted = table.clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh() if self.activation == "tanh" else table
         importance = torch.ones(self.num_embeddings) if self._importance is None else self._importance.float()
         importance = importance + importance.mean() * 1e-3 + 1e-9  # a row of ids never seen is their mean, too
@@ -232,14 +233,14 @@ class SharedRows(CompressedEmbedding):
         reached: set[int] = set()
         summands = []
         for index, term in enumerate(self._placed):
-            weight = term.weight if term.weight is not None else getattr(self, f"weights_{index}")
+            weight = term.weight if term.weight is not None else getattr(self, f"weights_{index}").float()
             summands.append(summand(term.table, term.column, self.row_map(index), weight, term.column not in reached))
             reached.add(term.column)
         return summands
 
     def _transposed(self, rows: Tensor, power: int = 1) -> list[Tensor]:
         """Sums, for every shared row, of the rows (N, d) that use it, times their weights to a power."""
-        sums = [torch.zeros_like(table) for table in self.tables()]
+        sums = [torch.zeros_like(table, dtype=rows.dtype) for table in self.tables()]
         for index, term in enumerate(self._placed):
             width = sums[term.table].shape[1]
             weight = getattr(self, f"weights_{index}").unsqueeze(1) if term.weight is None else term.weight
@@ -251,7 +252,7 @@ class SharedRows(CompressedEmbedding):
         """Shared rows x that minimize ``Σ importance · (A x − wanted)²``, by conjugate gradients."""
         ids = torch.arange(self.num_embeddings, device=wanted.device)
         scale = [1 / s.where(s > 0, torch.inf) for s in self._transposed(importance.expand_as(wanted), power=2)]
-        found = [torch.zeros_like(table) for table in self.tables()]
+        found = [torch.zeros_like(table, dtype=wanted.dtype) for table in self.tables()]
         residual = self._transposed(importance * wanted)
         direction = [s * r for s, r in zip(scale, residual, strict=True)]
         size = start = _dot(residual, direction)
@@ -295,7 +296,7 @@ class SharedRows(CompressedEmbedding):
         if f"{prefix}terms" in state:
             try:
                 self._make_room(state, prefix)
-            except (KeyError, ValueError, IndexError) as error:
+            except (KeyError, ValueError, IndexError, OverflowError) as error:
                 arguments[-1].append(f"The rows of {prefix}terms do not fit this table: {error}")
                 return
         super()._load_from_state_dict(state, prefix, *arguments)
@@ -309,6 +310,7 @@ class SharedRows(CompressedEmbedding):
             term = Term(placed.table, placed.column, rows, placed.computed, weight)
             _check(term, shapes, self.num_embeddings, self.embedding_dim)
             terms.append(term)
+        _check_columns(terms, shapes, self.embedding_dim)
         for index, (shape, own) in enumerate(zip(shapes, self.tables(), strict=True)):
             if shape != tuple(own.shape):
                 setattr(self, f"table_{index}", nn.Parameter(own.new_empty(shape)))
@@ -317,6 +319,8 @@ class SharedRows(CompressedEmbedding):
 
 def _check(term: Term, shapes: Sequence[tuple[int, ...]], num_embeddings: int, embedding_dim: int) -> None:
     """Raises ValueError or IndexError where a term of a state dict names rows or columns that are not there."""
+    if not 0 <= term.table < len(shapes):
+        raise ValueError(f"a term names table {term.table} of {len(shapes)}.")
     num_rows, width = shapes[term.table]
     rows = term.rows if term.computed is None else term.computed.rows(num_embeddings)
     assert rows is not None
@@ -328,14 +332,22 @@ def _check(term: Term, shapes: Sequence[tuple[int, ...]], num_embeddings: int, e
         raise ValueError(f"{width} columns from column {term.column} on are not in a row of {embedding_dim}.")
 
 
+def _check_columns(terms: Sequence[Term], shapes: Sequence[tuple[int, ...]], embedding_dim: int) -> None:
+    """Raises ValueError unless terms lie exactly above each other or side by side, and together fill a row."""
+    ends = {term.column: term.column + shapes[term.table][1] for term in terms}
+    alike = all(ends[term.column] == term.column + shapes[term.table][1] for term in terms)
+    if not alike or [0, *sorted(ends.values())] != [*sorted(ends), embedding_dim]:
+        raise ValueError(f"its terms do not fill a row of {embedding_dim} columns.")
+
+
 def _numbers(placed: Sequence[_Placed]) -> np.ndarray:
     """Terms as int64 (T, 8): table, column, bits of the weight (of NaN for one per id), and the hash."""
     weights = np.array([np.nan if term.weight is None else term.weight for term in placed], dtype=np.float64)
     lines = []
     for term, weight in zip(placed, weights.view(np.int64), strict=True):
-        computed = term.computed or Hash(_STORED)
-        tail = (computed.a, computed.b, computed.head, computed.first, computed.count)
-        lines.append((term.table, term.column, int(weight), *tail))
+        hashing = term.computed
+        numbers = (hashing.a, hashing.b, hashing.head, hashing.first, hashing.count) if hashing else _STORED
+        lines.append((term.table, term.column, int(weight), *numbers))
     return np.array(lines, dtype=np.int64)
 
 
@@ -343,9 +355,9 @@ def _read_numbers(numbers: np.ndarray) -> list[_Placed]:
     if numbers.ndim != 2 or numbers.shape[1] != 8 or numbers.dtype != np.int64:
         raise ValueError(f"terms of shape {numbers.shape}.")
     placed = []
-    for table, column, weight, *tail in numbers.tolist():
+    for table, column, weight, *hashing in numbers.tolist():
         value = float(np.int64(weight).view(np.float64))
-        computed = None if tail[0] == _STORED else Hash(*tail)
+        computed = None if tuple(hashing) == _STORED else Hash(*hashing)
         placed.append(_Placed(table, column, computed, None if np.isnan(value) else value))
     return placed
 

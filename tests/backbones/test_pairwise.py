@@ -240,6 +240,14 @@ def test_files_and_checkpoints_with_another_graph_are_refused(starts, items, mes
         load_model(tmp_path / "model")
 
 
+def test_starts_whose_differences_overflow_are_refused() -> None:
+    """Each is larger than the one before by less than 2³¹, if one counts in 32 bits."""
+    starts = np.array([0, 2**31 - 1, -(2**31), -1, 1], dtype=np.int32)
+    model = build("lightgcn", 4, 2, 4, get_config("full"))
+    with pytest.raises(ValueError, match="ascending"):
+        model.take_buffers({"graph_starts": starts, "graph_items": np.zeros(1, dtype=np.int32)})
+
+
 def test_a_checkpoint_without_a_graph_is_refused() -> None:
     model = build("lightgcn", 3, 2, 4, get_config("full"))
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "graph_items"}

@@ -124,13 +124,13 @@ _KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
 from tests.bench.test_run import bench
-run = importlib.import_module("slimtable.train")._Run
-save = run._save
-def save_and_die(self, record):
-    save(self, record)
-    if self.config.seed == 1 and record["epoch"] == 2:
+folder = importlib.import_module("slimtable.run_folder").RunFolder
+add = folder.add
+def add_and_die(self, record, state, *, last):
+    add(self, record, state, last=last)
+    if self.path.name.endswith("-s1") and record["epoch"] == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-run._save = save_and_die
+folder.add = add_and_die
 bench(Path(sys.argv[1]))
 """
 

@@ -131,6 +131,16 @@ def test_the_packed_model_serves_what_was_trained(trained: Path) -> None:
             np.testing.assert_array_equal(table.weight(), expected.detach().numpy())
 
 
+def test_pack_gives_the_model_that_was_tested(must: Command, tmp_path: Path) -> None:
+    """With patience that is the best epoch's, as `train` tests and packs it; without, the last one's."""
+    for patience, name in ((1, "patient"), (0, "not")):
+        words = [*TRAIN, "--epochs", 6, "--learning-rate", 0.05, "--patience", patience, "--out", tmp_path / name]
+        result = must(*words, "--json").json
+        must("pack", tmp_path / name, "--out", tmp_path / f"{name}.safetensors")
+        with open_artifact(tmp_path / f"{name}.safetensors") as artifact:
+            assert artifact.model["epoch"] == result["epoch"] == (result["best_epoch"] if patience else 6)
+
+
 def test_train_best_packs_the_best_epoch(must: Command, tmp_path: Path) -> None:
     words = [*TRAIN, "--epochs", 4, "--evaluate-every", 3, "--best", "--out", tmp_path / "run"]
     result = must(*words, "--json").json

@@ -93,6 +93,11 @@ def test_edges_in_files_are_sorted_once(must: Command, slimtable: Command, edges
     for found in (second, third, in_memory):
         assert found["statistics"]["sweeps"] == first["statistics"]["sweeps"]
         assert found["repeated_edges"] == first["repeated_edges"] > 0
+    for option, value in (("--split", "random"), ("--use", "train")):
+        outcome = slimtable(*words, folder, option, value)
+        assert outcome.code == 2
+        assert f"{option} " in outcome.err
+        assert "needs the data in memory" in outcome.err
     pl.read_parquet(edges).head(100).write_parquet(edges)
     outcome = slimtable(*words, edges, "--graph-folder", folder)
     assert outcome.code == 2
@@ -106,6 +111,8 @@ def test_edges_in_files_are_sorted_once(must: Command, slimtable: Command, edges
         (("--gamma", -1), "must not be negative"),
         (("--grouping", "nonsense"), "no grouping 'nonsense'. Known groupings: "),
         (("--gamma", 1, "--set", "gamma=2"), "Give one of them"),
+        (("--gamma", 1, "--budget", "50%"), "baco finds gamma for a budget"),
+        (("--gamma", 1, "--out", "absent/maps"), "a folder that exists"),
         (("--set", "colour=red"), "no option colour"),
         (("--budget", "1rows"), "smallest budget is 2rows"),
         (("--budget", "100%"), "nothing has to be shared"),
@@ -122,6 +129,13 @@ def test_mistakes_are_one_line(slimtable: Command, words: tuple[object, ...], me
     assert message in outcome.err
     assert outcome.err.startswith("error: ")
     assert outcome.err.count("\n") == 1
+
+
+def test_budgets_in_bytes_are_kept_whatever_the_split(must: Command) -> None:
+    """Near the sizes at which a map needs one more bit, a guess of the split may be wrong."""
+    for kilobytes in range(7, 27):
+        found = must(*SMALL, "--budget", f"{kilobytes}kB", "--json").json
+        assert 0.9 * 1000 * kilobytes < found["size"]["bytes"] <= 1000 * kilobytes
 
 
 def test_files_are_not_replaced_unasked(slimtable: Command, must: Command, tmp_path: Path) -> None:

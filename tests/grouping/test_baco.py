@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import networkx
 import numpy as np
 import pytest
@@ -173,7 +175,7 @@ def test_second_cluster_is_the_best_other_one() -> None:
     grouping = BACO(gamma=2.0)
     state = run(grouping, GRAPH)
     (users, items), dense = state.split(state.labels), adjacency(GRAPH)
-    second = state.second_users(2.0)
+    second = state.seconds(2.0, "users")[0]
     for x in range(GRAPH.num_users):
         near = items[np.flatnonzero(dense[x])]
         score = {
@@ -199,6 +201,12 @@ def test_impossible_budgets_say_what_is_possible() -> None:
     graph = two_bicliques()
     with pytest.raises(BudgetError, match="the smallest is 4"):
         group(graph, "baco", num_rows=3)
+    with pytest.raises(BudgetError, match="smallest is") as caught:
+        group(GRAPH, "baco", num_rows=2)
+    smallest = int(re.search(r"smallest is ([\d,]+)", str(caught.value))[1].replace(",", ""))
+    assert group(GRAPH, "baco", num_rows=smallest).num_rows == smallest
+    with pytest.raises(BudgetError, match="smallest is"):
+        group(GRAPH, "baco", num_rows=smallest - 1)
     with pytest.raises(BudgetError, match="nothing has to be shared"):
         group(graph, "baco", num_rows=graph.num_nodes)
     with pytest.raises(BudgetError, match="--budget"):
@@ -223,3 +231,50 @@ def test_gowalla_gives_the_rows_of_the_paper(real_data) -> None:
     statistics = group(InteractionGraph.of(train), "baco[gamma=7.57]").statistics
     np.testing.assert_allclose(statistics.sweeps, [34_200, 21_800, 16_100, 12_900, 11_100], rtol=0.03)
     assert statistics.second_users_percent == pytest.approx(95, abs=1.5)
+
+
+@pytest.mark.parametrize("forced", [True, False])
+@pytest.mark.parametrize("order", ["mixed", "sides"])
+@pytest.mark.parametrize("stop_rows", [None, 150])
+def test_every_option_equals_the_formula_spelled_out(forced, order, stop_rows) -> None:
+    """Sweeps and second clusters of both sides in dense arrays and Python."""
+    gamma, users = 1.2, GRAPH.num_users
+    grouping = BACO(gamma=gamma, sweeps=3, forced=forced, order=order, secondary="both", stop_rows=stop_rows)
+    weights = np.concatenate([GRAPH.user_degrees() / np.sqrt(GRAPH.num_edges), GRAPH.item_degrees() / np.sqrt(200)])
+    dense, nodes = adjacency(GRAPH), range(GRAPH.num_nodes)
+    near = [np.flatnonzero(dense[x]) + users if x < users else np.flatnonzero(dense[:, x - users]) for x in nodes]
+    labels = np.arange(GRAPH.num_nodes)
+    phantom = np.stack([weights * (labels >= users), weights * (labels < users)])
+
+    def scores(x: int, among: np.ndarray) -> dict[int, float]:
+        other = slice(users, None) if x < users else slice(users)
+        volumes = phantom[int(x < users)] + np.bincount(labels[other], weights[other], minlength=len(labels))
+        return {k: (labels[near[x]] == k).sum() - gamma * weights[x] * volumes[k] for k in among}
+
+    def best(x: int) -> int:
+        found = scores(x, labels[near[x]] if forced else [labels[x], *labels[near[x]]])
+        return max(found, key=found.get) if len(near[x]) else labels[x]
+
+    def rows() -> int:
+        return len(set(labels[:users])) + len(set(labels[users:]))
+
+    generator, after = np.random.default_rng(2), []
+    for _ in range(3):
+        if order == "sides":
+            for side in (range(users), range(users, len(labels))):
+                labels[list(side)] = [best(x) for x in side]
+        else:
+            for x in generator.permutation(np.arange(len(labels), dtype=np.int32)):
+                if stop_rows and rows() <= stop_rows:
+                    break
+                labels[x] = best(x)
+        after.append(rows())
+        if stop_rows and after[-1] <= stop_rows:
+            break
+    found = grouping.labels(GRAPH, 2)
+    assert [*found.users, *found.items] == labels.tolist()
+    assert list(found.sweeps) == after
+    for x, second in enumerate([*found.second_users, *found.second_items]):
+        side = labels[:users] if x < users else labels[users:]
+        others = {k: score for k, score in scores(x, labels[near[x]]).items() if k != labels[x] and k in side}
+        assert (second == -1) if not others else others[second] == pytest.approx(max(others.values()))  # but rounding

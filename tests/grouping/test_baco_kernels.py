@@ -64,7 +64,7 @@ def test_looking_ahead_changes_nothing(large: InteractionGraph) -> None:
     users, items = labels[: large.num_users], labels[large.num_users :]
     assert after[-1] == len(set(users)) + len(set(items)) < 0.8 * large.num_nodes
 
-    seconds = state.second_users(GAMMA)
+    seconds = state.seconds(GAMMA, "users")[0]
     used = set(users)
     for user in range(large.num_users):
         found = scores(user, lists, labels, every[user], volumes[1])

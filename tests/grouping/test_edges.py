@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from slimtable.data import load_dataset
 from slimtable.data.interactions import Interactions
 from slimtable.errors import DatasetError, DatasetNotFoundError
 from slimtable.grouping import InteractionGraph, group
@@ -74,6 +80,17 @@ def test_texts_are_ids_too(tmp_path: Path) -> None:
     assert_is_graph_of(tmp_path / "graph", *named)
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 22])
+def test_ids_in_csv_are_what_is_written(tmp_path: Path, chunk: int) -> None:
+    """7 and 007 are two ids, and a column of which any id is no plain integer is one of texts, as in memory."""
+    path = tmp_path / "e.csv"
+    path.write_text("user,item\n7,5000000000\n007,1\n7,1\n+7,2\n 7,3\nNA,3\n99999999999999999999,1\n7,1\n")
+    report = build_graph(path, tmp_path / "graph", chunk=chunk)
+    wanted = load_dataset(str(path)).interactions
+    assert_is_graph_of(tmp_path / "graph", wanted.user_vocabulary[wanted.users], wanted.item_vocabulary[wanted.items])
+    assert (report.num_users, report.num_items, report.repeated) == (6, 4, 1)
+
+
 def test_several_files_are_one_source(tmp_path: Path) -> None:
     users, items = random_edges()
     (tmp_path / "parts").mkdir()
@@ -137,6 +154,10 @@ def test_there_must_be_files_and_no_folder(tmp_path: Path) -> None:
     (tmp_path / "graph").mkdir()
     with pytest.raises(DatasetNotFoundError, match=r"holds no \.parquet"):
         build_graph(tmp_path / "graph", tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        build_graph(write(tmp_path / "e.csv", [1], [2]), tmp_path / "no" / "graph")
+    with pytest.raises(DatasetError, match="holds no graph"):
+        describe_graph(tmp_path / "e.csv")
     with pytest.raises(FileExistsError, match="Choose another folder"):
         build_graph(write(tmp_path / "e.csv", [1], [2]), tmp_path / "graph")
 
@@ -154,6 +175,24 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert [each.name for each in tmp_path.iterdir()] == ["e.parquet"]
     build_graph(path, tmp_path / "graph")
     assert is_graph(tmp_path / "graph")
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "e.csv", [1, 2], [3, 4]), tmp_path / "graph"
+    program = (
+        "import os, signal, sys; from slimtable.grouping import edges;"
+        "edges._write_side = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "edges.build_graph(*sys.argv[1:])"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path, folder]).returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob(".graph.*.partial")
+    with (left / module._LOCK).open() as lock:  # as if it were still at work
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_graph(path, folder)
+        assert left.is_dir()
+    shutil.rmtree(folder)
+    build_graph(path, folder)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["e.csv", "graph"]
 
 
 def test_a_source_that_changes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +227,15 @@ def test_a_damaged_graph_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not fit"):
         open_graph(folder)
     (folder / "user_items.npy").write_bytes(b"nothing")
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match="is missing or damaged"):
         open_graph(folder)
+    np.save(folder / "user_items.npy", np.zeros_like(items))
+    with pytest.raises(DatasetError, match="of different edges"):
+        open_graph(folder)
+    for damaged in (np.arange(3), np.array([1.5]), None):
+        (folder / "users.npy").unlink() if damaged is None else np.save(folder / "users.npy", damaged)
+        with pytest.raises(DatasetError, match="missing" if damaged is None else "does not fit"):
+            raw_ids(folder)
     about = describe_graph(folder)
     (folder / "graph.json").write_text(json.dumps({**about, "version": 99}))
     with pytest.raises(DatasetError, match="not of version"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slimtable.artifact.file import read_artifact, write_artifact
-from slimtable.errors import ArtifactChecksumError, ArtifactValueError
+from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactValueError
 from slimtable.grouping import Groups, Hash, RowMap, group
 from slimtable.grouping.files import read_groups, read_raw_ids, write_groups
 from tests.grouping.graphs import power_law
@@ -85,9 +85,12 @@ def test_raw_ids_come_along(groups: Groups, tmp_path: Path) -> None:
         ({"item.rows": np.zeros(200, np.int64)}, {}, "must be int32"),
         ({"user.second": np.zeros(3, np.int32)}, {}, "one row for each"),
         ({}, {"grouping": "nonsense"}, "no grouping 'nonsense'"),
-        ({}, {"seed": "1"}, "the seed is no integer"),
+        ({}, {"seed": "1"}, "the seed '1' is no integer"),
         ({}, {"statistics": {}}, "it lacks 'users'"),
-        ({}, {"user": {"num_rows": 0, "second_weight": 0.5, "hash": None}}, "at least one row"),
+        ({}, {"user": {"num_rows": 0, "second_weight": 0.5, "hash": None}}, "must have 1 to 300 rows"),
+        ({}, {"user": {"num_rows": 2**40, "second_weight": 0.5, "hash": None}}, "must have 1 to 300 rows"),
+        ({}, {"grouping": 5}, "no grouping '5'"),
+        ({}, {"seed": -1}, "the seed -1 is no integer of 0 or more"),
     ],
 )
 def test_files_that_mean_nothing_are_refused(
@@ -96,6 +99,29 @@ def test_files_that_mean_nothing_are_refused(
     write_groups(tmp_path / "maps", groups)
     with pytest.raises(ArtifactValueError, match=message):
         read_groups(rewrite(tmp_path / "maps", tmp_path / "forged", tensors, **about))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("rows", "many", "'many' among the statistics"), ("sweeps", ["1"], "'1' among"), ("users", [], "mapping")],
+)
+def test_statistics_must_be_numbers(groups: Groups, tmp_path: Path, name: str, value: Any, message: str) -> None:
+    write_groups(tmp_path / "maps", groups)
+    statistics = {**groups.statistics.to_dict(), name: value}
+    with pytest.raises(ArtifactValueError, match=message):
+        read_groups(rewrite(tmp_path / "maps", tmp_path / "forged", statistics=statistics))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"a": -1}, {"a": 2**70}, {"a": 1.5}, {"a": True}, {"first": 2**40}, {"c": 1}, {"b": "x"}]
+)
+def test_forged_hashes_are_refused(groups: Groups, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    hashed = RowMap.hashed(groups.users.num_embeddings, Hash(a=5, b=3, count=20))
+    write_groups(tmp_path / "maps", replace(groups, users=hashed))
+    about = read_artifact(tmp_path / "maps").model["user"]
+    forged = {**about, "hash": {**about["hash"], **wrong}}
+    with pytest.raises(ArtifactError, match=r"user\.hash"):
+        read_groups(rewrite(tmp_path / "maps", tmp_path / "forged", user=forged))
 
 
 def test_a_changed_byte_is_found(groups: Groups, tmp_path: Path) -> None:

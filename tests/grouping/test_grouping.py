@@ -91,11 +91,16 @@ def test_budgets_in_words(text, rows) -> None:
         assert rows_of_budget(text, 600, 400, 64) == pytest.approx(rows, rel=0.03)
 
 
-def test_budget_in_bytes_counts_maps() -> None:
-    rows = rows_of_budget("100kB", 6000, 4000, 16, columns=2)
-    of_users = round(rows * 0.6)
-    bits = 32 * 16 * rows + 2 * 6000 * (of_users - 1).bit_length() + 4000 * (rows - of_users - 1).bit_length()
-    assert 0.99 * 800_000 < bits <= 800_000
+@pytest.mark.parametrize("size", [20_000, 63_000, 100_000, 250_000])
+def test_budget_in_bytes_holds_rows_and_maps_however_rows_are_split(size) -> None:
+    rows = rows_of_budget(f"{size}B", 6000, 4000, 16, columns=2)
+
+    def bits(of_users: int) -> int:
+        return 32 * 16 * rows + 2 * 6000 * (of_users - 1).bit_length() + 4000 * (rows - of_users - 1).bit_length()
+
+    splits = range(max(1, rows - 4000), min(6000, rows - 1) + 1)
+    assert max(bits(of_users) for of_users in splits) <= 8 * size
+    assert bits(round(0.6 * rows)) > 0.85 * 8 * size  # of 20 kB, one bit of every code is a tenth
 
 
 @pytest.mark.parametrize("text", ["", "25", "-3%", "1e3rows", "3 mb", "rows"])

@@ -26,6 +26,13 @@ def test_it_needs_clusters_or_a_budget_it_can_keep() -> None:
         group(power_law(), "scc", num_rows=30)  # one cluster has two rows, and 23 + 16 nodes are isolated
 
 
+def test_more_clusters_than_users_are_found_among_items() -> None:
+    graph = power_law(num_users=30, num_items=300)
+    assert 0.9 * 180 <= group(graph, "scc", num_rows=180).num_rows <= 180
+    most = get_grouping("scc", {"n_clusters": 1000}).labels(graph, 0)
+    assert most.items[-1] not in most.items[:-1]
+
+
 def test_a_side_of_one_node_is_one_cluster() -> None:
     labels = get_grouping("scc", {"n_clusters": 2}).labels(graph_of([(0, 0), (1, 0), (2, 0)]), 0)
     assert {*labels.users, *labels.items} == {0}

@@ -54,8 +54,9 @@ def test_it_is_the_rule_of_baco() -> None:
     state.run(gamma, 3, "mixed", True, 0)
     users, items = state.split(state.labels)
     found = with_second(graph, Labels(users, items), weights, gamma, "both")
-    np.testing.assert_array_equal(found.second_users, state.second_users(gamma))
-    np.testing.assert_array_equal(found.second_items, state.second_items(gamma))
+    users, items = state.seconds(gamma, "both")
+    np.testing.assert_array_equal(found.second_users, users)
+    np.testing.assert_array_equal(found.second_items, items)
 
 
 def test_louvain_has_second_clusters_where_asked_for() -> None:

@@ -68,6 +68,24 @@ def test_two_bicliques_are_two_groups_of_each_side(name) -> None:
         assert (len(set(first)), len(set(second)), len({*first, *second})) == (1, 1, 2)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "baco[gamma=1]",
+        "baco[stop_rows=90]",
+        "louvain[resolution=3]",
+        "leiden[resolution=3]",
+        "label_propagation[alpha=0.5]",
+        "ebmd[stop_rows=90]",
+        "scc[n_clusters=9]",
+    ],
+)
+def test_what_a_budget_sets_cannot_be_given_with_it(text) -> None:
+    name, option = text.partition("=")[0].split("[")
+    with pytest.raises(ValueError, match=f"{name} finds {option} for a budget"):
+        group(power_law(), text, num_rows=150)
+
+
 @pytest.mark.parametrize("name", ["random", "frequency", "lsh", "itcc", "sbc"])
 def test_sided_groupings_ask_for_rows(name) -> None:
     with pytest.raises(BudgetError, match="needs `user_rows` and `item_rows`"):

@@ -143,7 +143,7 @@ def _check_graph(starts: np.ndarray, items: np.ndarray, num_users: int, num_item
     for name, array in zip(_GRAPH, (starts, items), strict=True):
         if array.dtype != np.int32 or array.ndim != 1:
             raise ValueError(f"{name} must be int32 with one axis, got {array.dtype} of shape {array.shape}.")
-    if len(starts) != num_users + 1 or starts[0] != 0 or starts[-1] != len(items) or (np.diff(starts) < 0).any():
+    if len(starts) != num_users + 1 or starts[0] != 0 or starts[-1] != len(items) or (starts[1:] < starts[:-1]).any():
         raise ValueError(
             f"graph_starts must be {num_users + 1} ascending numbers from 0 to {len(items)}, the number of edges."
         )

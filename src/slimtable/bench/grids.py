@@ -18,7 +18,8 @@ from slimtable.data import Split
 from slimtable.embedding import MethodConfig
 from slimtable.errors import SlimtableError
 from slimtable.progress import progress_bar
-from slimtable.train import LOG, TrainConfig
+from slimtable.run_folder import LOG
+from slimtable.train import TrainConfig
 
 _LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs
 

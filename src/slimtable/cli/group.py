@@ -53,8 +53,9 @@ def group(
     dim: Annotated[int, typer.Option(min=1, help="Width of a row, for sizes and budgets in bytes.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal groups.")] = 0,
     use: Annotated[
-        Use, typer.Option(help="The training part only, or all interactions.", show_default="train; all of a graph")
-    ] = Use.train,
+        Use | None,
+        typer.Option(help="The training part only, or all interactions.", show_default="train; all of a graph"),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -88,14 +89,18 @@ def group(
 
     if out is not None:
         require_free(out, force)
+        if out.is_dir() or not out.parent.is_dir():  # said before the work is done
+            raise FileNotFoundError(f"--out {out} cannot be written: it must be a file in a folder that exists.")
     chosen = _grouping(grouping, settings, {"gamma": gamma, "resolution": resolution})
     columns = parse_columns(column)
     if graph_folder is not None or is_graph(Path(data)):
-        if split is not None:
-            raise ValueError("--split needs the data in memory. Leave --graph-folder out, or split before.")
+        if split is not None or use is Use.train:
+            what = "--use train" if split is None else "--split"
+            raise ValueError(f"{what} needs the data in memory. Leave --graph-folder out, or split before.")
         use = Use.all
         loaded = _stored(data, graph_folder, columns)
     else:
+        use = use or Use.train
         loaded = _in_memory(data, columns, data_root, use, split, split_seed)
     graph, num_rows = loaded.graph, None
     if budget is not None:

@@ -75,7 +75,13 @@ def compress(
 def pack(
     run: Annotated[Path, typer.Argument(help="A folder written by `slimtable train`.")],
     out: Out,
-    epoch: Annotated[Epoch, typer.Option(help="The last epoch, or the best on the validation part.")] = Epoch.last,
+    epoch: Annotated[
+        Epoch | None,
+        typer.Option(
+            help="The last epoch, or the best on the validation part.",
+            show_default="the best where the training had patience, else the last",
+        ),
+    ] = None,
     no_vocabulary: Annotated[bool, typer.Option("--no-vocabulary", help="Leave the raw ids out.")] = False,
     force: Force = False,
     as_json: Json = False,
@@ -84,7 +90,7 @@ def pack(
     from slimtable.runs import pack_model, restore_run
 
     require_free(out, force)
-    restored = restore_run(run, epoch.value)
+    restored = restore_run(run, None if epoch is None else epoch.value)
     about = {**restored.identity, "epoch": restored.epoch}
     pack_model(restored.model, out, vocabularies=None if no_vocabulary else restored.vocabularies, about=about)
     inspect(out, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from slimtable.errors import BudgetError
 
@@ -21,7 +22,7 @@ def rows_of_budget(
     columns: int = 1,
     *,
     item_columns: int = 1,
-    row_size: int | None = None,
+    bits_of: Callable[[int], int] | None = None,
 ) -> int:
     """How many shared rows a budget pays for.
 
@@ -33,7 +34,8 @@ def rows_of_budget(
         embedding_dim: width of a row.
         columns: stored rows per user; 2 with secondary clusters of users.
         item_columns: stored rows per item.
-        row_size: bits of a row as served; None for float32.
+        bits_of: most bits that so many rows take with all that is stored beside them, growing with the rows; None for
+            float32 rows and the maps that the columns say.
 
     Returns:
         Rows of both sides together, rounded down.
@@ -52,11 +54,14 @@ def rows_of_budget(
     if match is None:
         raise ValueError(f"{budget!r} is no budget. Write a share such as 25%, rows such as 12000rows, or bytes: 3MB.")
     number, unit = float(match[1]), match[2]
-    sizes = (row_size or 32 * embedding_dim, columns, item_columns)
     if unit in _BYTES:
-        rows = _rows_of_bytes(number * _BYTES[unit], num_users, num_items, *sizes)
+        limit, most = 8 * number * _BYTES[unit], num_users + num_items
+        if bits_of is None:
+            sizes = (32 * embedding_dim, columns, item_columns)
+            bits_of, most = partial(_bits_of_rows, num_users, num_items, *sizes), int(limit // sizes[0])
+        rows = _rows_of_bits(limit, bits_of, most)
         if rows < 2:
-            least = _bits_of_rows(2, num_users, num_items, *sizes)
+            least = bits_of(2)
             raise BudgetError(
                 f"{budget} does not hold two rows and the row maps of {num_users + num_items:,} ids. The smallest "
                 f"budget is {-(-least // 8):,} B."
@@ -94,8 +99,9 @@ def tune(
         BudgetError: even ``low`` gives more rows; the message says the fewest found.
 
     Example:
-        >>> tune(lambda resolution: int(100 * resolution), 250, 1.0, low=0.01, high=100.0)
-        (2.5, 250)
+        >>> resolution, rows = tune(lambda resolution: int(100 * resolution), 250, 1.0, low=0.01, high=100.0)
+        >>> round(resolution, 2), rows
+        (2.48, 248)
     """
     fits: tuple[float, int] | None = None
     exceeds: float | None = None
@@ -122,18 +128,18 @@ def tune(
     return fits
 
 
-def _bits_of_rows(rows: int, num_users: int, num_items: int, row_size: int, columns: int, item_columns: int) -> int:
-    """Bits of rows and maps where rows are split over the sides as ids are."""
-    of_users = max(1, round(rows * num_users / (num_users + num_items)))
-    width_users, width_items = (max(1, (max(1, count) - 1).bit_length()) for count in (of_users, rows - of_users))
+def _bits_of_rows(num_users: int, num_items: int, row_size: int, columns: int, item_columns: int, rows: int) -> int:
+    """The most bits of rows and maps: a grouping may split rows so that either side's map is as wide as can be."""
+    width_users, width_items = (max(1, (min(ids, rows - 1) - 1).bit_length()) for ids in (num_users, num_items))
     return row_size * rows + columns * num_users * width_users + item_columns * num_items * width_items
 
 
-def _rows_of_bytes(size: float, num_users: int, num_items: int, row_size: int, columns: int, item_columns: int) -> int:
-    low, high = 0, int(8 * size // row_size)
-    while low < high:  # the bits grow with the rows
+def _rows_of_bits(limit: float, bits_of: Callable[[int], int], most: int) -> int:
+    """The most rows, up to ``most``, within a number of bits; below 2 where not even two are."""
+    low, high = 0, most
+    while low < high:
         middle = (low + high + 1) // 2
-        if _bits_of_rows(middle, num_users, num_items, row_size, columns, item_columns) <= 8 * size:
+        if bits_of(middle) <= limit:
             low = middle
         else:
             high = middle - 1

@@ -84,10 +84,12 @@ def read_chunks(source: Source, chunk: int) -> Iterator[tuple[Any, Any]]:
     import pyarrow as pa
 
     for path in source.paths:
-        opened = _read_parquet if is_parquet(path) else _read_text
+        text = not is_parquet(path)
         try:
-            for batch in opened(path, source.columns, chunk):
+            for batch in (_read_text if text else _read_parquet)(path, source.columns, chunk):
                 users, items = (pl.Series(pl.from_arrow(batch.column(place))) for place in (0, 1))
+                if text:
+                    users, items = _numbers(users), _numbers(items)
                 for first in range(0, len(users), chunk):
                     yield users.slice(first, chunk), items.slice(first, chunk)
         except (pa.ArrowException, OSError) as error:
@@ -107,6 +109,7 @@ def _read_parquet(path: Path, columns: Columns | None, chunk: int) -> Iterator[A
 
 
 def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]:
+    import pyarrow as pa
     import pyarrow.csv as arrow_csv
 
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -121,7 +124,22 @@ def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, autogenerate_column_names=bare),
         parse_options=arrow_csv.ParseOptions(delimiter=separator),
-        convert_options=arrow_csv.ConvertOptions(include_columns=names),
+        # As they are written: pyarrow would take "007" and 7 for one id.
+        convert_options=arrow_csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string())),
     )
     for batch in reader:
         yield batch.select(names)
+
+
+def _numbers(raw: Any) -> Any:
+    """Texts as integers where each is written as one (no leading zero, sign or space), so that no two become one.
+
+    Decimal fractions become floats, which the numbering of ids refuses.
+    """
+    import polars as pl
+
+    numbers = raw.cast(pl.Int64, strict=False)
+    if numbers.null_count() == 0 and (numbers.cast(pl.String) == raw).all():
+        return numbers
+    fractions = raw.cast(pl.Float64, strict=False)
+    return fractions if fractions.null_count() == 0 and raw.str.contains(".", literal=True).any() else raw

@@ -17,7 +17,7 @@ class Numbering:
     """Numbers the distinct raw ids of one column, ascending, as :func:`slimtable.data.vocabulary.encode` does.
 
     First every chunk is shown to :meth:`see`, then :meth:`finish` is called, then :meth:`ids` translates chunks.
-    Whole numbers below 2²⁸ are counted in a table; others and texts are sorted.
+    Whole numbers below 2²⁸ are counted in a table; others and texts are sorted. Where some ids are texts, all are.
 
     Args:
         where: name of the source, for messages.
@@ -28,7 +28,7 @@ class Numbering:
         self.where, self.side = where, side
         self._table: np.ndarray | None = np.zeros(1, np.int32)  # occurrences of 0, 1, …; later their dense ids
         self._sorted: Any = None  # else a polars frame of id and count
-        self._texts: bool | None = None
+        self._texts = False
         self._vocabulary: np.ndarray = np.zeros(0, np.int64)
         self._enum: Any = None
         self._row = 0
@@ -42,10 +42,7 @@ class Numbering:
         if not len(raw):
             return
         raw = self._checked(raw)
-        if self._texts is None:
-            self._texts = raw.dtype == _text()
-        if (raw.dtype == _text()) != self._texts:
-            raise DatasetError(f"{self.where}: some {self.side} ids are numbers, others texts. Give one type.")
+        self._texts = self._texts or raw.dtype == _text()
         highest = 0 if self._texts else int(raw.max())
         if self._table is not None and not self._texts and highest < _WIDEST:
             if highest >= len(self._table):
@@ -129,15 +126,14 @@ class Numbering:
         """Counts by sorting; what is in the table is added and the table dropped."""
         import polars as pl
 
-        frames = [] if self._sorted is None else [self._sorted]
         kind = pl.String if self._texts else pl.Int64
+        frames = [] if self._sorted is None else [self._sorted.with_columns(pl.col("id").cast(kind))]
         if raw is not None:
             counted = raw.cast(kind).alias("id").value_counts(name="count")
             frames.append(counted.with_columns(pl.col("count").cast(pl.Int64)))
         if self._table is not None:
-            if not self._texts:
-                seen = np.flatnonzero(self._table)
-                frames.append(pl.DataFrame({"id": seen, "count": self._table[seen].astype(np.int64)}))
+            seen = np.flatnonzero(self._table)
+            frames.append(pl.DataFrame({"id": pl.Series(seen).cast(kind), "count": self._table[seen].astype(np.int64)}))
             self._table = None
         self._sorted = pl.concat(frames).group_by("id").agg(pl.col("count").sum())
 

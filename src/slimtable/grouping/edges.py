@@ -12,6 +12,9 @@ parts of its items, which are sorted likewise. So no more than a chunk or a part
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import json
 import secrets
 import shutil
@@ -35,6 +38,7 @@ ABOUT = "graph.json"
 """The file that says what a folder holds; written last."""
 
 _VERSION = 1
+_LOCK = ".building"
 _CHUNK = 1 << 22  # edges in memory at a time
 _STARTS, _NEIGHBOURS = ("user_starts", "item_starts"), ("user_items", "item_users")
 _LOW = np.uint64(0xFFFFFFFF)
@@ -73,6 +77,8 @@ def build_graph(
 ) -> BuildReport:
     """Writes the graph of the edges in some files into a new folder, whole or not at all.
 
+    What a killed process leaves beside the folder is removed by the next one.
+
     Args:
         sources: Parquet or CSV files, or a folder of them.
         folder: to be made; the folder that it lies in must exist.
@@ -86,6 +92,7 @@ def build_graph(
 
     Raises:
         FileExistsError: the folder is there already.
+        FileNotFoundError: the folder that it is to lie in is not there.
         DatasetError: an id is missing, negative or not a whole number, there are no edges, or a file changed meanwhile.
     """
     folder = Path(folder)
@@ -93,16 +100,32 @@ def build_graph(
         raise FileExistsError(f"{folder} exists. Choose another folder for the graph, or remove it.")
     if chunk < 1:
         raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {folder.parent}, which {folder.name} is to lie in, does not exist. Make it."
+        )
     source = Source.of(sources, columns)
+    _remove_leftovers(folder)
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.partial")
     aside.mkdir()
     try:
-        report = _build(source, aside, chunk, progress)
+        with (aside / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            report = _build(source, aside, chunk, progress)
+            (aside / _LOCK).unlink()
         aside.rename(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return report
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left of the graph in a folder; that of a running one is locked."""
+    for lock in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial/{_LOCK}"):
+        with contextlib.suppress(OSError), lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def open_graph(folder: str | Path) -> InteractionGraph:
@@ -113,12 +136,7 @@ def open_graph(folder: str | Path) -> InteractionGraph:
     """
     folder = Path(folder)
     about = describe_graph(folder)
-    arrays = {}
-    for name in (*_STARTS, *_NEIGHBOURS):
-        try:
-            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{folder / name}.npy cannot be read: {error} Build the graph anew.") from error
+    arrays = {name: _load(folder, name) for name in (*_STARTS, *_NEIGHBOURS)}
     sizes = (about["users"], about["items"])
     for side in (0, 1):
         starts, neighbours = arrays[_STARTS[side]], arrays[_NEIGHBOURS[side]]
@@ -126,17 +144,42 @@ def open_graph(folder: str | Path) -> InteractionGraph:
         fits = fits and (neighbours.dtype, neighbours.shape) == (np.int32, (about["edges"],))
         if not (fits and starts[0] == 0 and starts[-1] == about["edges"] and bool((starts[1:] >= starts[:-1]).all())):
             raise DatasetError(f"{folder / _STARTS[side]}.npy does not fit {ABOUT}. Build the graph anew.")
+        seen = np.zeros(sizes[1 - side], np.int64)
         for first in range(0, len(neighbours), _CHUNK):
             part = neighbours[first : first + _CHUNK]
             if part.min() < 0 or part.max() >= sizes[1 - side]:
                 raise DatasetError(f"{folder / _NEIGHBOURS[side]}.npy names an id that is not there. Build it anew.")
+            seen += np.bincount(part, minlength=len(seen))
+        others = arrays[_STARTS[1 - side]]
+        if others.shape == (len(seen) + 1,) and not np.array_equal(seen, np.diff(others)):
+            raise DatasetError(
+                f"{folder / _NEIGHBOURS[side]}.npy and {_STARTS[1 - side]}.npy are of different edges. Build it anew."
+            )
     return InteractionGraph(**arrays)
 
 
 def raw_ids(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The raw ids of the users and of the items of a graph in a folder, int64 or unicode."""
-    users, items = (np.load(Path(folder) / f"{side}.npy", mmap_mode="r", allow_pickle=False) for side in _SIDES)
-    return users, items
+    """The raw ids of the users and of the items of a graph in a folder, int64 or unicode.
+
+    Raises:
+        DatasetError: the folder holds no whole graph, or the ids are damaged.
+    """
+    about, found = describe_graph(folder), []
+    for side in _SIDES:
+        ids = _load(Path(folder), side)
+        if ids.shape != (about[side],) or not (ids.dtype == np.int64 or ids.dtype.kind == "U"):
+            raise DatasetError(f"{Path(folder) / side}.npy does not fit {ABOUT}. Build the graph anew.")
+        found.append(ids)
+    return found[0], found[1]
+
+
+def _load(folder: Path, name: str) -> Any:
+    """An array of a graph, mapped."""
+    path = folder / f"{name}.npy"
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} is missing or damaged. Build the graph anew.") from error
 
 
 def is_graph(folder: str | Path) -> bool:
@@ -153,7 +196,7 @@ def describe_graph(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / ABOUT
     try:
         about = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
             f"{folder} holds no graph: it has no {ABOUT}. Choose a folder that is not there yet."
         ) from None

@@ -11,6 +11,8 @@ import numpy as np
 
 from slimtable.artifact import vocabulary
 from slimtable.artifact.file import ArtifactFile, verify_artifact, write_artifact
+from slimtable.artifact.layout import check_config, check_config_integer
+from slimtable.artifact.shared import PRIME
 from slimtable.errors import ArtifactValueError
 from slimtable.grouping.grouping import Groups, parse_grouping, spell_grouping
 from slimtable.grouping.row_map import Hash, RowMap
@@ -106,10 +108,10 @@ def _groups(opened: ArtifactFile) -> Groups:
         )
     try:
         maps = [_row_map(opened.tensors, about[side], side) for side in _SIDES]
-        grouping = parse_grouping(about["grouping"])
+        grouping = parse_grouping(str(about["grouping"]))
         statistics = _statistics(about["statistics"])
-        if type(about["seed"]) is not int:
-            raise TypeError("the seed is no integer")
+        if type(about["seed"]) is not int or about["seed"] < 0:
+            raise TypeError(f"the seed {about['seed']!r} is no integer of 0 or more.")
     except (KeyError, TypeError, ValueError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ArtifactValueError(f"`{opened.path}`: its row maps are not valid: {reason}") from error
@@ -122,16 +124,29 @@ def _row_map(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any], side: 
         if array is not None and (array.dtype != np.int32 or array.ndim != 1):
             raise ValueError(f"the rows of the {side} side must be int32 and one-dimensional.")
     num_rows, computed = about["num_rows"], about["hash"]
-    if type(num_rows) is not int or num_rows < 1:
-        raise ValueError(f"the {side} side must have at least one row, got {num_rows!r}.")
-    row_map = RowMap(
-        rows, num_rows, second, float(about["second_weight"]), None if computed is None else Hash(**computed)
-    )
+    if type(num_rows) is not int or not 1 <= num_rows <= len(rows):
+        raise ValueError(f"the {side} side must have 1 to {len(rows)} rows, got {num_rows!r}.")
+    row_map = RowMap(rows, num_rows, second, float(about["second_weight"]), _hash(computed, num_rows, side))
     if row_map.computed is not None and not np.array_equal(row_map.computed.rows(row_map.num_embeddings), rows):
         raise ValueError(f"the hash of the {side} side does not give its rows.")
     return row_map
 
 
+def _hash(values: Any, num_rows: int, side: str) -> Hash | None:
+    if values is None:
+        return None
+    limits = {"a": (1, PRIME - 1), "b": (0, PRIME - 1), "head": (0, num_rows)}
+    limits |= {"first": (0, num_rows - 1), "count": (1, num_rows)}
+    what = f"{side}.hash"
+    check_config(values, what, limits)
+    return Hash(**{key: check_config_integer(values, what, key, *limit) for key, limit in limits.items()})
+
+
 def _statistics(values: Mapping[str, Any]) -> Statistics:
     sides = {side: Sizes(**values[side]) for side in ("users", "items")}
-    return Statistics(**{**values, **sides, "sweeps": tuple(values["sweeps"])})
+    found = Statistics(**{**values, **sides, "sweeps": tuple(values["sweeps"])})
+    numbers = [value for name, value in values.items() if name not in (*sides, "sweeps")] + list(found.sweeps)
+    for value in (*numbers, *(each for side in sides for each in values[side].values())):
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"{value!r} among the statistics is no number.")
+    return found

@@ -80,6 +80,8 @@ class Grouping(Config, ABC):
     """Registry name: the file stem and the command-line word."""
     co_clusters: ClassVar[bool] = True
     """Whether equal labels of a user and an item mean the same group."""
+    set_by_budget: ClassVar[tuple[str, ...]] = ()
+    """Options that are found for a budget, and so cannot be given with one."""
 
     @abstractmethod
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
@@ -178,7 +180,7 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
 
     Raises:
         BudgetError: it cannot have so few rows, or ``num_rows`` is not below the number of users and items.
-        ValueError: there is no such grouping or option.
+        ValueError: there is no such grouping or option, or an option is given that ``num_rows`` sets.
 
     Example:
         >>> from slimtable.data import Interactions
@@ -196,6 +198,9 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
             )
         if num_rows < 2:
             raise BudgetError(f"A budget must hold a row of users and a row of items at least, got {num_rows}.")
+        both = ", ".join(name for name in chosen.set_by_budget if name in chosen.non_defaults())
+        if both:
+            raise ValueError(f"{chosen.name} finds {both} for a budget. Leave out the budget, or {both}.")
         chosen = chosen.for_rows(graph, num_rows, seed)
     tuned = time.perf_counter()
     labels = chosen.labels(graph, seed)

@@ -23,6 +23,9 @@ class Hash:
         head: ids that have rows of their own.
         first: the first row of the others.
         count: number of rows of the others.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     a: int = 1
@@ -30,6 +33,12 @@ class Hash:
     head: int = 0
     first: int = 0
     count: int = 1
+
+    def __post_init__(self) -> None:
+        least, end = {"a": 1, "b": 0, "head": 0, "first": 0, "count": 1}, {"a": _PRIME, "b": _PRIME}
+        for name, value in vars(self).items():
+            if not least[name] <= value < end.get(name, 1 << 31):
+                raise ValueError(f"`Hash.{name}` must lie in {least[name]}..{end.get(name, 1 << 31) - 1}, got {value}.")
 
     def rows(self, num_embeddings: int) -> np.ndarray:
         """The row of each id, int32 (num_embeddings,)."""

@@ -29,18 +29,41 @@ def with_second(
     Returns:
         The same groups with second ones; -1 for a node without a candidate.
     """
-    users, items = (np.ascontiguousarray(side, dtype=np.int32) for side in (labels.users, labels.items))
-    size = int(max(users.max(), items.max())) + 1
-    sides_of = zip((users, items), weights, strict=True)
-    pairs = [kernels.pairs_of(np.bincount(side, of_side, minlength=size)) for side, of_side in sides_of]
-    counts = [np.bincount(side, minlength=size).astype(np.int32) for side in (users, items)]
-    second_users, second_items = None, None
-    if sides in ("users", "both"):
-        second_users = kernels.second_labels(
-            graph.user_starts, graph.user_items, users, items, weights[0], pairs[1], counts[0], gamma
-        )
-    if sides in ("items", "both"):
-        second_items = kernels.second_labels(
-            graph.item_starts, graph.item_users, items, users, weights[1], pairs[0], counts[1], gamma
-        )
+    sides_of = tuple(np.ascontiguousarray(side, dtype=np.int32) for side in (labels.users, labels.items))
+    size = int(max(side.max() for side in sides_of)) + 1
+    volumes = tuple(np.bincount(side, own, minlength=size) for side, own in zip(sides_of, weights, strict=True))
+    second_users, second_items = second_groups(graph, sides_of, weights, volumes, gamma, sides)
     return replace(labels, second_users=second_users, second_items=second_items)
+
+
+def second_groups(
+    graph: InteractionGraph,
+    labels: tuple[np.ndarray, ...],
+    weights: tuple[np.ndarray, ...],
+    volumes: tuple[np.ndarray, ...],
+    gamma: float,
+    sides: str,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The same rule where the volumes are at hand.
+
+    Args:
+        graph: what was grouped.
+        labels: int32 groups of the users and of the items, below ``size``.
+        weights: w of both sides, float64.
+        volumes: W of each group, float64 (size,), of users and of items.
+        gamma: as above.
+        sides: as above.
+
+    Returns:
+        Second groups of users and of items, int32 with -1 for none; None for a side that gets none.
+    """
+    lists = (graph.user_starts, graph.user_items), (graph.item_starts, graph.item_users)
+    found: list[np.ndarray | None] = [None, None]
+    for own, name in enumerate(("users", "items")):
+        if sides in (name, "both"):
+            members = np.bincount(labels[own], minlength=len(volumes[own])).astype(np.int32)
+            pairs = kernels.pairs_of(volumes[1 - own])
+            found[own] = kernels.second_labels(
+                *lists[own], labels[own], labels[1 - own], weights[own], pairs, members, gamma
+            )
+    return found[0], found[1]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimtable.artifact.bits import code_bits
 from slimtable.embedding import register
 from slimtable.grouping.row_map import Hash
 from slimtable.kmeans import kmeans
@@ -46,6 +47,15 @@ class CCEConfig(HashedRowsConfig):
             if value is not None and value < least:
                 raise ValueError(f"`CCEConfig.{name}` must be at least {least}, got {value}.")
 
+    def chunks_of(self, embedding_dim: int) -> int:
+        """Chunks of a row."""
+        return self.chunks or next(count for count in _USUAL_CHUNKS if embedding_dim % count == 0)
+
+    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+        """Rows, and the maps that they have once ids are clustered."""
+        maps = self.chunks_of(embedding_dim) * num_embeddings * code_bits(max(1, num_rows // 2))
+        return 32 * num_rows * embedding_dim + (maps if self.recluster_epochs else 0)
+
 
 @register("cce")
 class CCE(SharedRows):
@@ -63,10 +73,9 @@ class CCE(SharedRows):
     epochs_done: Tensor
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        given = self.config.chunks
-        self.chunks = given or next(count for count in _USUAL_CHUNKS if self.embedding_dim % count == 0)
+        self.chunks = self.config.chunks_of(self.embedding_dim)
         if self.embedding_dim % self.chunks:
-            raise ValueError(f"`CCEConfig.chunks`={given} must divide embedding_dim={self.embedding_dim}.")
+            raise ValueError(f"`CCEConfig.chunks`={self.chunks} must divide embedding_dim={self.embedding_dim}.")
         half = max(1, self.config.rows_of_table(self.num_embeddings, self.row_maps) // 2)
         generator = np.random.default_rng(self.config.hash_seed)
         terms = [

@@ -42,7 +42,12 @@ class DoubleGraphHashConfig(GroupedRowsConfig):
         """The groups of both sides."""
         rows = None
         if self.budget:
-            rows = rows_of_budget(self.budget, train.num_users, train.num_items, embedding_dim)
+            sizes = (train.num_users, train.num_items)
+
+            def bits_of(rows: int) -> int:
+                return 32 * rows * embedding_dim + self.bits_of_maps(sizes, rows)
+
+            rows = rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of)
         groups = self.groups(train, rows)
         return {side: [groups.map_of(side)] for side in ("user", "item")}
 

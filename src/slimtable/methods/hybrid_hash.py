@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from slimtable.artifact.bits import code_bits
 from slimtable.embedding import register
 from slimtable.methods.double_hash import DoubleHash, DoubleHashConfig
+from slimtable.row_budget import is_sorted
 
 
 @dataclass(frozen=True)
 class HybridHashConfig(DoubleHashConfig):
     """Options of hybrid hashing: those of every hash."""
+
+    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+        """Rows, and both maps where ids are not sorted by frequency."""
+        maps = 0 if is_sorted(frequencies) else 2 * num_embeddings * code_bits(num_rows)
+        return 32 * num_rows * embedding_dim + maps
 
 
 @register("hybrid_hash")

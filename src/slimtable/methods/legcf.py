@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimtable.artifact.bits import code_bits
 from slimtable.embedding import register
 from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.graph import InteractionGraph
@@ -59,13 +60,24 @@ class LEGCFConfig(HashedRowsConfig):
             return super().row_maps(train, embedding_dim)
         parts = self.num_rows
         if parts is None:
-            rows = rows_of_budget(self.budget, train.num_users, train.num_items, embedding_dim, 2, item_columns=2)
-            parts = max(1, rows // 2)  # a part has a row on each side
+            sizes = (train.num_users, train.num_items)
+
+            def bits_of(rows: int) -> int:  # a part has a row on each side
+                return sum(self._bits(size, max(1, min(size, rows // 2)), embedding_dim) for size in sizes)
+
+            parts = max(1, rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of) // 2)
         labels = _metis(InteractionGraph.of(train), parts, self.hash_seed)
         return {
             "user": [RowMap.of(labels[: train.num_users])],
             "item": [RowMap.of(labels[train.num_users :])],
         }
+
+    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+        """Rows, and two of them with their weights for each id."""
+        return self._bits(num_embeddings, num_rows, embedding_dim)
+
+    def _bits(self, num_embeddings: int, num_rows: int, embedding_dim: int) -> int:
+        return 32 * num_rows * embedding_dim + 2 * num_embeddings * (code_bits(num_rows) + 32)
 
 
 @register("legcf")

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from slimtable.embedding import register
 from slimtable.grouping.budget import rows_of_budget
-from slimtable.grouping.grouping import parse_grouping
 from slimtable.grouping.row_map import RowMap
-from slimtable.row_budget import GroupedRowsConfig, hashed_map, most_frequent, split_rows
+from slimtable.row_budget import GroupedRowsConfig, hashed_map, is_sorted, most_frequent, split_rows
 from slimtable.sharing import SharedRows, Term
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class SharedConfig(GroupedRowsConfig):
             return {}  # each table makes its own, at less cost in the file if it has a padding row
         sizes = {"user": train.num_users, "item": train.num_items}
         counts = {"user": train.user_counts(), "item": train.item_counts()}
-        rows = self._rows(embedding_dim, *sizes.values()) if self.budget else None
+        rows = self._rows(embedding_dim, counts) if self.budget else None
         if not self.needs_graph:
             assert rows is not None
             of_sides = dict(zip(sizes, split_rows(rows, *sizes.values()), strict=True))
@@ -93,20 +92,23 @@ class SharedConfig(GroupedRowsConfig):
             maps.append(hashed_map(num_embeddings, own_here + shared, own_here, frequencies, generator))
         return maps
 
-    def _rows(self, embedding_dim: int, num_users: int, num_items: int) -> int:
+    def _rows(self, embedding_dim: int, counts: Mapping[str, np.ndarray]) -> int:
         """Rows of embedding_dim values that both sides may have together."""
-        scales = 0 if self.row_bits > 8 else 32 * (self.views if self.combine == "concat" else 1)
-        # Whether users have second rows is known only afterwards; what may have them is charged for them.
-        second = getattr(parse_grouping(self.grouping), "secondary", "none")
-        return rows_of_budget(
-            self.budget,
-            num_users,
-            num_items,
-            embedding_dim,
-            self.views * (2 if second in ("users", "both") else 1),
-            item_columns=self.views * (2 if second in ("items", "both") else 1),
-            row_size=self.row_bits * embedding_dim + scales,
-        )
+        sizes = [len(frequencies) for frequencies in counts.values()]
+        side_by_side = self.combine == "concat"
+        scales = 0 if self.row_bits > 8 else 32 * (self.views if side_by_side else 1)
+        with_own = self.views if side_by_side else 1  # views in which the head has rows of its own
+        # Of rows that are hashed, only maps with a head among unsorted ids are stored.
+        sorted_ids = self.head == 0 or all(is_sorted(frequencies) for frequencies in counts.values())
+        stored = self.views if self.needs_graph else 0 if sorted_ids else with_own
+
+        def bits_of(rows: int) -> int:
+            own = int(self.head * rows)
+            others = rows - own if side_by_side else (rows - own) // self.views
+            maps = [self.bits_of_maps(sizes, others + (own if view < with_own else 0)) for view in range(stored)]
+            return (self.row_bits * embedding_dim + scales) * rows + sum(maps)
+
+        return rows_of_budget(self.budget, sizes[0], sizes[1], embedding_dim, bits_of=bits_of)
 
 
 @register("shared")
@@ -148,7 +150,9 @@ class Shared(SharedRows):
         if config.needs_graph:
             return config.needed_maps(None)
         num_rows = config.rows_by_share(self.num_embeddings, "Pass row_maps")
-        return config.hashed_maps(self.num_embeddings, num_rows, None if frequencies is None else frequencies.numpy())
+        return config.hashed_maps(
+            self.num_embeddings, num_rows, None if frequencies is None else frequencies.cpu().numpy()
+        )
 
 
 def terms_of(row_map: RowMap, table: int, column: int) -> list[Term]:

@@ -18,14 +18,13 @@ from slimtable.reproduce.baco_size import Size
 from slimtable.row_budget import GroupedRowsConfig
 from slimtable.train import TrainConfig
 
-ITEMS = ("beauty", "gowalla", "equal_bytes", "quartiles", "sizes", "clusters", "ablations", "timing")
+ITEMS = ("beauty", "published", "gowalla", "equal_bytes", "quartiles", "sizes", "clusters", "ablations", "timing")
 """What can be reproduced."""
 
 BACKBONE = "lightgcn"
 UNTRAINED = frozenset({"clusters", "timing"})
 """Items that look at groupings alone."""
 
-_INIT_STD = 0.1  # of all rows, as LightGCN draws them; the N(0, 1) of the published code takes many times the epochs
 _INIT_STD_OF_PAPER = 1.0  # as torch draws embeddings
 
 
@@ -56,13 +55,13 @@ class Entry:
         """Whether its method has the preset that it names."""
         return "preset" not in self.options or self.options["preset"] in get_method(self.method).config_class.presets
 
-    def config(self, size: Size, seed: int) -> MethodConfig:
+    def config(self, size: Size, seed: int, init_std: float = 0.1) -> MethodConfig:
         """The configuration for some data; the seed of a training is that of its grouping too."""
         figures = size.figures()
         options = {
             name: value.format_map(figures) if isinstance(value, str) else value for name, value in self.options.items()
         }
-        config = get_config(self.method, {"init_std": _INIT_STD, **options})
+        config = get_config(self.method, {"init_std": init_std, **options})
         return replace(config, grouping_seed=seed) if hasattr(config, "grouping_seed") else config  # type: ignore[call-arg]
 
 
@@ -103,7 +102,9 @@ COMPARED = (
 )
 """The paper's 20 rows and ours."""
 
-ON_GOWALLA = (FULL, RANDOM, LOUVAIN, BACO, BEST)
+FEW = (FULL, RANDOM, LOUVAIN, BACO, BEST)
+"""The rows on Gowalla, and of rows drawn as the published code draws them."""
+
 BY_ACTIVITY = (FULL, LOUVAIN, LEIDEN, BACO)
 CLUSTERED = (LOUVAIN, LEIDEN, BACO)
 ORDER = (BACO, LOUVAIN, RANDOM)
@@ -198,6 +199,7 @@ class Panel:
         split: name of the split.
         train: training settings.
         seeds: of the leading rows.
+        init_std: standard deviation of fresh rows: 0.1 as LightGCN draws them, or the 1 of BACO's published code.
     """
 
     name: str
@@ -206,6 +208,7 @@ class Panel:
     split: str
     train: TrainConfig
     seeds: int = 3
+    init_std: float = 0.1
 
     def source(self, data_root: Path | None) -> Source:
         """Where its data comes from."""
@@ -250,6 +253,11 @@ class Profile:
         """Seconds after which a grouping that is timed is stopped."""
         return 60.0 if self.quick else 600.0
 
+    @property
+    def datasets(self) -> tuple[Panel, ...]:
+        """The first panel of each dataset."""
+        return tuple({panel.data: panel for panel in reversed(self.panels)}.values())[::-1]
+
     def panel(self, name: str) -> Panel:
         """A panel by its name."""
         return next(panel for panel in self.panels if panel.name == name)
@@ -268,8 +276,8 @@ def wanted(item: str, profile: Profile, sizes: Mapping[str, Size]) -> list[Want]
         profile: how much is done.
         sizes: of the data of each panel; rows whose options cannot be told without are left out.
     """
-    if item == "gowalla":
-        return list(_wants(profile, "gowalla", ON_GOWALLA))
+    if item in ("gowalla", "published"):
+        return list(_wants(profile, item, FEW))
     if item == "equal_bytes":
         panel = profile.panel("beauty")
         found = sizes.get(panel.name)
@@ -293,7 +301,7 @@ def grids(items: Sequence[str], profile: Profile, sizes: Mapping[str, Size], dat
         runs.sort(key=lambda run: (not run[0].entry.leading, run[0].entry.slow, run[1]))
         for want, seed in runs:
             panel = profile.panel(want.panel)
-            config = want.entry.config(sizes[panel.name], seed)
+            config = want.entry.config(sizes[panel.name], seed, panel.init_std)
             train = panel.trained_at(want.entry.embedding_dim)
             grouped = type(config).row_maps is not MethodConfig.row_maps  # building such a model groups its ids
             found.append(Grid(panel.source(data_root), BACKBONE, train, (config,), (seed,), checked=not grouped))
@@ -344,8 +352,8 @@ def spell_training(panel: Panel) -> str:
     ):
         value, usual = getattr(train, field), getattr(paper, field)
         parts.append(text.format(value) + ("" if value == usual else f" (paper: {usual})"))
-    drawn = "" if _INIT_STD == _INIT_STD_OF_PAPER else f" (paper: {_INIT_STD_OF_PAPER:g})"
-    parts.append(f"rows drawn with standard deviation {_INIT_STD:g}{drawn}")
+    drawn = "" if panel.init_std == _INIT_STD_OF_PAPER else f" (paper: {_INIT_STD_OF_PAPER:g})"
+    parts.append(f"rows drawn with standard deviation {panel.init_std:g}{drawn}")
     return f"{panel.title}: LightGCN of 2 layers, d = {train.embedding_dim}, {', '.join(parts)}."
 
 
@@ -357,23 +365,29 @@ def _wants(profile: Profile, panel: str, entries: Sequence[Entry]) -> Iterator[W
         yield Want(panel, entry, seeds if entry.leading else seeds[:1])
 
 
-_BEAUTY, _GOWALLA = "Amazon Beauty", "Gowalla"
-
-
-def _panels(beauty: Mapping[str, Any], gowalla: Mapping[str, Any], seeds: tuple[int, int]) -> tuple[Panel, ...]:
+def _panels(
+    beauty: Mapping[str, Any], published: Mapping[str, Any], gowalla: Mapping[str, Any], seeds: tuple[int, int, int]
+) -> tuple[Panel, ...]:
+    trains = [TrainConfig.for_backbone(BACKBONE, **given) for given in (beauty, published, gowalla)]
     return (
-        Panel("beauty", _BEAUTY, "beauty", "random", TrainConfig.for_backbone(BACKBONE, **beauty), seeds[0]),
-        Panel("gowalla", _GOWALLA, "gowalla", "pooled", TrainConfig.for_backbone(BACKBONE, **gowalla), seeds[1]),
+        Panel("beauty", "Amazon Beauty", "beauty", "random", trains[0], seeds[0]),
+        Panel("published", "Amazon Beauty, the published start", "beauty", "random", trains[1], seeds[1], 1.0),
+        Panel("gowalla", "Gowalla", "gowalla", "pooled", trains[2], seeds[2]),
     )
 
 
 PANELS = _panels(
     {"batch_size": 8192, "learning_rate": 5e-3, "epochs": 200, "patience": 30},
+    {"batch_size": 8192, "learning_rate": 1e-2, "epochs": 800},
     {"batch_size": 16384, "learning_rate": 5e-3, "epochs": 100, "patience": 20},
-    (3, 1),
+    (3, 3, 1),
 )
-"""The paper's settings but for larger batches with larger steps, so that a processor can do them."""
+"""Larger batches with larger steps than the paper's, so that a processor can do them.
+
+Rows are drawn small, as LightGCN draws them; the panel "published" draws them from N(0, 1) as the published code does,
+which takes many times the steps.
+"""
 
 _FEW = {"batch_size": 8192, "learning_rate": 1e-2, "epochs": 10, "evaluate_every": 5, "patience": 0}
-QUICK_PANELS = _panels(_FEW, {**_FEW, "batch_size": 32768, "epochs": 4, "evaluate_every": 2}, (1, 1))
+QUICK_PANELS = _panels(_FEW, _FEW, {**_FEW, "batch_size": 32768, "epochs": 4, "evaluate_every": 2}, (1, 1, 1))
 """A few epochs: shows that everything works, not what training on would give."""

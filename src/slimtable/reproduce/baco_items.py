@@ -90,7 +90,7 @@ class Workplace:
         panel = self.profile.panel(want.panel)
         if panel.name not in self.sizes:
             return None
-        configs = {seed: want.entry.config(self.sizes[panel.name], seed) for seed in want.seeds}
+        configs = {seed: want.entry.config(self.sizes[panel.name], seed, panel.init_std) for seed in want.seeds}
         train = panel.trained_at(want.entry.embedding_dim)
         return self.runs.series(panel.data, panel.split, BACKBONE, train, configs)
 
@@ -214,7 +214,7 @@ def _sizes(item: str, place: Workplace) -> Content:
 
 def _clusters(item: str, place: Workplace) -> Content:
     drawn, tables, lines = {}, [], []
-    for panel in place.profile.panels:
+    for panel in place.profile.datasets:
         size = place.sizes[panel.name]
         groupings = {entry.name: grouping_of(entry, size) for entry in CLUSTERED}
         found = measure_clusters(panel.name, panel.source(place.data_root), groupings, place.out)
@@ -234,7 +234,7 @@ def _ablations(item: str, place: Workplace) -> Content:
     size = place.sizes[panel.name]
     after = {
         name: rows_after_sweeps(name, each.source(place.data_root), place.sizes[name].second_rows, SWEEPS, place.out)
-        for name, each in ((each.name, each) for each in place.profile.panels)
+        for name, each in ((each.name, each) for each in place.profile.datasets)
         if name in place.sizes
     }
     tables = [ablations_table(panel, rows), sweeps_table(after, place.sizes)]
@@ -251,8 +251,8 @@ def _ablations(item: str, place: Workplace) -> Content:
 
 def _timing(item: str, place: Workplace) -> Content:
     found = _timings(place)
-    by_panel = {panel.name: [row[1:] for row in found if row[0] is panel] for panel in place.profile.panels}
-    tables = [timing_table(panel, by_panel[panel.name]) for panel in place.profile.panels if by_panel[panel.name]]
+    by_panel = {panel.name: [row[1:] for row in found if row[0] is panel] for panel in place.profile.datasets}
+    tables = [timing_table(panel, by_panel[panel.name]) for panel in place.profile.datasets if by_panel[panel.name]]
     lines: list[Line] = []
     for panel, entry, timing in found:
         line: Line = {"panel": panel.name, "grouping": entry.name}
@@ -269,7 +269,7 @@ def _timings(place: Workplace) -> list[tuple[Panel, Entry, Timing | None]]:
     """The time of each grouping that is wanted; None where it was not taken."""
     known = known_timings(place.out)
     found = []
-    for panel in place.profile.panels:
+    for panel in place.profile.datasets:
         for entry in timed(place.profile):
             timing = None
             if panel.name in place.sizes:
@@ -285,6 +285,7 @@ def _training(panel: Panel, place: Workplace) -> list[str]:
 
 _MAKERS: dict[str, Callable[[str, Workplace], Content]] = {
     "beauty": _compared,
+    "published": _compared,
     "gowalla": _compared,
     "equal_bytes": _equal_bytes,
     "quartiles": _quartiles,

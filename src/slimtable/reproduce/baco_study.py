@@ -21,7 +21,7 @@ _FIELDS = ("batch_size", "learning_rate", "epochs", "patience", "evaluate_every"
 
 
 _BOTH = ("beauty", "gowalla")
-_PANELS = {"gowalla": ("gowalla",), "timing": _BOTH, "ablations": _BOTH, "clusters": _BOTH}
+_PANELS = {"published": ("published",), "gowalla": ("gowalla",), "timing": _BOTH, "ablations": _BOTH, "clusters": _BOTH}
 """Data that items look at, where it is not Beauty alone."""
 
 
@@ -64,7 +64,8 @@ class BACO(Study):
         return {panel.name: panel.train.to_dict() for panel in self.profile.panels}
 
     def panels_of(self, items: Sequence[str]) -> set[str]:
-        return {"gowalla" if item == "gowalla" else "beauty" for item in items if item not in UNTRAINED}
+        named = {panel.name for panel in self.profile.panels}
+        return {item if item in named else "beauty" for item in items if item not in UNTRAINED}
 
     def seeds(self) -> int | None:
         return self.profile.asked_seeds
@@ -92,7 +93,7 @@ class BACO(Study):
         if "timing" not in items:
             return
         sizes, limit = self._sizes(["timing"], out, data_root), self.profile.time_limit
-        for panel in self.profile.panels:
+        for panel in self.profile.datasets:
             for entry in timed(self.profile):
                 grouping, rows = grouping_of(entry, sizes[panel.name])
                 key = timing_key(panel.name, grouping, rows, limit)

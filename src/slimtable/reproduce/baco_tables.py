@@ -67,7 +67,7 @@ def sizes_of(series: Series, embedding_dim: int) -> tuple[str, str, str, str]:
 
 def compared_table(panel: Panel, rows: Rows, size: Size) -> Table:
     """The comparison of ways to share rows on a dataset."""
-    of_paper = COMPARISON[panel.name]
+    of_paper = COMPARISON[panel.data]
     columns = (
         "method",
         "rows",
@@ -275,7 +275,7 @@ def numbers(panel: Panel, entry: Entry, series: Series | None) -> Line:
         for measure in RANKED:
             estimate = series.estimate(measure)
             line |= {measure.name: estimate.mean, f"{measure.name} std": estimate.std}
-    paper = COMPARISON.get(panel.name, {}).get(entry.name)
+    paper = COMPARISON.get(panel.data, {}).get(entry.name)
     if paper is not None:
         line |= {f"paper {measure.name}": value for measure, value in zip(_IN_PAPER, paper, strict=True)}
     return line

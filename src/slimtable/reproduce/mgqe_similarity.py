@@ -20,8 +20,8 @@ from slimtable.data.datasets.catalogue import data_root as find_data_root
 from slimtable.embedding import MethodConfig, get_config, method_of
 from slimtable.errors import DatasetError, DatasetNotFoundError
 from slimtable.files import write_json
+from slimtable.run_folder import CHECKPOINT
 from slimtable.runs import restore_run
-from slimtable.train import CHECKPOINT
 
 GENRES = ("Sci-Fi", "Romance", "Animation", "Horror")
 FILMS_PER_SET = 200

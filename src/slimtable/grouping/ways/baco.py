@@ -13,6 +13,8 @@ from slimtable.grouping import baco_kernels as kernels
 from slimtable.grouping.budget import tune
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+from slimtable.grouping.merging import merge_clusters
+from slimtable.grouping.second import second_groups
 
 Weight = Literal["degree", "cpm", "sqrt", "log"]
 
@@ -41,7 +43,10 @@ class BACO(Grouping):
             node that a label began with on the wrong side, for good.
         forced: take the best label of the neighbours even where staying scores more, as published.
         order: "mixed", users and items in one random order; or "sides", all users and then all items at once, which
-            runs on all cores.
+            runs on all cores. Then the seed changes nothing, and large budgets are not filled where nodes are forced
+            to move.
+        merge: after the sweeps, merge whole co-clusters where that raises the objective, level after level. Moving
+            single nodes cannot do that: few rows then mean one cluster of nearly everything frequent. Not in the paper.
         secondary: which side gets second clusters: "users" as published, "items", "both" or "none".
         share_isolated: give all users without edges one row, and all such items one; they have a row each as
             published. None: as published, but for budgets that have no room for it.
@@ -51,6 +56,8 @@ class BACO(Grouping):
         ValueError: a number is out of range.
     """
 
+    set_by_budget = ("gamma", "stop_rows")
+
     gamma: float | None = None
     sweeps: int = 5
     user_weight: Weight = "degree"
@@ -58,6 +65,7 @@ class BACO(Grouping):
     clean_volumes: bool = False
     forced: bool = True
     order: Literal["mixed", "sides"] = "mixed"
+    merge: bool = False
     secondary: Literal["users", "items", "both", "none"] = "users"
     share_isolated: bool | None = None
     stop_rows: int | None = None
@@ -74,22 +82,17 @@ class BACO(Grouping):
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         if self.gamma is None:
             raise BudgetError("BACO needs `gamma` or a budget. Try --budget 25%.")
-        state = self._start(graph, self.weights(graph))
-        rows = state.run(self.gamma, self.sweeps, self.order, self.forced, seed, self.stop_rows or 0)
+        state, rows = self._grouped(graph, self.weights(graph), self.gamma, seed)
         users, items = state.split(state.labels)
-        return Labels(
-            users,
-            items,
-            state.second_users(self.gamma) if self.secondary in ("users", "both") else None,
-            state.second_items(self.gamma) if self.secondary in ("items", "both") else None,
-            tuple(rows),
-        )
+        return Labels(users, items, *state.seconds(self.gamma, self.secondary), tuple(rows))
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         weights, neutral = self.weights(graph), self.neutral_gamma(graph)
+        seen = []
 
         def rows_at(gamma: float) -> int:
-            return self._start(graph, weights).run(gamma, self.sweeps, self.order, self.forced, seed)[-1]
+            seen.append(self._grouped(graph, weights, gamma, seed)[1][-1])
+            return seen[-1]
 
         try:
             gamma, rows = tune(rows_at, num_rows, neutral, low=1e-6 * neutral, high=_STRONGEST * neutral)
@@ -100,15 +103,22 @@ class BACO(Grouping):
         if rows > num_rows:
             raise BudgetError(
                 f"{num_rows:,} rows are fewer than BACO can have after {self.sweeps} sweeps: the smallest is "
-                f"{rows:,}. Allow more rows, or more sweeps."
+                f"{min(seen):,}. Allow more rows, or more sweeps."
             )
         if rows >= _LEAST_FILLED * num_rows or self.order == "sides":
             return replace(self, gamma=gamma)
         # Between this γ and the next one the rows leap over the budget, as where whole clusters still merge.
         return replace(self, gamma=gamma, stop_rows=num_rows)
 
-    def _start(self, graph: InteractionGraph, weights: tuple[np.ndarray, np.ndarray]) -> Propagation:
-        return Propagation(graph, weights, self.clean_volumes, bool(self.share_isolated))
+    def _grouped(
+        self, graph: InteractionGraph, weights: tuple[np.ndarray, np.ndarray], gamma: float, seed: int
+    ) -> tuple[Propagation, list[int]]:
+        """The state at the end, and the rows after each sweep and after merging."""
+        state = Propagation(graph, weights, self.clean_volumes, bool(self.share_isolated))
+        rows = state.run(gamma, self.sweeps, self.order, self.forced, seed, self.stop_rows or 0)
+        if self.merge and rows[-1] > (self.stop_rows or 0):
+            rows.append(state.merge(gamma, seed, self.stop_rows or 0))
+        return state, rows
 
     def weights(self, graph: InteractionGraph) -> tuple[np.ndarray, np.ndarray]:
         """The weights w of the users, float64 (num_users,), and of the items, float64 (num_items,)."""
@@ -162,13 +172,34 @@ class Propagation:
                     self.members[side, isolated] = 0
                     self.members[side, isolated[0]] = len(isolated)
 
-    def run(self, gamma: float, sweeps: int, order: str, forced: bool, seed: int, stop_rows: int = 0) -> list[int]:
-        """Sweeps, and returns the rows after each; fewer where it stopped."""
+    def run(
+        self,
+        gamma: float,
+        sweeps: int,
+        order: str,
+        forced: bool,
+        seed: int,
+        stop_rows: int = 0,
+        alpha: float | None = None,
+    ) -> list[int]:
+        """Sweeps, and returns the rows after each; fewer where it stopped.
+
+        Args:
+            gamma: as :attr:`BACO.gamma`, like the others.
+            sweeps: at most so many.
+            order: "mixed" or "sides".
+            forced: move even where staying is better.
+            seed: of the orders.
+            stop_rows: stop in mixed order as soon as no more rows are left.
+            alpha: probability that a node is visited in a sweep of mixed order; None to visit all.
+        """
         generator = np.random.default_rng(seed)
         rows, after = int(np.count_nonzero(self.members)), []
         for _ in range(sweeps):
             if order == "mixed":
                 nodes = generator.permutation(np.arange(self.graph.num_nodes, dtype=np.int32))
+                if alpha is not None:
+                    nodes = nodes[generator.random(len(nodes)) < alpha]
                 rows = self._sweep(nodes, gamma, forced, stop_rows, rows)
             else:
                 self._sweep_sides(gamma, forced)
@@ -178,41 +209,24 @@ class Propagation:
                 break
         return after
 
+    def merge(self, gamma: float, seed: int, stop_rows: int = 0) -> int:
+        """Merges whole co-clusters, as :func:`merge_clusters`, and returns the rows; volumes are then clean."""
+        generator = np.random.default_rng([seed, 1])
+        labels = merge_clusters(self.graph, self.labels, self.weights, gamma, generator, stop_rows)
+        self.labels[:] = labels
+        for side, (own, weights) in enumerate(zip(self.split(labels), self.split(self.weights), strict=True)):
+            self.members[side] = np.bincount(own, minlength=len(labels))
+            self.volumes[side] = np.bincount(own, weights, minlength=len(labels))
+        return int(np.count_nonzero(self.members))
+
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values of users and of items."""
         return values[: self.graph.num_users], values[self.graph.num_users :]
 
-    def second_users(self, gamma: float) -> np.ndarray:
-        """Second label of each user, int32 (num_users,), -1 for none."""
-        graph, (users, items) = self.graph, self.split(self.labels)
-        weights = self.split(self.weights)[0]
-        second: np.ndarray = kernels.second_labels(
-            graph.user_starts,
-            graph.user_items,
-            users,
-            items,
-            weights,
-            kernels.pairs_of(self.volumes[1]),
-            self.members[0],
-            gamma,
-        )
-        return second
-
-    def second_items(self, gamma: float) -> np.ndarray:
-        """Second label of each item, int32 (num_items,), -1 for none."""
-        graph, (users, items) = self.graph, self.split(self.labels)
-        weights = self.split(self.weights)[1]
-        second: np.ndarray = kernels.second_labels(
-            graph.item_starts,
-            graph.item_users,
-            items,
-            users,
-            weights,
-            kernels.pairs_of(self.volumes[0]),
-            self.members[1],
-            gamma,
-        )
-        return second
+    def seconds(self, gamma: float, sides: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Second labels of users and of items, as :func:`second_groups` gives them."""
+        labels, weights = self.split(self.labels), self.split(self.weights)
+        return second_groups(self.graph, labels, weights, tuple(self.volumes), gamma, sides)
 
     def _sweep(self, nodes: np.ndarray, gamma: float, forced: bool, stop_rows: int, rows: int) -> int:
         graph = self.graph

@@ -38,6 +38,8 @@ class EBMD(Grouping):
         ValueError: a number is out of range.
     """
 
+    set_by_budget = ("stop_rows",)
+
     gamma: float = 1.0
     sweeps: int = 5
     stop_rows: int | None = None

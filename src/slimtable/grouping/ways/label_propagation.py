@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numba import njit
 
 from slimtable.grouping.budget import tune
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+from slimtable.grouping.ways.baco import Propagation
 
 _LEAST_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
 
@@ -32,6 +32,8 @@ class LabelPropagation(Grouping):
         ValueError: a number is out of range.
     """
 
+    set_by_budget = ("alpha", "stop_rows")
+
     alpha: float = 0.75
     sweeps: int = 5
     stop_rows: int | None = None
@@ -46,21 +48,9 @@ class LabelPropagation(Grouping):
             raise ValueError(f"`LabelPropagation.stop_rows` must be at least 2, got {self.stop_rows}.")
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
-        nodes, users = graph.num_nodes, graph.num_users
-        generator = np.random.default_rng(seed)
-        labels = np.arange(nodes, dtype=np.int32)
-        members = np.zeros((2, nodes), np.int32)
-        members[0, :users] = members[1, users:] = 1
-        rows, stop, after = nodes, self.stop_rows or 0, []
-        for _ in range(self.sweeps):
-            order = generator.permutation(np.arange(nodes, dtype=np.int32))
-            order = order[generator.random(nodes) < self.alpha]
-            lists = (graph.user_starts, graph.user_items, graph.item_starts, graph.item_users)
-            rows = int(_sweep(order, *lists, labels, members, stop, rows))
-            after.append(rows)
-            if rows <= stop:
-                break
-        return Labels(labels[:users], labels[users:], sweeps=tuple(after))
+        state = Propagation(graph, (np.zeros(graph.num_users), np.zeros(graph.num_items)))  # nothing weighs anything
+        rows = state.run(0.0, self.sweeps, "mixed", True, seed, self.stop_rows or 0, self.alpha)
+        return Labels(*state.split(state.labels), sweeps=tuple(rows))
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         def rows_at(idleness: float) -> int:
@@ -69,37 +59,3 @@ class LabelPropagation(Grouping):
         idleness, rows = tune(rows_at, num_rows, 1 - self.alpha or 1e-6, low=1e-6, high=1.0)
         tuned = replace(self, alpha=1 - idleness)
         return tuned if rows >= _LEAST_FILLED * num_rows else replace(tuned, stop_rows=num_rows)
-
-
-@njit(cache=True, nogil=True)
-def _sweep(order, user_starts, user_items, item_starts, item_users, labels, members, stop_rows, rows):  # type: ignore[no-untyped-def]
-    """Visits nodes in an order, until no more rows than ``stop_rows`` are left; returns how many are.
-
-    ``labels`` int32 (n,) and how many users and items have each, ``members`` int32 (2, n), are kept up to date.
-    """
-    num_users = user_starts.size - 1
-    counts = np.zeros(labels.size, np.int32)
-    for x in order:
-        if rows <= stop_rows:
-            break
-        if x < num_users:
-            side, neighbours, offset = 0, user_items[user_starts[x] : user_starts[x + 1]], num_users
-        else:
-            y = x - num_users
-            side, neighbours, offset = 1, item_users[item_starts[y] : item_starts[y + 1]], 0
-        for neighbour in neighbours:
-            counts[labels[neighbour + offset]] += 1
-        current, best, most = labels[x], labels[x], 0
-        for neighbour in neighbours:
-            label = labels[neighbour + offset]
-            if counts[label] > most:
-                best, most = label, counts[label]
-        for neighbour in neighbours:
-            counts[labels[neighbour + offset]] = 0
-        if best != current:
-            members[side, current] -= 1
-            rows -= members[side, current] == 0
-            rows += members[side, best] == 0
-            members[side, best] += 1
-            labels[x] = best
-    return rows

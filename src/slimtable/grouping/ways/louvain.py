@@ -26,6 +26,8 @@ class Modularity(Grouping):
         ValueError: the resolution is not positive.
     """
 
+    set_by_budget = ("resolution",)
+
     resolution: float = 200.0
     modularity: Literal["dugue", "newman", "potts"] = "dugue"
     shuffle_nodes: bool = False

@@ -34,6 +34,8 @@ class SCC(Grouping):
         ValueError: a number is below 1.
     """
 
+    set_by_budget = ("n_clusters",)
+
     n_clusters: int | None = None
     n_init: int = 10
     mini_batch: bool = False
@@ -53,7 +55,7 @@ class SCC(Grouping):
             raise BudgetError("scc needs `n_clusters` or a budget. Try --budget 25%.")
         users, items = np.flatnonzero(graph.user_degrees()), np.flatnonzero(graph.item_degrees())
         matrix = interaction_matrix(graph)[users][:, items]
-        clusters = min(self.n_clusters, len(users) + len(items))
+        clusters = min(self.n_clusters, max(len(users), len(items)))  # scikit-learn takes no more than rows
         of_users = clusters + np.arange(graph.num_users)
         of_items = clusters + graph.num_users + np.arange(graph.num_items)
         of_users[users] = of_items[items] = 0
@@ -62,8 +64,10 @@ class SCC(Grouping):
         solver = SpectralCoclustering(clusters, n_init=self.n_init, mini_batch=self.mini_batch, random_state=seed)
         with warnings.catch_warnings():  # nodes with equal neighbours leave clusters empty: then there are fewer rows
             warnings.simplefilter("ignore", ConvergenceWarning)
-            solver.fit(matrix)
-        of_users[users], of_items[items] = solver.row_labels_, solver.column_labels_
+            turned = clusters > len(users)
+            solver.fit(matrix.T if turned else matrix)
+        found = solver.row_labels_, solver.column_labels_
+        of_users[users], of_items[items] = found[::-1] if turned else found
         return Labels(of_users, of_items)
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
