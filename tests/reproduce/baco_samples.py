@@ -33,7 +33,7 @@ def tiny_profile(seeds: int = 1) -> Profile:
 def write_sizes(out: Path, size: Size = SIZE, *panels: str) -> Path:
     """What a reproduction keeps of the sizes of its data."""
     out.mkdir(parents=True, exist_ok=True)
-    sizes = {panel: asdict(size) for panel in panels or ("beauty", "gowalla")}
+    sizes = {panel: asdict(size) for panel in panels or ("beauty", "small_start", "gowalla")}
     (out / "matched-sizes.json").write_text(json.dumps(sizes))
     return out
 
@@ -43,7 +43,7 @@ def record_of(
 ) -> dict[str, Any]:
     """A finished run of a row: capped R@10 is ``recall`` under every mask, NDCG half of it, other k in proportion."""
     about = profile.panel(panel)
-    config = entry.config(SIZE, seed)
+    config = entry.config(SIZE, seed, about.init_std)
     metrics = {"mrr": 0.1}
     for k, times in _QUALITY_PER_K.items():
         value = times * recall

@@ -22,7 +22,7 @@ from slimtable.reproduce.baco_texts import STATEMENTS, TITLES
 from slimtable.reproduce.baco_timing import time_grouping
 from tests.reproduce.baco_samples import DATA, SIZE
 
-SIZES_OF = {"beauty": SIZE, "gowalla": SIZE}
+SIZES_OF = {"beauty": SIZE, "small_start": SIZE, "gowalla": SIZE}
 
 
 def test_paper_values() -> None:
@@ -89,7 +89,7 @@ def test_quick_leaves_out_what_takes_minutes() -> None:
 
 
 def test_gowalla_is_split_as_a_whole() -> None:
-    assert [panel.split for panel in (*PANELS, *QUICK_PANELS)] == ["random", "pooled"] * 2
+    assert [panel.split for panel in (*PANELS, *QUICK_PANELS)] == ["random", "random", "pooled"] * 2
     (first, *_) = grids(["gowalla"], make_profile(False), SIZES_OF, Path("data"))
     assert (first.source.data, first.source.split, first.seeds) == ("gowalla", "pooled", (0,))
 
@@ -109,7 +109,7 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
     ("options", "message"),
     [
         ({"seeds": 0}, "at least 1, got 0"),
-        ({"changes": {"yelp": {"epochs": 3}}}, "'yelp'.*beauty, gowalla"),
+        ({"changes": {"yelp": {"epochs": 3}}}, "'yelp'.*beauty, small_start, gowalla"),
         ({"changes": {"beauty": {"epochs": 0}}}, "epochs"),
     ],
 )

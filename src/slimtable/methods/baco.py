@@ -15,13 +15,21 @@ from slimtable.methods.shared import Shared, SharedConfig
 class BACOConfig(SharedConfig):
     """Options of shared rows, with balanced co-clusters as the grouping.
 
-    The preset ``published`` draws rows from N(0, 1), as the published code does.
+    Presets: ``published`` draws rows from N(0, 1), as the published code does. ``best`` has four views side by side,
+    their clusters merged as wholes (:attr:`slimtable.grouping.ways.baco.BACO.merge`), and rows of 8 bits: the quality
+    of full tables for the trained parameters of BACO. ``compact`` has one such view and rows of 4 bits.
     """
 
     grouping: str = "baco"
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"published": MappingProxyType({"init_std": 1.0})}
+        {
+            "published": MappingProxyType({"init_std": 1.0}),
+            "best": MappingProxyType(
+                {"grouping": "baco[merge=true]", "views": 4, "combine": "concat", "row_bits": 8, "init_std": 0.1}
+            ),
+            "compact": MappingProxyType({"grouping": "baco[merge=true]", "row_bits": 4, "init_std": 0.1}),
+        }
     )
 
 

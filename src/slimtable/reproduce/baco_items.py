@@ -14,6 +14,7 @@ from slimtable.reproduce.baco import (
     BACKBONE,
     CLUSTERED,
     FULL,
+    PANEL_OF,
     SHARES,
     SWEEPS,
     Entry,
@@ -160,7 +161,7 @@ def _rows(item: str, place: Workplace) -> Rows:
 
 
 def _compared(item: str, place: Workplace) -> Content:
-    panel, rows = place.profile.panel(item), _rows(item, place)
+    panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
     tables = [
         compared_table(panel, rows, place.sizes[panel.name]),
         order_table(rows),
@@ -171,13 +172,13 @@ def _compared(item: str, place: Workplace) -> Content:
 
 
 def _equal_bytes(item: str, place: Workplace) -> Content:
-    panel, rows = place.profile.panel("beauty"), _rows(item, place)
+    panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
     notes = [which_serves_better(rows), WHAT_GROUPING_GIVES, *_training(panel, place), BY_BYTES, MEASURED]
     return Content(notes, [bytes_table(panel, rows)], [numbers(panel, entry, series) for entry, series in rows])
 
 
 def _quartiles(item: str, place: Workplace) -> Content:
-    panel, rows = place.profile.panel("beauty"), _rows(item, place)
+    panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
     drawn: dict[str, list[Estimate]] = {}
     lines: list[Line] = []
     for entry, series in rows:
@@ -192,7 +193,7 @@ def _quartiles(item: str, place: Workplace) -> Content:
 
 
 def _sizes(item: str, place: Workplace) -> Content:
-    panel, rows = place.profile.panel("beauty"), _rows(item, place)
+    panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
     ids = sum((place.sizes[panel.name].num_users, place.sizes[panel.name].num_items))
     drawn: dict[str, list[tuple[float, Estimate]]] = {}
     lines: list[Line] = []
@@ -230,7 +231,7 @@ def _clusters(item: str, place: Workplace) -> Content:
 
 
 def _ablations(item: str, place: Workplace) -> Content:
-    panel, rows = place.profile.panel("beauty"), _rows(item, place)
+    panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
     size = place.sizes[panel.name]
     after = {
         name: rows_after_sweeps(name, each.source(place.data_root), place.sizes[name].second_rows, SWEEPS, place.out)
@@ -285,7 +286,7 @@ def _training(panel: Panel, place: Workplace) -> list[str]:
 
 _MAKERS: dict[str, Callable[[str, Workplace], Content]] = {
     "beauty": _compared,
-    "published": _compared,
+    "small_start": _compared,
     "gowalla": _compared,
     "equal_bytes": _equal_bytes,
     "quartiles": _quartiles,

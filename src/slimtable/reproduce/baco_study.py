@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from slimtable.bench.grids import Grid
-from slimtable.reproduce.baco import ITEMS, UNTRAINED, Profile, grids, grouping_of, make_profile, timed
+from slimtable.reproduce.baco import ITEMS, PANEL_OF, UNTRAINED, Profile, grids, grouping_of, make_profile, timed
 from slimtable.reproduce.baco_items import Workplace, missing_of, render_item
 from slimtable.reproduce.baco_size import Size, known_sizes, matched_size
 from slimtable.reproduce.baco_timing import keep_timing, known_timings, time_grouping, timing_key
@@ -21,8 +21,8 @@ _FIELDS = ("batch_size", "learning_rate", "epochs", "patience", "evaluate_every"
 
 
 _BOTH = ("beauty", "gowalla")
-_PANELS = {"published": ("published",), "gowalla": ("gowalla",), "timing": _BOTH, "ablations": _BOTH, "clusters": _BOTH}
-"""Data that items look at, where it is not Beauty alone."""
+_PANELS = {"timing": _BOTH, "clusters": _BOTH, "ablations": _BOTH}
+"""Data that items look at, where it is not that of their panel alone."""
 
 
 def _whole() -> Profile:
@@ -64,8 +64,7 @@ class BACO(Study):
         return {panel.name: panel.train.to_dict() for panel in self.profile.panels}
 
     def panels_of(self, items: Sequence[str]) -> set[str]:
-        named = {panel.name for panel in self.profile.panels}
-        return {item if item in named else "beauty" for item in items if item not in UNTRAINED}
+        return {PANEL_OF[item] for item in items if item not in UNTRAINED}
 
     def seeds(self) -> int | None:
         return self.profile.asked_seeds
@@ -102,7 +101,7 @@ class BACO(Study):
 
     def _sizes(self, items: Sequence[str], out: Path, data_root: Path | None) -> dict[str, Size]:
         """The sizes of the panels of some items; found now where they are not known."""
-        for name in dict.fromkeys(panel for item in items for panel in _PANELS.get(item, ("beauty",))):
+        for name in dict.fromkeys(panel for item in items for panel in _PANELS.get(item) or (PANEL_OF[item],)):
             panel = self.profile.panel(name)
             matched_size(name, panel.source(data_root), panel.train.embedding_dim, out)
         return known_sizes(out)

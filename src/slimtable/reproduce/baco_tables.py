@@ -67,7 +67,7 @@ def sizes_of(series: Series, embedding_dim: int) -> tuple[str, str, str, str]:
 
 def compared_table(panel: Panel, rows: Rows, size: Size) -> Table:
     """The comparison of ways to share rows on a dataset."""
-    of_paper = COMPARISON[panel.data]
+    of_paper = COMPARISON.get(panel.data, {})
     columns = (
         "method",
         "rows",

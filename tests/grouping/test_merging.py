@@ -1,0 +1,80 @@
+"""Merging of whole co-clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slimtable.grouping import Labels, group
+from slimtable.grouping.merging import merge_clusters
+from slimtable.grouping.ways.baco import BACO, Propagation, objective
+from tests.grouping.graphs import power_law, two_bicliques
+
+GRAPH = power_law()
+
+
+def merged(gamma: float, grouping: BACO, stop_rows: int = 0) -> tuple[Labels, Labels, tuple[np.ndarray, np.ndarray]]:
+    """Labels before and after merging, and the weights."""
+    weights = grouping.weights(GRAPH)
+    state = Propagation(GRAPH, weights, clean_volumes=True)
+    state.run(gamma, 2, "mixed", True, seed=0)
+    before = Labels(*(side.copy() for side in state.split(state.labels)))
+    generator = np.random.default_rng(0)
+    after = merge_clusters(GRAPH, state.labels, state.weights, gamma, generator, stop_rows)
+    return before, Labels(*state.split(after)), weights
+
+
+@pytest.mark.parametrize("item_weight", ["published", "cpm"])
+@pytest.mark.parametrize("factor", [0.5, 3.0, 20.0])
+def test_no_merge_is_left_that_would_raise_the_objective(factor, item_weight) -> None:
+    grouping = BACO(item_weight=item_weight)
+    gamma = factor * grouping.neutral_gamma(GRAPH)
+    before, after, weights = merged(gamma, grouping)
+    assert objective(GRAPH, after, weights, gamma) > objective(GRAPH, before, weights, gamma)
+    size = int(max(after.users.max(), after.items.max())) + 1
+    of_users, of_items = (
+        np.bincount(side, own, minlength=size) for side, own in zip((after.users, after.items), weights, strict=True)
+    )
+    edges = np.zeros((size, size))
+    owners = np.repeat(np.arange(GRAPH.num_users), GRAPH.user_degrees())
+    np.add.at(edges, (after.users[owners], after.items[GRAPH.user_items]), 1)
+    gains = edges + edges.T - gamma * (np.outer(of_users, of_items) + np.outer(of_items, of_users))
+    np.fill_diagonal(gains, 0)
+    assert gains.max() <= 1e-9
+
+
+def test_clusters_are_merged_whole() -> None:
+    before, after, _ = merged(1.0, BACO())
+    for side_before, side_after in ((before.users, after.users), (before.items, after.items)):
+        assert len(np.unique(np.stack([side_before, side_after]), axis=1).T) == len(np.unique(side_before))
+    assert after.num_rows < before.num_rows
+
+
+def test_merging_stops_at_a_number_of_rows() -> None:
+    everything = merged(1.0, BACO())[1].num_rows
+    before = merged(1.0, BACO())[0].num_rows
+    wanted = (everything + before) // 2
+    assert merged(1.0, BACO(), wanted)[1].num_rows in (wanted, wanted - 1)  # a cluster may leave two rows at once
+
+
+def test_halves_of_a_biclique_come_together() -> None:
+    graph = two_bicliques()
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3], dtype=np.int32)
+    grouping = BACO(item_weight="degree")
+    weights = np.concatenate(grouping.weights(graph))
+    found = merge_clusters(graph, labels, weights, 1.0, np.random.default_rng(0))
+    assert len(np.unique(found)) == 2
+    assert len(np.unique(found[[0, 3, 12, 14]])) == 1
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.6])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_budget_is_filled_and_clusters_are_balanced(share, seed) -> None:
+    wanted = int(share * GRAPH.num_nodes)
+    groups, plain = (group(GRAPH, way, num_rows=wanted, seed=seed) for way in ("baco[merge=true]", "baco"))
+    assert min(0.97 * wanted, wanted - 1) <= groups.num_rows <= wanted  # a cluster may leave two rows at once
+    again = group(GRAPH, groups.grouping, seed=seed)
+    assert (again.users.rows == groups.users.rows).all()
+    assert groups.users.num_seconds > 0
+    if share == 0.25:
+        assert groups.statistics.users.largest < plain.statistics.users.largest
