@@ -156,3 +156,15 @@ def test_gowalla_as_published(must: Command, real_data: Path) -> None:
         abs(rows / wanted - 1) < 0.03 for rows, wanted in zip(found["statistics"]["sweeps"], expected, strict=True)
     )
     assert 93 < found["statistics"]["second_users_percent"] < 97
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("wrong", ["-1", "1.5", ""])
+def test_ids_that_are_none_are_refused(slimtable: Command, tmp_path: Path, wrong: str, kept: bool) -> None:
+    path = tmp_path / "edges.csv"
+    path.write_text(f"user,item\n1,2\n{wrong},3\n2,3\n")
+    words = ["--graph-folder", tmp_path / "graph"] if kept else ["--use", "all"]
+    outcome = slimtable("group", "--data", path, "--gamma", 1, *words)
+    assert outcome.code == 2
+    assert "user id" in outcome.err
+    assert not (tmp_path / "graph").exists()

@@ -194,9 +194,27 @@ def _in_memory(
         taken = source.interactions  # nothing set aside for validation
     else:
         taken = split_data(source, split or "random", seed=seed).train
-    graph = InteractionGraph.of(taken)
     raw_ids = {"user": taken.user_vocabulary, "item": taken.item_vocabulary}
+    for side, ids in raw_ids.items():
+        _require_whole(data, side, ids)
+    graph = InteractionGraph.of(taken)
     return _Loaded(graph, len(taken) - graph.num_edges, raw_ids)
+
+
+def _require_whole(data: str, side: str, raw_ids: np.ndarray) -> None:
+    """Refuses ids that are numbers but not whole or below 0, as graphs in folders do; other texts are names."""
+    from slimtable.errors import DatasetError
+
+    try:
+        numbers = raw_ids.astype(float)
+    except ValueError:
+        return
+    wrong = (numbers < 0) | (numbers % 1 != 0)
+    if wrong.any():
+        raise DatasetError(
+            f"{data} has the {side} id {raw_ids[wrong.argmax()]}, which is not a whole number of 0 or more "
+            f"({wrong.sum():,} such ids). Give whole numbers or names."
+        )
 
 
 def _sizes(groups: Groups, graph: InteractionGraph, dim: int) -> dict[str, Any]:
