@@ -17,6 +17,7 @@ PROMISES = {
     "next_item.py": r"hit rate at 10: 0\.[12].*\n.* at 5\d%(.*\n)*the same as from the trained model: True",
     "quickstart.py": r"table \d\.\d× smaller\n.*equal to the trained ones: True",
     "serve_lookup.py": r"means: \[\[3\.0, 4\.0, 5\.0\], \[9\.0,.*\nrefused: .*0\.\.3.*\n.*imported: False",
+    "share_rows.py": r"share 2[12]\d rows(.*\n)*baco: 7[01]\d\d trained .* 0\.4\d\d\n.* the trained model: True",
 }
 
 
