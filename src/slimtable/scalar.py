@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_SMALLEST_HALF = 2.0**-24
+_NOTHING = 2.0**-11  # of the largest value of a table: an error that half precision makes anyway
+
 
 def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int) -> tuple[Tensor, Tensor]:
     """Smallest value and step of every line of a table, as they are served.
@@ -19,7 +22,7 @@ def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int) -> tuple[Tens
         Offset and step in float32, (d,) each, or (N, 1) for lines that are rows.
 
     Raises:
-        ValueError: the values do not fit such scales.
+        ValueError: the values do not fit such scales: too large, or all of the table too small.
     """
     table = table.float()
     low, high = table.aminmax(dim=0) if dim == 0 else table.aminmax(dim=1, keepdim=True)
@@ -28,6 +31,8 @@ def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int) -> tuple[Tens
         # Rounded so that the grid still reaches from the smallest value to the largest.
         low = (low - low.abs() * 2.0**-11).half().float()
         step = ((high - low) / (2**bits - 1) * (1 + 2.0**-11)).half().float()
+        if float(table.abs().max()) > _SMALLEST_HALF / _NOTHING:  # else rounding to it would ruin the table
+            step = torch.where(high > low, step.clamp(min=_SMALLEST_HALF), step)
     if not bool((torch.isfinite(low) & torch.isfinite(step) & ((step > 0) | (high == low))).all()):
         raise ValueError(
             f"Some values are too large or too close together for scales of {scale_bits} bits. "

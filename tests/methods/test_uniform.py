@@ -90,3 +90,14 @@ def test_the_padding_row_does_not_widen_the_grid() -> None:
     table[0] = 0
     weight = Uniform.from_table(table, UniformConfig(bits=4), padding_idx=0).weight
     assert (weight - table).abs().max() < 0.1
+
+
+def test_a_row_that_has_faded_does_not_spoil_the_others() -> None:
+    table = torch.randn(6, 8)
+    table[2] = 1e-9 * torch.randn(8)
+    served = Uniform.from_table(table, UniformConfig(bits=8, axis="row", scale_bits=16)).weight
+    assert (served - table).abs().max() < 0.02
+    assert served[2].abs().max() < 1e-6
+    faded = Uniform.from_table(1e-9 * table, UniformConfig(bits=8, axis="row", scale_bits=16))
+    with pytest.raises(ValueError, match="too close together"):
+        faded.pack()
