@@ -8,7 +8,7 @@ import pytest
 from slimtable.grouping import Labels, group
 from slimtable.grouping.merging import merge_clusters
 from slimtable.grouping.ways.baco import BACO, Propagation, objective
-from tests.grouping.graphs import power_law, two_bicliques
+from tests.grouping.graphs import graph_of, power_law, two_bicliques
 
 GRAPH = power_law()
 
@@ -55,6 +55,35 @@ def test_merging_stops_at_a_number_of_rows() -> None:
     before = merged(1.0, BACO())[0].num_rows
     wanted = (everything + before) // 2
     assert merged(1.0, BACO(), wanted)[1].num_rows in (wanted, wanted - 1)  # a cluster may leave two rows at once
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_clusters_without_edges_between_them_stay(gamma) -> None:
+    graph = graph_of([(0, 0), (0, 1), (1, 2), (2, 3)], num_users=4, num_items=6)  # a user and two items have none
+    labels = np.array([0, 1, 2, 3, 0, 0, 1, 2, 4, 5], dtype=np.int32)
+    weights = np.concatenate(BACO().weights(graph))
+    assert merge_clusters(graph, labels, weights, gamma, np.random.default_rng(0)).tolist() == labels.tolist()
+
+
+def test_without_balance_components_come_together() -> None:
+    graph = two_bicliques()
+    labels = np.arange(graph.num_nodes, dtype=np.int32)
+    found = merge_clusters(graph, labels, np.ones(graph.num_nodes), 0.0, np.random.default_rng(0))
+    single = merge_clusters(graph, np.zeros_like(labels), np.ones(graph.num_nodes), 0.0, np.random.default_rng(0))
+    assert len(np.unique(found)) == 2
+    assert not single.any()
+
+
+@pytest.mark.parametrize("options", ["share_isolated=true", "order=sides", "gamma=0", "secondary=both"])
+def test_merging_with_other_options(options) -> None:
+    gamma = "" if "gamma" in options else "gamma=2;"
+    one_user = graph_of([(0, 0), (0, 1), (0, 2)], num_items=4)
+    for graph in (GRAPH, one_user):
+        groups = group(graph, f"baco[merge=true;{gamma}{options}]")
+        plain = group(graph, f"baco[{gamma}{options}]")
+        assert len(groups.users.rows) == graph.num_users
+        assert groups.num_rows <= plain.num_rows
+        assert groups.num_rows == len(np.unique(groups.users.rows)) + len(np.unique(groups.items.rows))
 
 
 def test_halves_of_a_biclique_come_together() -> None:

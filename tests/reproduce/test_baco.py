@@ -102,7 +102,20 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
     assert "batch size 4096 (paper: 1024)" in text
     assert "weight decay 1e-08," in text
     assert "patience of 50 epochs," in text
-    assert "rows drawn with standard deviation" in text
+    assert "rows drawn with standard deviation 1; " in text
+    assert "the presets best and compact draw theirs with 0.1" in text
+
+
+def test_captions_say_what_presets_draw_where_others_differ() -> None:
+    for panel in PANELS:
+        stds = {
+            want.entry.config(SIZE, 0, panel.init_std).init_std  # type: ignore[attr-defined]
+            for item in ("beauty", "small_start", "gowalla")
+            for want in wanted(item, make_profile(False), SIZES_OF)
+            if want.panel == panel.name and hasattr(want.entry.config(SIZE, 0), "init_std")
+        }
+        assert stds == {panel.init_std, 0.1}
+        assert ("presets best and compact draw" in spell_training(panel)) == (len(stds) > 1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,10 @@ def test_the_comparison_stands_beside_the_paper(out: Path) -> None:
     assert (baco["R@10"], baco["paper R@10"], baco["paper N@50"]) == ("6.32 ± 0.02", "6.31", "5.64")
     assert baco["R@10 − full [95 %]"] == "-1.30 [-1.30, -1.30]"
     assert (baco["R@10 of full"], baco["seeds"]) == ("82.9 %", "3 (0–2)")
-    assert (baco["rows"], baco["trained parameters"], baco["paper's count"]) == ("8,267", "529,088", "549,088")
-    assert baco["MB served"] == "2.12"
+    assert (baco["rows"], baco["MB served"]) == ("8,267", "2.12")
+    details = cells_of(result, "beauty", 2)["BACO"]
+    assert (details["trained parameters"], details["paper's count"]) == ("529,088", "549,088")
+    assert details["best epoch of each seed"].count(",") == 2
     assert rows["SCC"]["R@10"] == "not run"
     assert rows["SCC"]["paper R@10"] == "5.92"
     assert "infomap (own size)" in rows
@@ -93,14 +96,19 @@ def test_every_item_is_drawn_from_records(out: Path, monkeypatch: pytest.MonkeyP
     profile = make_profile(quick=False)
     records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     records += [
-        record_of(profile, entry, 0, 0.05 + 0.001 * place)
+        record_of(profile, entry, 0, 0.05 + 0.001 * place, "small_start")
         for place, entry in enumerate(entry for share in (10, 20) for entry in sized(share))
+    ]
+    records += [
+        record_of(profile, entry, seed, GOOD[entry.name] + 0.0002 * seed, "small_start")
+        for entry in (FULL, BACO, LOUVAIN, LEIDEN)
+        for seed in range(3)
     ]
     equal = [entry for entry in at_equal_bytes(SIZE, 64) if entry not in (FULL, BACO)]
     records += [
-        record_of(profile, entry, 0, 0.071, embedding_bits=10**7)
+        record_of(profile, entry, 0, 0.071, "small_start", embedding_bits=10**7)
         if entry.method == "uniform"
-        else record_of(profile, entry, 0, 0.07)
+        else record_of(profile, entry, 0, 0.07, "small_start")
         for entry in equal
         if "preset" not in entry.options
     ]
@@ -122,11 +130,21 @@ def test_every_item_is_drawn_from_records(out: Path, monkeypatch: pytest.MonkeyP
     assert [row["budget_percent"] for row in lines_of(out / "sizes.csv")] == ["10", "10", "20", "20"]
     page = result.report.read_text()
     assert not re.search(r"https?://|url\(|@import|<script|<link", page)
-    assert "What only grouping before training gives" in (out / INDEX).read_text()
+    ours = cells_of(result, "quartiles")
+    assert ours["BACO"] == {
+        "method": "BACO",
+        "0–25 %": "8.85 ± 0.03",
+        "25–50 %": "9.73 ± 0.03",
+        "50–75 %": "10.62 ± 0.03",
+        "75–100 %": "11.50 ± 0.04",
+    }
+    assert "What grouping before training gives" in (out / INDEX).read_text()
 
 
 def test_ablations_show_rows_after_each_sweep(tmp_path: Path) -> None:
     profile = tiny_profile()
+    *_, gowalla = profile.panels
+    profile = replace(profile, panels=(*profile.panels[:-1], replace(gowalla, data="synthetic:1400")))
     write_sizes(tmp_path, Size(64, 400, 30, 120, 16, ""))
     write_records(tmp_path, record_of(profile, FULL, 0, 0.06))
     result = reproduce_baco(tmp_path, profile, only=["ablations"], render=True)
@@ -144,7 +162,10 @@ def test_times_are_shown_and_what_was_stopped_is_said(out: Path) -> None:
     keep_timing(out, timing_key("beauty", "leiden", SIZE.rows, limit), Timing(8_200, 0.2, 0.0, "done", limit, "cpu"))
     scc = Timing(None, None, None, "stopped", limit, "cpu")
     keep_timing(out, timing_key("beauty", "scc", SIZE.rows, limit), scc)
-    rows = cells_of(reproduce_baco(out, only=["timing"], render=True), "timing")
+    result = reproduce_baco(out, only=["timing"], render=True)
+    assert [table.title for table in result.items[0].tables] == ["Amazon Beauty", "Gowalla"]  # however it is trained on
+    rows = cells_of(result, "timing")
+    assert [name for name in rows if name.startswith("BACO")] == ["BACO", "BACO with merging"]
     assert (rows["Leiden"]["seconds"], rows["Leiden"]["times BACO"]) == ("0.200", "4.0")
     assert rows["SCC"]["seconds"] == "stopped at 600 s"
     assert rows["LSH"]["seconds"] == "not run"
@@ -159,7 +180,8 @@ def test_a_folder_has_the_settings_it_was_begun_with(out: Path) -> None:
     assert "--batch-size beauty=4096" in (out / INDEX).read_text()
     other = make_profile(False, None, {"gowalla": {"batch_size": 64}, "beauty": {"batch_size": 4096}})
     reproduce_baco(out, other, only=["beauty"], render=True)  # nothing was trained on Gowalla yet
-    with pytest.raises(SlimtableError, match="begun as a full reproduction with other settings"):
+    told = "begun as a full reproduction with other settings.* which were --batch-size beauty=4096;"
+    with pytest.raises(SlimtableError, match=told):
         reproduce_baco(out, make_profile(False), only=["beauty"], render=True)
 
 
@@ -171,8 +193,23 @@ def test_runs_on_other_data_are_refused(out: Path) -> None:
         reproduce_baco(out, only=["beauty"], render=True)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"beauty": {"rows": 3}}', '{"beauty": 3}'])
+@pytest.mark.parametrize(("item", "file"), [("timing", "timing.json"), ("beauty", "matched-sizes.json")])
+def test_damaged_files_are_named(out: Path, item: str, file: str, text: str) -> None:
+    (out / file).write_text(text)
+    with pytest.raises(SlimtableError, match=f"{file} is damaged.*Delete it"):
+        reproduce_baco(out, only=[item], render=True)
+
+
+@pytest.mark.parametrize(("item", "file"), [("clusters", "clusters.json"), ("ablations", "sweeps.json")])
+def test_damaged_measurements_are_named(out: Path, item: str, file: str) -> None:
+    (out / file).write_text("{")
+    with pytest.raises(SlimtableError, match=f"{file} is damaged"):
+        reproduce_baco(out, only=[item], render=True)
+
+
 def test_unknown_items_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no 'table3'.*beauty, gowalla"):
+    with pytest.raises(ValueError, match=r"no 'table3'.*beauty, small_start, gowalla"):
         reproduce_baco(tmp_path / "out", only=["table3"])
     assert not (tmp_path / "out").exists()
 

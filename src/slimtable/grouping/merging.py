@@ -24,7 +24,11 @@ def merge_clusters(
     Moving cluster x into a set C of clusters changes ``Q = Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` by ``e(x, C) − γ ·
     (W_U(x) · W_V(C) + W_V(x) · W_U(C))``, e counting the edges between the two, both ways. In random order each goes
     where that is largest, and stays where nothing beats staying. Sets are then the clusters of the next level, until
-    no cluster moves.
+    no cluster moves: a set that was left is never entered again, so each level has fewer clusters than the one before.
+    Clusters without edges to others stay as they are.
+
+    Unlike the sweeps this lists all edges between clusters in memory: up to 100 bytes per edge of the graph, 10 GB for
+    100 million, where hardly two edges join the same pair of clusters, and less than half of that where most do.
 
     Args:
         graph: what is grouped.
@@ -37,25 +41,32 @@ def merge_clusters(
     Returns:
         int32 (n,) labels after merging, from 0.
     """
-    kept, place = np.unique(labels, return_inverse=True)
+    kept, place = _numbered(labels)
     users, items = place[: graph.num_users], place[graph.num_users :]
     of_users, of_items = weights[: graph.num_users], weights[graph.num_users :]
     volumes = _sums(((users, of_users), (items, of_items)), len(kept))
     members = _sums(((users, None), (items, None)), len(kept)) > 0
     first = np.repeat(users, graph.user_degrees())
-    edges = _between(first, items[graph.user_items], np.ones(graph.num_edges), len(kept))
+    edges = _between(first, items[graph.user_items], None, len(kept))
+    del first
     while True:
         size = len(kept)
-        kept, sets = np.unique(_level(edges, volumes, members, gamma, generator, stop_rows), return_inverse=True)
+        kept, sets = _numbered(_level(edges, volumes, members, gamma, generator, stop_rows))
         place = sets[place]
         if len(kept) == size:
-            return place.astype(np.int32)
+            return place
         volumes = _sums(((sets, volumes[0]), (sets, volumes[1])), len(kept))
         members = _sums(((sets, members[0]), (sets, members[1])), len(kept)) > 0
         starts, second, counts = edges
-        first = np.repeat(np.arange(size), np.diff(starts))
+        first = np.repeat(np.arange(size, dtype=np.int32), np.diff(starts))
         above = first < second  # each pair once
         edges = _between(sets[first[above]], sets[second[above]], counts[above], len(kept))
+
+
+def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels in use, ascending, and the place among them of each label given, int32."""
+    kept, place = np.unique(labels, return_inverse=True)
+    return kept, place.astype(np.int32)
 
 
 def _sums(sides: tuple[tuple[np.ndarray, np.ndarray | None], ...], size: int) -> np.ndarray:
@@ -63,15 +74,29 @@ def _sums(sides: tuple[tuple[np.ndarray, np.ndarray | None], ...], size: int) ->
     return np.stack([np.bincount(clusters, values, minlength=size) for clusters, values in sides])
 
 
-def _between(first: np.ndarray, second: np.ndarray, counts: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
-    """Edges between different clusters as neighbour lists: starts int64, clusters int32 and counts float64."""
+def _between(first: np.ndarray, second: np.ndarray, counts: np.ndarray | None, size: int) -> tuple[np.ndarray, ...]:
+    """Edges between different clusters as neighbour lists: starts int64, clusters int32 and counts float64.
+
+    Args:
+        first: a cluster of each pair, int32.
+        second: the other one, int32.
+        counts: edges of the pair, float64; None where each has one.
+        size: number of clusters.
+    """
     different = first != second
-    pairs = [(first[different], second[different]), (second[different], first[different])]
-    keys = np.concatenate([one.astype(np.int64) * size + other for one, other in pairs])
-    keys, place = np.unique(keys, return_inverse=True)
-    sums = np.bincount(place, np.tile(counts[different], 2), minlength=len(keys))
-    starts = np.searchsorted(keys, np.arange(size + 1, dtype=np.int64) * size)
-    return starts, (keys % size).astype(np.int32), sums
+    keys = np.minimum(first, second)[different].astype(np.int64)  # both ways as one, so that edges are sorted once
+    keys *= size
+    keys += np.maximum(first, second)[different]
+    if counts is None:
+        keys, sums = np.unique(keys, return_counts=True)
+    else:
+        keys, place = np.unique(keys, return_inverse=True)
+        sums = np.bincount(place, counts[different], minlength=len(keys))
+    low, high = np.divmod(keys, size)
+    keys = np.concatenate([keys, high * size + low])
+    order = np.argsort(keys)
+    starts = np.searchsorted(keys, np.arange(size + 1, dtype=np.int64) * size, sorter=order)
+    return starts, np.concatenate([high, low])[order].astype(np.int32), np.tile(sums, 2)[order].astype(np.float64)
 
 
 def _level(

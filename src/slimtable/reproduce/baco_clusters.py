@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from slimtable.bench.jobs import Source
 from slimtable.files import write_json
 from slimtable.grouping import Groups, InteractionGraph, group
+from slimtable.reproduce.kept import read_kept
 
 _FILE = "clusters.json"
 
@@ -61,7 +61,7 @@ def measure_clusters(
         DatasetError: something is to be grouped, and the data cannot be had.
     """
     path = out / _FILE
-    cached: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    cached = read_kept(path)
     keys = {name: f"{panel}: {text}, {rows} rows" for name, (text, rows) in groupings.items()}
     if not set(keys.values()) <= set(cached):
         graph = InteractionGraph.of(source.load()[0].train)

@@ -38,8 +38,10 @@ from slimtable.reproduce.baco_tables import (
     bytes_table,
     clusters_table,
     compared_table,
+    details_table,
     numbers,
     order_table,
+    our_quartiles_table,
     paper_quartiles_table,
     paper_sizes_table,
     recall,
@@ -51,9 +53,14 @@ from slimtable.reproduce.baco_tables import (
 from slimtable.reproduce.baco_texts import (
     ABLATED,
     BY_BYTES,
+    CHOSEN,
     CLUSTER_SIZES,
     MEASURED,
+    MEASURED_BRIEFLY,
     ORDERED,
+    PAIRED,
+    PATIENCE,
+    POINTS,
     QUARTERS,
     QUICK,
     SIZES_MATCH,
@@ -165,15 +172,17 @@ def _compared(item: str, place: Workplace) -> Content:
     tables = [
         compared_table(panel, rows, place.sizes[panel.name]),
         order_table(rows),
+        details_table(panel, rows),
     ]
     lines = [numbers(panel, entry, series) for entry, series in rows]
-    notes = [*_training(panel, place), MEASURED, SIZES_MATCH, ORDERED, f"{SOURCE}."]
+    notes = [*_training(panel, place), PATIENCE, CHOSEN, MEASURED, SIZES_MATCH, f"{PAIRED} {ORDERED}", f"{SOURCE}."]
     return Content(notes, tables, lines)
 
 
 def _equal_bytes(item: str, place: Workplace) -> Content:
     panel, rows = place.profile.panel(PANEL_OF[item]), _rows(item, place)
-    notes = [which_serves_better(rows), WHAT_GROUPING_GIVES, *_training(panel, place), BY_BYTES, MEASURED]
+    notes = [which_serves_better(rows), WHAT_GROUPING_GIVES, *_training(panel, place), BY_BYTES, CHOSEN]
+    notes += [PAIRED, MEASURED_BRIEFLY]
     return Content(notes, [bytes_table(panel, rows)], [numbers(panel, entry, series) for entry, series in rows])
 
 
@@ -189,7 +198,8 @@ def _quartiles(item: str, place: Workplace) -> Content:
             about = {"panel": panel.name, "method": entry.name, "quarter": quarter, "seeds": estimate.num_seeds}
             lines.append(about | {"R@20": estimate.mean, "R@20 std": estimate.std})
     picture = draw_quartiles(drawn, f"LightGCN on {panel.title}", "capped R@20 on the test part, %") if drawn else None
-    return Content([QUARTERS, *_training(panel, place)], [paper_quartiles_table()], lines, picture)
+    tables = [our_quartiles_table(panel, drawn), paper_quartiles_table()] if drawn else [paper_quartiles_table()]
+    return Content([QUARTERS, *_training(panel, place)], tables, lines, picture)
 
 
 def _sizes(item: str, place: Workplace) -> Content:
@@ -209,7 +219,7 @@ def _sizes(item: str, place: Workplace) -> Content:
     level = None if full is None else full.estimate(recall(20))
     title = f"LightGCN on {panel.title}"
     picture = draw_sizes(drawn, level, title, "capped R@20 on the test part, %") if drawn else None
-    notes = ["One seed per point, and the mean of all for full tables.", *_training(panel, place), MEASURED]
+    notes = [POINTS, *_training(panel, place), MEASURED_BRIEFLY]
     return Content(notes, [paper_sizes_table()], lines, picture)
 
 
@@ -219,7 +229,7 @@ def _clusters(item: str, place: Workplace) -> Content:
         size = place.sizes[panel.name]
         groupings = {entry.name: grouping_of(entry, size) for entry in CLUSTERED}
         found = measure_clusters(panel.name, panel.source(place.data_root), groupings, place.out)
-        drawn[panel.title] = found
+        drawn[panel.data_title] = found
         tables.append(clusters_table(panel, found))
         lines += [
             {"panel": panel.name, "grouping": name, "side": side, "members": members, "clusters": count}
@@ -238,15 +248,19 @@ def _ablations(item: str, place: Workplace) -> Content:
         for name, each in ((each.name, each) for each in place.profile.datasets)
         if name in place.sizes
     }
-    tables = [ablations_table(panel, rows), sweeps_table(after, place.sizes)]
+    titles = {name: place.profile.panel(name).data_title for name in after}
+    tables = [ablations_table(panel, rows), sweeps_table(after, place.sizes, titles)]
     lines = [numbers(panel, entry, series) for entry, series in rows]
     lines += [
         {"panel": name, "method": "BACO", "gamma": gamma, "sweep": sweep, "rows": count}
         for name, (gamma, counts) in after.items()
         for sweep, count in enumerate(counts, start=1)
     ]
-    notes = [ABLATED, *_training(panel, place), MEASURED, f"The budget of BACO on {panel.title} is "]
-    notes[-1] += f"{size.second_rows:,} rows, that of {size.rows:,} less what the paper charges for second clusters."
+    notes = [ABLATED, *_training(panel, place), CHOSEN, PAIRED, MEASURED_BRIEFLY]
+    notes.append(
+        f"The budget of BACO on {panel.data_title} is {size.second_rows:,} rows: {size.rows:,} less what the paper "
+        "would charge for a second cluster of every user."
+    )
     return Content(notes, tables, lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from slimtable.bench.jobs import Source, fingerprint
 from slimtable.errors import SlimtableError
 from slimtable.files import write_json
 from slimtable.grouping import InteractionGraph, group
+from slimtable.reproduce.kept import read_kept
 
 _FILE = "matched-sizes.json"
 _GROUPING = "louvain"  # at GraphHash's resolution, with seed 0
@@ -88,9 +88,7 @@ def matched_size(panel: str, source: Source, embedding_dim: int, out: Path) -> S
 def known_sizes(out: Path) -> dict[str, Size]:
     """The sizes that were found before, by panel."""
     path = out / _FILE
-    if not path.is_file():
-        return {}
     try:
-        return {name: Size(**each) for name, each in json.loads(path.read_text()).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        return {name: Size(**each) for name, each in read_kept(path).items()}
+    except TypeError as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from slimtable.bench.jobs import Source
 from slimtable.files import write_json
 from slimtable.grouping import InteractionGraph, group
 from slimtable.grouping.ways.baco import BACO
+from slimtable.reproduce.kept import read_kept
 
 _FILE = "sweeps.json"
 
@@ -31,7 +30,7 @@ def rows_after_sweeps(panel: str, source: Source, num_rows: int, sweeps: int, ou
         DatasetError: it was not done yet, and the data cannot be had.
     """
     path = out / _FILE
-    cached: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    cached = read_kept(path)
     key = f"{panel}: {num_rows} rows, {sweeps} sweeps"
     if key not in cached:
         graph = InteractionGraph.of(source.load()[0].train)

@@ -9,6 +9,7 @@ from typing import Any
 from slimtable.bench.columns import ABSENT, Table, spell, spell_difference, spell_seeds
 from slimtable.bench.measures import Measure
 from slimtable.bench.paper_baco import COMPARISON, GAMMAS, QUARTILES, SIZES
+from slimtable.bench.table import Estimate
 from slimtable.reproduce.baco import ABLATED, BACO, FULL, ORDER, SWEEPS, Entry, Panel
 from slimtable.reproduce.baco_clusters import Clusters
 from slimtable.reproduce.baco_size import Size
@@ -66,45 +67,51 @@ def sizes_of(series: Series, embedding_dim: int) -> tuple[str, str, str, str]:
 
 
 def compared_table(panel: Panel, rows: Rows, size: Size) -> Table:
-    """The comparison of ways to share rows on a dataset."""
+    """The comparison of ways to share rows on a dataset: what the paper prints, each beside ours."""
     of_paper = COMPARISON.get(panel.data, {})
-    columns = (
-        "method",
-        "rows",
-        "trained parameters",
-        "paper's count",
-        "MB served",
-        *(measure.name for measure in RANKED),
-        *(f"paper {measure.name}" for measure in _IN_PAPER),
-        "R@10 − full [95 %]",
-        "R@10 of full",
-        "seeds",
-    )
+    beside = (column for measure in _IN_PAPER for column in (measure.name, f"paper {measure.name}"))
+    columns = ("method", "rows", "MB served", *beside, "R@10 − full [95 %]", "R@10 of full", "seeds")
     full = series_of(FULL, rows)
     lines = []
     for entry, series in rows:
         paper = of_paper.get(entry.name)
         printed = [ABSENT] * len(_IN_PAPER) if paper is None else [f"{value:.2f}" for value in paper]
-        name = entry.name if entry.matched else f"{entry.name} (own size)"
-        if series is None:
-            lines.append((name, *[NOT_RUN] * (4 + len(RANKED)), *printed, *[NOT_RUN] * 3))
-            continue
-        difference = None if full is None or series is full else series.difference(full, LEADING)
-        lines.append(
-            (
-                name,
-                *sizes_of(series, panel.train.embedding_dim),
-                *(spell(series.estimate(measure)) for measure in RANKED),
-                *printed,
-                spell_difference(difference),
-                retained(series, full),
-                f"{len(series.seeds)} ({spell_seeds(series.seeds)})",
-            )
-        )
+        ours = [NOT_RUN] * len(_IN_PAPER)
+        about, rest = (NOT_RUN, NOT_RUN), (NOT_RUN, NOT_RUN, NOT_RUN)
+        if series is not None:
+            ours = [spell(series.estimate(measure)) for measure in _IN_PAPER]
+            count, _, _, served = sizes_of(series, panel.train.embedding_dim)
+            about = (count, served)
+            difference = None if full is None or series is full else series.difference(full, LEADING)
+            seeds = f"{len(series.seeds)} ({spell_seeds(series.seeds)})"
+            rest = (spell_difference(difference), retained(series, full), seeds)
+        both = (cell for pair in zip(ours, printed, strict=True) for cell in pair)
+        lines.append((_named(entry), *about, *both, *rest))
     note = (
         f"GraphHash has {size.user_rows:,} + {size.item_rows:,} rows of users and items, {_share(size):.1f} % of all."
     )
     return Table(panel.title, columns, tuple(lines), note)
+
+
+def details_table(panel: Panel, rows: Rows) -> Table:
+    """What the comparison leaves out: parameters, lists of 20, and the epochs that were tested."""
+    measures = (recall(20), ndcg(20), UNCAPPED)
+    names = (measure.name for measure in measures)
+    columns = ("method", "trained parameters", "paper's count", *names, "best epoch of each seed")
+    lines = []
+    for entry, series in rows:
+        if series is None:
+            lines.append((_named(entry), *[NOT_RUN] * (len(columns) - 1)))
+            continue
+        _, parameters, of_paper, _ = sizes_of(series, panel.train.embedding_dim)
+        quality = (spell(series.estimate(measure)) for measure in measures)
+        epochs = ", ".join(str(record["best_epoch"]) for record in series.records)
+        lines.append((_named(entry), parameters, of_paper, *quality, epochs))
+    return Table("More of the same runs", columns, tuple(lines))
+
+
+def _named(entry: Entry) -> str:
+    return entry.name if entry.matched else f"{entry.name} (own size)"
 
 
 def bytes_table(panel: Panel, rows: Rows) -> Table:
@@ -177,13 +184,15 @@ def ablations_table(panel: Panel, rows: Rows) -> Table:
     return Table(panel.title, columns, tuple(lines))
 
 
-def sweeps_table(after: Mapping[str, tuple[float, Sequence[int]]], sizes: Mapping[str, Size]) -> Table:
+def sweeps_table(
+    after: Mapping[str, tuple[float, Sequence[int]]], sizes: Mapping[str, Size], titles: Mapping[str, str]
+) -> Table:
     """Rows after each sweep, in percent of users and items."""
     lines = []
     for name, (gamma, counts) in after.items():
         ids = sizes[name].num_users + sizes[name].num_items
         shown = [f"{100 * count / ids:.1f} %" for count in counts]
-        lines.append((name, f"{gamma:.4g}", *shown, *[ABSENT] * (SWEEPS - len(shown))))
+        lines.append((titles[name], f"{gamma:.4g}", *shown, *[ABSENT] * (SWEEPS - len(shown))))
     columns = ("data", "γ", *(f"T = {sweep}" for sweep in range(1, SWEEPS + 1)))
     note = "γ is the one with which 5 sweeps meet the budget, seed 0."
     return Table("Rows of BACO after each sweep, of users and items", columns, tuple(lines), note)
@@ -205,7 +214,7 @@ def clusters_table(panel: Panel, found: Mapping[str, Mapping[str, Clusters]]) ->
         for name, of_sides in found.items()
         for side, each in of_sides.items()
     ]
-    return Table(panel.title, columns, tuple(lines))
+    return Table(panel.data_title, columns, tuple(lines))
 
 
 def timing_table(panel: Panel, found: Sequence[tuple[Entry, Timing | None]]) -> Table:
@@ -223,17 +232,24 @@ def timing_table(panel: Panel, found: Sequence[tuple[Entry, Timing | None]]) -> 
             if baco is not None and baco.seconds and timing is not baco:
                 ratio = f"{timing.seconds / baco.seconds:.1f}"
             tuning = f"{timing.tuning_seconds or 0.0:.2f}"
-            name = entry.name if entry.matched else f"{entry.name} (own size)"
-            lines.append((name, f"{timing.rows:,}", f"{timing.seconds:.3f}", ratio, tuning))
+            lines.append((_named(entry), f"{timing.rows:,}", f"{timing.seconds:.3f}", ratio, tuning))
     columns = ("grouping", "rows", "seconds", "times BACO", "seconds to tune")
-    return Table(panel.title, columns, tuple(lines))
+    return Table(panel.data_title, columns, tuple(lines))
+
+
+_QUARTERS = ("0–25 %", "25–50 %", "50–75 %", "75–100 %")
+
+
+def our_quartiles_table(panel: Panel, found: Mapping[str, Sequence[Estimate]]) -> Table:
+    """R@20 of each quarter of the users, by method."""
+    lines = tuple((name, *map(spell, estimates)) for name, estimates in found.items())
+    return Table(f"Ours, {panel.title}: R@20", ("method", *_QUARTERS), lines)
 
 
 def paper_quartiles_table() -> Table:
     """Figure 5 of the paper."""
     lines = tuple((name, *(f"{value:.1f}" for value in values)) for name, values in QUARTILES.items())
-    columns = ("method", "0–25 %", "25–50 %", "50–75 %", "75–100 %")
-    return Table("The paper's Figure 5, Gowalla: R@20, read off the picture", columns, lines)
+    return Table("The paper's Figure 5, Gowalla: R@20, read off the picture", ("method", *_QUARTERS), lines)
 
 
 def paper_sizes_table() -> Table:

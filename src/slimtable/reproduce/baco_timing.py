@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -14,9 +13,10 @@ import numpy as np
 from slimtable.bench.jobs import Source
 from slimtable.bench.machine import cpu_name, one_thread
 from slimtable.data.interactions import Interactions
-from slimtable.errors import BudgetError
+from slimtable.errors import BudgetError, SlimtableError
 from slimtable.files import write_json
 from slimtable.grouping import InteractionGraph, group
+from slimtable.reproduce.kept import read_kept
 
 _FILE = "timing.json"
 
@@ -73,7 +73,10 @@ def time_grouping(source: Source, grouping: str, num_rows: int | None, limit: fl
 def known_timings(out: Path) -> dict[str, Timing]:
     """What was timed before, by :func:`timing_key`."""
     path = out / _FILE
-    return {key: Timing(**values) for key, values in json.loads(path.read_text()).items()} if path.is_file() else {}
+    try:
+        return {key: Timing(**values) for key, values in read_kept(path).items()}
+    except TypeError as error:
+        raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
 
 
 def keep_timing(out: Path, key: str, timing: Timing) -> None:

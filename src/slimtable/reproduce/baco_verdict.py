@@ -25,6 +25,7 @@ def which_serves_better(rows: Rows) -> str:
             sentences.append(f"{words}, {limit:.2f} MB, nothing can be compared yet.")
             continue
         sentences.append(f"{words}, {limit:.2f} MB: {_compare(shared, other)}")
+    sentences.append("The best of each kind is picked by these test figures, among the rows of at most that size.")
     return " ".join(sentences)
 
 

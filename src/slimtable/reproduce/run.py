@@ -183,17 +183,18 @@ def _agreed(out: Path, paper: type[_S], study: Study | None) -> Study:
         return study if study is not None else paper.usual()
     try:
         begun: dict[str, Any] = json.loads(path.read_text())
-        if study is None:
-            study = paper.begun(begun)
+        earlier = paper.begun(begun)
+        study = earlier if study is None else study
         trained = begun[_TRAINING]
         same = begun[_SCALE] == study.scale and set(trained) <= set(study.training())
         same = same and all(study.training()[panel] == train for panel, train in trained.items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
     if not same:
+        words = " ".join(earlier.options()) or "none"
         raise SlimtableError(
             f"{out} was begun as a {begun.get(_SCALE)} reproduction with other settings. Call it with the same "
-            "--quick and --batch-size, or choose another folder."
+            f"options, which were {words}; or choose another folder."
         )
     return study
 
