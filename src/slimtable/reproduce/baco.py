@@ -130,6 +130,9 @@ CLUSTERED = (LOUVAIN, LEIDEN, BACO)
 ORDER = (BACO, LOUVAIN, RANDOM)
 """Best first, as the paper has it."""
 
+CLOSE = (BACO, LOUVAIN)
+"""Those of them that a few seeds cannot tell apart."""
+
 SWEEPS = 8
 """Sweeps whose rows the item ``ablations`` shows."""
 
@@ -223,7 +226,7 @@ class Panel:
         train: training settings.
         seeds: of the leading rows.
         init_std: standard deviation of fresh rows: 0.1 as LightGCN draws them, or the 1 of BACO's published code.
-        order_seeds: of the rows whose order is judged; None for as many as the leading rows have.
+        order_seeds: of the rows in :data:`CLOSE`; None for as many as the leading rows have.
     """
 
     name: str
@@ -402,7 +405,7 @@ def _wants(profile: Profile, panel: str, entries: Sequence[Entry]) -> Iterator[W
         if (profile.quick and entry.slow) or not entry.exists:
             continue
         seeds = about.seeds if entry.leading else 1
-        if entry in ORDER and about.order_seeds is not None:
+        if entry in CLOSE and about.order_seeds is not None:
             seeds = about.order_seeds
         yield Want(panel, entry, tuple(range(seeds)))
 
