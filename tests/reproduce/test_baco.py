@@ -77,9 +77,9 @@ def test_leading_rows_come_first_and_slow_ones_last() -> None:
     seeds = [grid.seeds[0] for grid in found]
     leading = len([want for want in wanted("beauty", make_profile(False), SIZES_OF) if want.entry.leading])
     fast = leading - 1  # SCC takes minutes
-    ordered = 2  # rows that are close have three more seeds
-    assert seeds[: 3 * fast + 3 * ordered] == [seed for seed in range(6) for _ in range(fast if seed < 3 else ordered)]
-    rest = found[3 * fast + 3 * ordered :]
+    ordered = 2  # rows that are close have two more seeds
+    assert seeds[: 3 * fast + 2 * ordered] == [seed for seed in range(5) for _ in range(fast if seed < 3 else ordered)]
+    rest = found[3 * fast + 2 * ordered :]
     assert [grid.methods[0].grouping for grid in rest[:3]] == ["scc"] * 3
     assert {grid.seeds for grid in rest[3:]} == {(0,)}
     assert {want.seeds for want in wanted("beauty", make_profile(False, 2), SIZES_OF)} == {(0, 1), (0,)}
