@@ -125,7 +125,7 @@ FEW = (FULL, RANDOM, LOUVAIN, BACO, BEST)
 BY_START = (FULL, RANDOM, LOUVAIN, LEIDEN, BACO, BEST, COMPACT)
 """The rows whose start is compared: drawn as LightGCN draws them instead of as the published code does."""
 
-BY_ACTIVITY = (FULL, LOUVAIN, LEIDEN, BACO)
+BY_ACTIVITY = (FULL, LOUVAIN, LEIDEN, BACO, BEST)
 CLUSTERED = (LOUVAIN, LEIDEN, BACO)
 ORDER = (BACO, LOUVAIN, RANDOM)
 """Best first, as the paper has it."""
