@@ -213,7 +213,7 @@ def split_rows(rows: int, num_users: int, num_items: int) -> tuple[int, int]:
     """Rows of users and of items, in proportion to their ids, one or more each.
 
     Example:
-        >>> split_rows(100, 30, 10)
+        >>> split_rows(100, 300, 100)
         (75, 25)
     """
     users = min(max(round(rows * num_users / (num_users + num_items)), 1), rows - 1)
