@@ -17,6 +17,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "BACO": {"color": COLOURS[1], "marker": MARKERS[3]},
     "GraphHash": {"color": COLOURS[0], "marker": MARKERS[0]},
     "Leiden": {"color": COLOURS[2], "marker": MARKERS[1]},
+    "BACO, preset best": {"color": COLOURS[3], "marker": MARKERS[3]},
 }
 _DASHES = {"Leiden": (0, (4, 3))}
 _TICKS = tuple(digit * 10**power for power in (-1, 0, 1, 2, 3, 4, 5) for digit in (1, 3))

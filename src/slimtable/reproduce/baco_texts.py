@@ -72,8 +72,8 @@ PAIRED = "Differences are paired by seed, with their 95 % interval by Student's 
 
 CHOSEN = (
     "The presets best and compact were chosen by looks at the test part of Beauty with seed 0 (docs/decisions/0008), "
-    "so their figures on Beauty are somewhat too good; the other seeds have the same test part. Gowalla is what can "
-    "confirm them."
+    "so their figures on Beauty are somewhat too good; the other seeds have the same test part. Gowalla was looked at "
+    "only afterwards."
 )
 
 ORDERED = (
