@@ -187,7 +187,7 @@ def test_unknown_method_lists_the_known_ones(refused: Command, tmp_path: Path) -
         refused("bench", "--data", "synthetic:1500", "--methods", "full,dqp", *out),
     ):
         assert "'dqp'" in line
-        assert "dpq, full, low_rank, mgqe, uniform" in line
+        assert "cce, double_graph_hash, double_hash, dpq, full, hybrid_hash, legcf" in line
 
 
 def test_unknown_option_lists_the_known_ones(refused: Command, tmp_path: Path) -> None:
