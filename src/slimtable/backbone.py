@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from slimtable.config import Config
 from slimtable.data.interactions import Interactions
 from slimtable.embedding import CompressedEmbedding, MethodConfig, create
 from slimtable.grouping.row_map import RowMap
+from slimtable.registry import Registry
 from slimtable.sampling import NegativeSampler
 from slimtable.tensors import to_array
 
@@ -196,29 +195,15 @@ class PointwiseFeed:
         return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
 
 
-_BACKBONES: dict[str, type[Backbone]] = {}
-_B = TypeVar("_B", bound=type[Backbone])
+_BACKBONES: Registry[Backbone] = Registry("backbone", "slimtable.backbones")
 
-
-def register_backbone(name: str) -> Callable[[_B], _B]:
-    """Class decorator that makes a backbone known under ``name``, its file stem."""
-
-    def add(cls: _B) -> _B:
-        if name in _BACKBONES:
-            raise ValueError(f"A backbone named {name!r} is already registered: {_BACKBONES[name].__qualname__}.")
-        cls.name = name
-        _BACKBONES[name] = cls
-        return cls
-
-    return add
+register_backbone = _BACKBONES.add
+"""Class decorator that makes a backbone known under a name, its file stem."""
 
 
 def backbone_names() -> list[str]:
     """Names of all backbones, sorted."""
-    package = importlib.import_module("slimtable.backbones")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"slimtable.backbones.{module.name}")
-    return sorted(_BACKBONES)
+    return _BACKBONES.names()
 
 
 def get_backbone(name: str) -> type[Backbone]:
@@ -227,10 +212,7 @@ def get_backbone(name: str) -> type[Backbone]:
     Raises:
         ValueError: there is no such backbone; the message lists the known ones.
     """
-    names = backbone_names()
-    if name not in names:
-        raise ValueError(f"There is no backbone {name!r}. Known backbones: {', '.join(names)}.")
-    return _BACKBONES[name]
+    return _BACKBONES.get(name)
 
 
 def build(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from slimtable.artifact.packed import Packed
 from slimtable.config import Config
 from slimtable.modes import evaluating
+from slimtable.registry import Registry
 
 if TYPE_CHECKING:
     from slimtable.data.interactions import Interactions
@@ -303,34 +302,15 @@ class CompressedEmbedding(nn.Module, ABC):
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}, {self.config}"
 
 
-_METHODS: dict[str, type[CompressedEmbedding]] = {}
-_Method = TypeVar("_Method", bound=type[CompressedEmbedding])
+_METHODS: Registry[CompressedEmbedding] = Registry("method", "slimtable.methods", "method")
 
-
-def register(name: str) -> Callable[[_Method], _Method]:
-    """Class decorator that makes a method known under ``name``, its file stem."""
-
-    def add(cls: _Method) -> _Method:
-        if name in _METHODS:
-            raise ValueError(f"A method named {name!r} is already registered: {_METHODS[name].__qualname__}.")
-        cls.method = name
-        _METHODS[name] = cls
-        return cls
-
-    return add
-
-
-def _discover() -> None:
-    """Imports every file in ``slimtable.methods``, so that a new file is a new method."""
-    package = importlib.import_module("slimtable.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"slimtable.methods.{module.name}")
+register = _METHODS.add
+"""Class decorator that makes a method known under a name, its file stem."""
 
 
 def method_names() -> list[str]:
     """Names of all methods, sorted."""
-    _discover()
-    return sorted(_METHODS)
+    return _METHODS.names()
 
 
 def get_method(name: str) -> type[CompressedEmbedding]:
@@ -339,11 +319,7 @@ def get_method(name: str) -> type[CompressedEmbedding]:
     Raises:
         ValueError: there is no such method; the message lists the known ones.
     """
-    if name not in _METHODS:
-        _discover()
-    if name not in _METHODS:
-        raise ValueError(f"There is no method {name!r}. Known methods: {', '.join(sorted(_METHODS))}.")
-    return _METHODS[name]
+    return _METHODS.get(name)
 
 
 def get_config(name: str, options: dict[str, object] | None = None) -> MethodConfig:
@@ -378,8 +354,8 @@ def get_config(name: str, options: dict[str, object] | None = None) -> MethodCon
 def method_of(config: MethodConfig) -> type[CompressedEmbedding]:
     """The method whose configuration ``config`` is."""
     for name in method_names():
-        if _METHODS[name].config_class is type(config):
-            return _METHODS[name]
+        if get_method(name).config_class is type(config):
+            return get_method(name)
     raise ValueError(f"No method takes a {type(config).__name__}. Known methods: {', '.join(method_names())}.")
 
 

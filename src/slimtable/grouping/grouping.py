@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,6 +14,7 @@ from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Statistics, measure
+from slimtable.registry import Registry
 from slimtable.spelling import read_entry, write_entry
 
 
@@ -109,29 +107,15 @@ class Grouping(Config, ABC):
         return None, None
 
 
-_GROUPINGS: dict[str, type[Grouping]] = {}
-_G = TypeVar("_G", bound=type[Grouping])
+_GROUPINGS: Registry[Grouping] = Registry("grouping", "slimtable.grouping.ways")
 
-
-def register_grouping(name: str) -> Callable[[_G], _G]:
-    """Class decorator that makes a grouping known under ``name``, its file stem."""
-
-    def add(cls: _G) -> _G:
-        if name in _GROUPINGS:
-            raise ValueError(f"A grouping named {name!r} is already registered: {_GROUPINGS[name].__qualname__}.")
-        cls.name = name
-        _GROUPINGS[name] = cls
-        return cls
-
-    return add
+register_grouping = _GROUPINGS.add
+"""Class decorator that makes a grouping known under a name, its file stem."""
 
 
 def grouping_names() -> list[str]:
     """Names of all groupings, sorted."""
-    package = importlib.import_module("slimtable.grouping.ways")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return sorted(_GROUPINGS)
+    return _GROUPINGS.names()
 
 
 def get_grouping(name: str, options: dict[str, Any] | None = None) -> Grouping:
@@ -145,10 +129,7 @@ def get_grouping(name: str, options: dict[str, Any] | None = None) -> Grouping:
         ValueError: there is no such grouping or option; the message lists the known ones.
         TypeError: an option has the wrong type.
     """
-    names = grouping_names()
-    if name not in names:
-        raise ValueError(f"There is no grouping {name!r}. Known groupings: {', '.join(names)}.")
-    return _GROUPINGS[name].from_dict(dict(options or {}))
+    return _GROUPINGS.get(name).from_dict(dict(options or {}))
 
 
 def parse_grouping(text: str) -> Grouping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -55,9 +56,9 @@ class Modularity(Grouping):
         resolution, _ = tune(rows_at, num_rows, self.resolution, low=1e-6, high=1e9)
         return replace(self, resolution=resolution)
 
+    @abstractmethod
     def solver(self, seed: int) -> Any:
         """scikit-network's object."""
-        raise NotImplementedError
 
 
 @register_grouping("louvain")
