@@ -21,16 +21,28 @@ app = typer.Typer(help="List, fetch and make datasets.")
 def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
     """List the datasets that can be loaded by name."""
     from slimtable.data import list_datasets
+    from slimtable.data.click_datasets import list_click_datasets
 
     listed = list_datasets(data_root)
+    clicks = list_click_datasets(data_root)
     if as_json:
-        show_json([dataclasses.asdict(info) for info in listed])
+        show_json(
+            [dataclasses.asdict(info) | {"clicks": False} for info in listed]
+            + [dataclasses.asdict(info) | {"clicks": True} for info in clicks]
+        )
         return
-    rows = [
-        [info.name, _where(info), f"{info.interactions:,}" if info.interactions else "any", info.licence, info.about]
-        for info in listed
-    ]
-    show(table(["name", "here", "interactions", "licence", "what"], rows, texts=("here", "licence", "what")))
+    for heading, infos in (("interactions", listed), ("clicks", clicks)):
+        rows = [
+            [
+                info.name,
+                _where(info),
+                f"{info.interactions:,}" if info.interactions else "any",
+                info.licence,
+                info.about,
+            ]
+            for info in infos
+        ]
+        show(table(["name", "here", heading, "licence", "what"], rows, texts=("here", "licence", "what")))
 
 
 def _where(info: DatasetInfo) -> str:
@@ -47,8 +59,10 @@ def fetch(
 ) -> None:
     """Download a dataset where it is not there yet; what was cut off is continued."""
     from slimtable.data import fetch_dataset
+    from slimtable.data.click_datasets import fetch_click_dataset, list_click_datasets
 
-    folder = fetch_dataset(name, data_root)
+    of_clicks = name in {info.name for info in list_click_datasets(data_root)}
+    folder = (fetch_click_dataset if of_clicks else fetch_dataset)(name, data_root)
     if as_json:
         show_json({"name": name, "folder": str(folder)})
     else:
@@ -74,3 +88,29 @@ def make(
         show_json({"path": str(path), "interactions": interactions, "seed": seed, "bytes": written})
     else:
         show(f"{path}: {interactions:,} interactions, {size(written)}")
+
+
+@app.command("make-clicks", epilog="Example: slimtable data make-clicks --rows 240000 --windows 24 --out hours")
+def make_clicks(
+    out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
+    rows: Annotated[int, typer.Option(help="Number of impressions in all.")] = 240_000,
+    windows: Annotated[int, typer.Option(help="Number of files, an hour each.")] = 24,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    format: Annotated[str, typer.Option(help="csv or parquet.")] = "csv",
+    poison: Annotated[
+        list[int] | None, typer.Option(help="Flip the labels of this window, counted from 0. May be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a synthetic click log: window files with heavy-tailed fields, new values and drift, and their schema."""
+    from slimtable.data.click_datasets import make_synthetic_clicks
+    from slimtable.data.click_writer import write_windows
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already and not an empty folder. Choose another name.")
+    paths = write_windows(make_synthetic_clicks(rows, seed, windows), out, format=format, poison=poison or ())
+    written = sum(path.stat().st_size for path in paths)
+    if as_json:
+        show_json({"folder": str(out), "rows": rows, "windows": windows, "seed": seed, "bytes": written})
+    else:
+        show(f"{out}: {rows:,} impressions in {windows:,} windows, {size(written)}, and schema.yaml")

@@ -13,7 +13,7 @@ from typing import Any
 
 import slimtable.data.datasets as package
 from slimtable.data.datasets import synthetic
-from slimtable.data.datasets.source import Dataset, Source
+from slimtable.data.datasets.source import Dataset, Fetchable, Source
 from slimtable.data.download import download as download_file
 from slimtable.data.formats import read_interactions, read_pairs, read_train_test
 from slimtable.errors import DatasetError, DatasetNotFoundError
@@ -167,12 +167,17 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
     source = sources().get(name)
     if source is None:
         raise _unknown(name)
-    folder = _folder(source, data_root)
+    return fetch_source(source, _folder(source, data_root))
+
+
+def fetch_source(source: Fetchable, folder: Path) -> Path:
+    """Downloads what a source needs into its folder, where it is absent; errors as :func:`fetch_dataset`."""
     if source.present(folder):
         return folder
     if not source.files:
         raise DatasetNotFoundError(
-            f"dataset {name!r} cannot be downloaded without a login. Get it from {source.url} and put it in {folder}."
+            f"dataset {source.name!r} cannot be downloaded without a login. Get it from {source.url} and put it in "
+            f"{folder}."
         )
     for file in source.files:
         if not (folder / file.path).is_file():
@@ -180,7 +185,7 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
     if source.unpack is not None:
         source.unpack(folder)
     if not source.present(folder):
-        raise DatasetError(f"{folder} still lacks files of {name!r} after fetching. Delete it and fetch again.")
+        raise DatasetError(f"{folder} still lacks files of {source.name!r} after fetching. Delete it and fetch again.")
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from slimtable.data.interactions import Interactions
 from slimtable.errors import DatasetError
@@ -46,6 +47,21 @@ class RemoteFile:
     url: str
     path: str
     checksum: str | None
+
+
+class Fetchable(Protocol):
+    """What it takes to fetch a dataset; attributes as those of :class:`Source`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def present(self) -> Callable[[Path], bool]: ...
+    @property
+    def files(self) -> tuple[RemoteFile, ...]: ...
+    @property
+    def unpack(self) -> Callable[[Path], None] | None: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Clicks whose raw values are numbered: what CTR models are trained and tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """The ids of a field that has several values, or none, in a row.
+
+    Attributes:
+        values: int32 (T,) ids, row after row.
+        offsets: int64 (n + 1,) where the ids of each row begin and the last ones end.
+
+    Raises:
+        ValueError: the offsets do not begin with 0, fall, or do not end with T.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self) -> None:
+        offsets = self.offsets
+        if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(self.values) or (np.diff(offsets) < 0).any():
+            raise ValueError("`Bags.offsets` must begin with 0, never fall, and end with the number of values.")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        counts = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
+        return type(self)(self.values[places], offsets)
+
+    def slice(self, start: int, stop: int) -> Self:
+        """The rows ``start … stop - 1``, without a copy of the values."""
+        offsets = self.offsets[start : stop + 1]
+        return type(self)(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Clicks:
+    """Impressions with their labels, in time order; ids are those of one set of vocabularies.
+
+    Id 0 of every field is the out-of-vocabulary value.
+
+    Attributes:
+        labels: float32 (n,), 1 for a click and 0 for none.
+        integers: float32 (n, I), the columns of numbers, already on a logarithmic scale; missing ones are 0.
+        ids: for each field int32 (n,), or :class:`Bags` of n rows where a field has several values.
+
+    Raises:
+        ValueError: the parts differ in length.
+    """
+
+    labels: np.ndarray
+    integers: np.ndarray
+    ids: tuple[np.ndarray | Bags, ...]
+
+    def __post_init__(self) -> None:
+        if {len(self.integers), *map(len, self.ids)} - {len(self.labels)}:
+            raise ValueError(f"Labels, integers and ids must have one row each for {len(self.labels)} impressions.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def slice(self, start: int, stop: int) -> Self:
+        """The rows ``start … stop - 1``; a view where that is possible."""
+        stop = min(stop, len(self))
+        ids = tuple(field.slice(start, stop) if isinstance(field, Bags) else field[start:stop] for field in self.ids)
+        return type(self)(self.labels[start:stop], self.integers[start:stop], ids)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        ids = tuple(field.take(rows) if isinstance(field, Bags) else field[rows] for field in self.ids)
+        return type(self)(self.labels[rows], self.integers[rows], ids)
+
+    def counts(self, sizes: Sequence[int] | Mapping[str, int]) -> list[np.ndarray]:
+        """How often each id occurs: int64 (sizes[f],) for every field f."""
+        sizes = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
+        return [
+            np.bincount(field.values if isinstance(field, Bags) else field, minlength=size)
+            for field, size in zip(self.ids, sizes, strict=True)
+        ]
+
+    def with_known(self, sizes: Sequence[int] | Mapping[str, int]) -> Self:
+        """The same rows for vocabularies of the given sizes, by field: later ids become out of vocabulary, 0."""
+        sizes = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
+        ids: list[np.ndarray | Bags] = []
+        for field, size in zip(self.ids, sizes, strict=True):
+            values = field.values if isinstance(field, Bags) else field
+            known = np.where(values < size, values, 0).astype(np.int32)
+            ids.append(Bags(known, field.offsets) if isinstance(field, Bags) else known)
+        return type(self)(self.labels, self.integers, tuple(ids))

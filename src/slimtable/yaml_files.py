@@ -1,0 +1,100 @@
+"""Settings in YAML files, checked against a model, with errors of one line."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from slimtable.errors import DatasetError, SlimtableError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError] = DatasetError) -> _Model:
+    """Reads a YAML file as a model.
+
+    Args:
+        path: the file.
+        model: what it has to hold.
+        error: what to raise where it does not.
+
+    Returns:
+        The model.
+
+    Raises:
+        SlimtableError: of the kind ``error``, where the file cannot be read, is not YAML, gives a key twice, or is not
+            what the model asks for; one line that names the file and the key.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise error(f"{path} is not UTF-8 text. Write it as YAML.") from None
+    except OSError as reason:
+        raise error(f"cannot read {path}: {reason.strerror}.") from None
+    try:
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as reason:
+        mark = getattr(reason, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise error(f"{path}{line} is not YAML: {getattr(reason, 'problem', None) or 'unreadable'}.") from None
+    return check_settings({} if values is None else values, model, str(path), error)
+
+
+def check_settings(values: Any, model: type[_Model], where: str, error: type[SlimtableError] = DatasetError) -> _Model:
+    """Values as a model; errors as :func:`read_yaml`, beginning with ``where``."""
+    if not isinstance(values, Mapping):
+        raise error(f"{where} must hold `key: value` lines. Known keys: {', '.join(model.model_fields)}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as reason:
+        raise error(f"{where}: {_in_one_line(reason, model)}") from None
+
+
+def _in_one_line(reason: ValidationError, model: type[BaseModel]) -> str:
+    first, *others = reason.errors(include_url=False)
+    place, kind = first["loc"], first["type"]
+    key = ".".join(map(str, place))
+    more = f" ({len(others)} more such mistakes.)" if others else ""
+    if kind in ("extra_forbidden", "missing"):
+        known = list(_model_at(model, place[:-1]).model_fields)
+        if kind == "missing":
+            return f"`{key}` is missing. Keys there: {', '.join(known)}.{more}"
+        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return f"unknown key `{key}`.{hint} Known keys there: {', '.join(known)}.{more}"
+    said = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
+    if not key:
+        return f"{said}.{more}"
+    got = repr(first["input"])
+    return f"`{key}`: {said}, got {got if len(got) <= 60 else got[:57] + '...'}.{more}"
+
+
+def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that stands at a place; the nearest one above where there is none."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            model = _first_model(model.model_fields[key].annotation) or model
+    return model
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in typing.get_args(annotation) if (found := _first_model(part))), None)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; a key that is given twice is an error and not silently the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"`{twice}` is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
