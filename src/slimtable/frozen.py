@@ -76,6 +76,10 @@ class FrozenEmbedding(CompressedEmbedding):
     def bits(self) -> int:
         return self._bits
 
+    def num_vectors(self) -> int:
+        shared = self._head.layout_config["tables"] if self._head.layout == "shared" else None
+        return self.num_embeddings if shared is None else sum(table["num_rows"] for table in shared)
+
     def pack(self) -> Packed:
         arrays = {}
         for name, (shape, dtype) in self._shapes.items():
@@ -151,7 +155,11 @@ class FrozenEmbedding(CompressedEmbedding):
                 weight = self._array(f"weights.{index}")[ids].float().unsqueeze(1)
             value = weight * self._table_rows(term["table"], self._row_numbers(index, term, ids))
             # Columns that no term reached so far are set, not added to: -0 stays -0.
-            rows[:, columns] = rows[:, columns] + value if columns.start in reached else value
+            if "multiply" in term:
+                value = rows[:, columns] * value
+            elif columns.start in reached:
+                value = rows[:, columns] + value
+            rows[:, columns] = value
             reached.update(range(columns.start, columns.stop))
         return rows.double().tanh().float() if self._head.layout_config["activation"] == "tanh" else rows
 
@@ -161,6 +169,8 @@ class FrozenEmbedding(CompressedEmbedding):
         if term["map"] == "stored":
             return self._codes(f"map.{index}", ids, code_bits(num_rows)).clamp(max=num_rows - 1)
         mix: dict[str, int] = term["map"]
+        if "divisor" in mix:
+            return ids // mix["divisor"]
         rows = mix["first"] + (mix["a"] * (ids % PRIME) + mix["b"]) % PRIME % mix["count"]
         return torch.where(ids < mix["head"], ids, rows)
 

@@ -69,19 +69,17 @@ class RowBudgetConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class HashedRowsConfig(RowBudgetConfig):
-    """Options of the methods that hash ids to rows.
+class CountedRowsConfig(RowBudgetConfig):
+    """Options of the methods that need nothing but a number of rows.
 
     Attributes:
         num_rows: rows of this table, K, whatever the budget says; None to go by the budget.
-        hash_seed: what the hash functions are drawn from.
 
     Raises:
         ValueError: ``num_rows`` is not positive, or there is no budget.
     """
 
     num_rows: int | None = None
-    hash_seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,8 +87,6 @@ class HashedRowsConfig(RowBudgetConfig):
             raise ValueError(f"`{type(self).__name__}.num_rows` must be positive, got {self.num_rows}.")
         if self.num_rows is None and not self.budget:
             raise ValueError(f"`{type(self).__name__}` needs a budget, such as 25%, or num_rows.")
-        if self.hash_seed < 0:
-            raise ValueError(f"`{type(self).__name__}.hash_seed` must not be negative, got {self.hash_seed}.")
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """Maps that say how many rows each side has, where a table cannot tell by itself."""
@@ -135,6 +131,25 @@ class HashedRowsConfig(RowBudgetConfig):
                 raise ValueError(f"`{name}.num_rows` must be at most num_embeddings={num_embeddings}.")
             return self.num_rows
         return self.rows_by_share(num_embeddings, "Set num_rows")
+
+
+@dataclass(frozen=True)
+class HashedRowsConfig(CountedRowsConfig):
+    """Options of the methods that hash ids to rows.
+
+    Attributes:
+        hash_seed: what the hash functions are drawn from.
+
+    Raises:
+        ValueError: the seed is negative, or as above.
+    """
+
+    hash_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hash_seed < 0:
+            raise ValueError(f"`{type(self).__name__}.hash_seed` must not be negative, got {self.hash_seed}.")
 
 
 @dataclass(frozen=True)

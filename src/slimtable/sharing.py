@@ -14,14 +14,13 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embedding import CompressedEmbedding
-from slimtable.grouping.row_map import Hash
+from slimtable.grouping.row_map import Hash, Quotient, numbers_of_map, read_map
 from slimtable.scalar import codes_of, make_grid
 from slimtable.sharing_kernels import CombineRows, Summand, summand
 from slimtable.tensors import float_bits, to_array
 
 _MOST_ROUNDS = 30  # of conjugate gradients, when a table is taken over
 _NEARLY_ONE = 0.999  # what tanh is taken to reach then
-_STORED = (0, 0, 0, 0, 1)  # stands for the numbers of a hash where a map is stored; no hash has these
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +31,14 @@ class Term:
         table: which of the shared tables.
         column: where its columns begin in the row.
         rows: integer (N,) shared row of each id, which is stored; None where they are computed.
-        computed: the hash that gives them otherwise; it takes no space.
+        computed: the hash or quotient that gives them otherwise; it takes no space.
         weight: of all ids, or float (N,) of each.
     """
 
     table: int
     column: int = 0
     rows: np.ndarray | None = None
-    computed: Hash | None = None
+    computed: Hash | Quotient | None = None
     weight: float | np.ndarray = 1.0
 
 
@@ -49,7 +48,7 @@ class _Placed:
 
     table: int
     column: int
-    computed: Hash | None
+    computed: Hash | Quotient | None
     weight: float | None
 
 
@@ -135,6 +134,18 @@ class SharedRows(CompressedEmbedding):
         """The shared tables, (K, w) each: what is trained."""
         return [getattr(self, f"table_{index}") for index in range(self.num_tables)]
 
+    def num_vectors(self) -> int:
+        return sum(len(table) for table in self.tables())
+
+    def row_parameters(self) -> list[Tensor]:
+        return self.tables()
+
+    def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        term = self._placed[0]
+        if len(self._placed) > 1 or term.weight != 1 or self.activation != "none" or self.padding_idx is not None:
+            return None
+        return (self.tables() if self.training else self._served_tables())[0], self.row_map(0)
+
     def row_map(self, term: int) -> Tensor:
         """The shared row of each id in a term, int32 (N,)."""
         rows: Tensor = getattr(self, f"map_{term}")
@@ -197,11 +208,15 @@ class SharedRows(CompressedEmbedding):
         """
         table = table.to(torch.promote_types(table.dtype, torch.float32))  # sums over many ids need its range
         wanted = table.clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh() if self.activation == "tanh" else table
-        importance = torch.ones(self.num_embeddings) if self._importance is None else self._importance.float()
-        importance = importance + importance.mean() * 1e-3 + 1e-9  # a row of ids never seen is their mean, too
-        importance = (importance / importance.mean()).to(table.device, table.dtype).unsqueeze(1)
+        importance = self._weights_of_ids(table)
         for own, fitted in zip(self.tables(), self._least_squares(wanted, importance), strict=True):
             own.copy_(fitted)
+
+    def _weights_of_ids(self, table: Tensor) -> Tensor:
+        """How much each id counts when a table is taken over, (N, 1), 1 on average; like ``table`` otherwise."""
+        importance = torch.ones(self.num_embeddings) if self._importance is None else self._importance.float()
+        importance = importance + importance.mean() * 1e-3 + 1e-9  # a row of ids never seen is their mean, too
+        return (importance / importance.mean()).to(table.device, table.dtype).unsqueeze(1)
 
     def train(self, mode: bool = True) -> Self:
         self._served = None  # fused optimizers change the tables without telling their versions
@@ -216,10 +231,13 @@ class SharedRows(CompressedEmbedding):
     def _combine(self, tables: Sequence[Tensor], ids: Tensor) -> Tensor:
         """Rows (B, d) of ids (B,) before the activation; the very arithmetic of the layout ``shared``."""
         if _compiled(ids, *tables):
-            return CombineRows.apply(ids, self.embedding_dim, self._summands(), *tables)  # type: ignore[no-untyped-call]
+            sparse = self.sparse and self.training
+            return CombineRows.apply(ids, self.embedding_dim, self._summands(), sparse, *tables)  # type: ignore[no-untyped-call]
         parts: dict[int, Tensor] = {}
         for index, term in enumerate(self._placed):
-            value = F.embedding(self.row_map(index).index_select(0, ids), tables[term.table])  # (B, w)
+            value = F.embedding(
+                self.row_map(index).index_select(0, ids), tables[term.table], sparse=self.sparse
+            )  # (B, w)
             if term.weight is None:
                 value = getattr(self, f"weights_{index}").index_select(0, ids).unsqueeze(1) * value
             elif term.weight != 1:
@@ -345,9 +363,7 @@ def _numbers(placed: Sequence[_Placed]) -> np.ndarray:
     weights = np.array([np.nan if term.weight is None else term.weight for term in placed], dtype=np.float64)
     lines = []
     for term, weight in zip(placed, weights.view(np.int64), strict=True):
-        hashing = term.computed
-        numbers = (hashing.a, hashing.b, hashing.head, hashing.first, hashing.count) if hashing else _STORED
-        lines.append((term.table, term.column, int(weight), *numbers))
+        lines.append((term.table, term.column, int(weight), *numbers_of_map(term.computed)))
     return np.array(lines, dtype=np.int64)
 
 
@@ -355,10 +371,9 @@ def _read_numbers(numbers: np.ndarray) -> list[_Placed]:
     if numbers.ndim != 2 or numbers.shape[1] != 8 or numbers.dtype != np.int64:
         raise ValueError(f"terms of shape {numbers.shape}.")
     placed = []
-    for table, column, weight, *hashing in numbers.tolist():
+    for table, column, weight, *mapping in numbers.tolist():
         value = float(np.int64(weight).view(np.float64))
-        computed = None if tuple(hashing) == _STORED else Hash(*hashing)
-        placed.append(_Placed(table, column, computed, None if np.isnan(value) else value))
+        placed.append(_Placed(table, column, read_map(tuple(mapping)), None if np.isnan(value) else value))
     return placed
 
 

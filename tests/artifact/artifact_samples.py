@@ -66,14 +66,19 @@ def plain_shared(packed):
         if term["map"] == "stored":
             row_of = plain_bits(arrays[f"map.{t}"], code_bits(len(table)), num).tolist()
         else:
-            h = term["map"]
+            h = {"a": 1, "b": 0, "head": 0, "first": 0, "count": 1, **term["map"]}
             mixed = [(h["a"] * i + h["b"]) % (2**31 - 1) % h["count"] + h["first"] for i in range(num)]
             row_of = [i if i < h["head"] else mixed[i] for i in range(num)]
+            row_of = [i // h["divisor"] for i in range(num)] if "divisor" in h else row_of
         weights = arrays[f"weights.{t}"] if term["weight"] == "stored" else [term["weight"]] * num
         end = column + table.shape[1]
         for i in range(num):
             value = np.float32(weights[i]) * table[row_of[i]]
-            rows[i, column:end] = rows[i, column:end] + value if reached[column] else value
+            if "multiply" in term:
+                value = rows[i, column:end] * value
+            elif reached[column]:
+                value = rows[i, column:end] + value
+            rows[i, column:end] = value
         reached[column:end] = True
     if config["activation"] == "tanh":
         rows = np.tanh(rows.astype(np.float64)).astype(np.float32)
@@ -140,7 +145,8 @@ def shared(tables, terms, num=30, dim=6, activation="none", dtype=np.float32, pa
 
     Args:
         tables: (num_rows, width, bits) of each.
-        terms: (table, column, map, weight) of each; a map is "stored" or (a, b, head, first, count).
+        terms: (table, column, map, weight) of each, perhaps with "multiply"; a map is "stored", a divisor, or (a, b,
+            head, first, count).
         num: number of ids.
         dim: width of a row served.
         activation: "none" or "tanh".
@@ -157,17 +163,20 @@ def shared(tables, terms, num=30, dim=6, activation="none", dtype=np.float32, pa
             arrays[f"offset.{r}"] = rng.normal(size=count).astype(dtype)
             arrays[f"step.{r}"] = rng.random(count).astype(dtype)
     described = []
-    for t, (table, column, row_of, weight) in enumerate(terms):
+    for t, (table, column, row_of, weight, *multiply) in enumerate(terms):
         if row_of == "stored":
             count = tables[table][0]
             codes = rng.integers(0, count, num)
             codes[-1] = count - 1  # the last row occurs
             arrays[f"map.{t}"] = pack_bits(codes, code_bits(count))
+        elif isinstance(row_of, int):
+            row_of = {"divisor": row_of}
         else:
             row_of = dict(zip(("a", "b", "head", "first", "count"), row_of, strict=True))
         if weight == "stored":
             arrays[f"weights.{t}"] = rng.normal(size=num).astype(dtype)
-        described.append({"table": table, "column": column, "map": row_of, "weight": weight})
+        term = {"table": table, "column": column, "map": row_of, "weight": weight}
+        described.append(term | {"multiply": True} if multiply else term)
     config = {
         "tables": [dict(zip(("num_rows", "width", "bits"), table, strict=True)) for table in tables],
         "terms": described,
@@ -197,6 +206,25 @@ def shared_samples():
         "rows-4-bit": shared([(7, 6, 4)], [(0, 0, stored, half), (0, 0, stored, half)]),
     }
     return tables
+
+
+def product_samples():
+    """Tables of layout ``shared`` that need format version 3: quotients and products."""
+    remainder = (0, 0, (1, 0, 0, 0, 7), 1.0)
+    return {
+        "quotient-multiplied": shared([(7, 6, 32), (5, 6, 32)], [remainder, (1, 0, 7, 1.0, "multiply")]),
+        "quotient-summed": shared([(7, 6, 32), (5, 6, 32)], [remainder, (1, 0, 7, 1.0)], padding_idx=0),
+        "quotient-joined": shared([(7, 3, 32), (5, 3, 16)], [remainder, (1, 3, 7, 1.0)]),
+        "product-of-stored": shared(
+            [(7, 6, 4), (5, 2, 16), (3, 6, 32)],
+            [(0, 0, "stored", "stored"), (1, 2, "stored", -0.3, "multiply"), (2, 0, 11, "stored", "multiply")],
+            activation="tanh",
+            dtype=np.float16,
+        ),
+        "product-then-sum": shared(
+            [(7, 6, 32), (5, 6, 16)], [remainder, (1, 0, 7, 2.0, "multiply"), (0, 0, "stored", 1.0)], num=35
+        ),
+    }
 
 
 def samples():
@@ -232,6 +260,7 @@ def samples():
         tables[f"scaled-{bits}-bit"] = scaled(13, 7, bits)
         tables[f"scaled-{bits}-bit-even"] = scaled(13, 16, bits, padding_idx=12)
     tables |= {f"shared-{name}": table for name, table in shared_samples().items()}
+    tables |= {f"shared-{name}": table for name, table in product_samples().items()}
     one, many = (0, 0, "stored", 1.0), 100_003
     tables |= {
         "shared-one-by-one": shared([(1, 1, 32)], [one], num=1, dim=1),

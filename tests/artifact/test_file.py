@@ -70,7 +70,9 @@ def test_a_file_may_hold_tensors_only(path):
 
 
 def test_the_version_is_the_oldest_that_has_what_the_tables_use(path):
-    for tables, version in (({"t": dense()}, 1), ({"t": dense(), "u": SAMPLES["shared-one-row"]}, 2)):
+    newer = [(2, "one-row"), (2, "modulo"), (3, "quotient-summed"), (3, "product-of-stored")]
+    uses = [(1, {"t": dense()}), *((version, {"t": dense(), "u": SAMPLES[f"shared-{n}"]}) for version, n in newer)]
+    for version, tables in uses:
         write_artifact(path, tables)
         manifest = read_artifact(path).manifest
         assert (manifest["format_version"], manifest["min_reader"]) == (version, version)

@@ -36,6 +36,11 @@ ROWS = {
     "v2-shared-views-side-by-side": "ce868b4b32c92564",
     "v2-shared-views-summed": "af4f74a360b540b4",
     "v2-shared-weighted-tanh": "6632c357c59843c7",
+    "v3-product-of-stored": "18f308740494d9b1",
+    "v3-product-then-sum": "c2e1ad2c2e3e97c3",
+    "v3-quotient-joined": "f3cf62194aac200b",
+    "v3-quotient-multiplied": "57ca87f9a4af545d",
+    "v3-quotient-summed": "020ee55048c47518",
 }
 
 

@@ -109,14 +109,14 @@ def write_artifact(
     arrays, heads = {}, {}
     for name, packed in tables.items():
         _check_name(name, "table")
-        with _naming(f"table `{name}`"):
+        with naming(f"table `{name}`"):
             layouts.validate(packed)
             heads[name] = _table_head(packed)
         arrays.update({f"{name}/{key}": array for key, array in packed.arrays.items()})
     for name, raw_ids in (vocabularies or {}).items():
         if name not in tables:
             raise ValueError(f"`vocabularies` names a table `{name}` that is not written; there are {sorted(tables)}.")
-        with _naming(f"vocabulary of `{name}`"):
+        with naming(f"vocabulary of `{name}`"):
             encoded = vocabulary.encode(raw_ids, tables[name].num_embeddings)
         arrays.update({f"{name}/{key}": array for key, array in encoded.items()})
     for name, tensor in (tensors or {}).items():
@@ -169,9 +169,9 @@ def read_artifact(path: str | os.PathLike[str], *, values: bool = True) -> Artif
         ArtifactValueError: if a value is not valid.
     """
     path = Path(path)
-    with _naming(f"`{path}`"), _open_regular(path) as file:
+    with naming(f"`{path}`"), open_regular(path) as file:
         file_size = os.fstat(file.fileno()).st_size
-        head = _read_head(file, file_size)
+        head = read_head(file, file_size)
         manifest, extents = decode_header(head, file_size - len(head))
         mapped = np.frombuffer(mmap.mmap(file.fileno(), file_size, access=mmap.ACCESS_READ), np.uint8)
         arrays = {name: _view(mapped, len(head), extent) for name, extent in extents.items()}
@@ -202,7 +202,7 @@ def verify_artifact(path: str | os.PathLike[str]) -> ArtifactFile:
 
 def verify_opened(opened: ArtifactFile) -> None:
     """Check every byte and every value of an open file; see :func:`verify_artifact`."""
-    with _naming(f"`{opened.path}`"):
+    with naming(f"`{opened.path}`"):
         for name, array in opened.arrays.items():
             if _sha256(array) != opened.manifest["arrays"][name]["sha256"]:
                 raise ArtifactChecksumError(f"array `{name}` is not the one that was written (its SHA-256 differs).")
@@ -219,7 +219,7 @@ def _interpret(
         owned[owner][name] = array
     tables, vocabularies = {}, {}
     for name, table in manifest["tables"].items():
-        with _naming(f"table `{name}`"):
+        with naming(f"table `{name}`"):
             served = {key: array for key, array in owned[name].items() if key not in vocabulary.NAMES}
             tables[name] = Packed(arrays=served, **table)
             layouts.validate(tables[name], values=False)
@@ -247,7 +247,7 @@ def _interpret(
 
 def _check_values(opened: ArtifactFile) -> None:
     for name, packed in opened.tables.items():
-        with _naming(f"table `{name}`"):
+        with naming(f"table `{name}`"):
             layouts.validate(packed)
     for name, tensor in opened.tensors.items():
         _check_tensor(name, tensor)
@@ -311,7 +311,7 @@ def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open_regular(path: Path) -> Iterator[Any]:
+def open_regular(path: Path) -> Iterator[Any]:
     """Open a regular file; never wait for a pipe, never read a folder."""
     try:
         mode = path.stat().st_mode
@@ -323,7 +323,7 @@ def _open_regular(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _read_head(file: Any, file_size: int) -> bytes:
+def read_head(file: Any, file_size: int) -> bytes:
     """The length and the header, as bytes; the file may hold anything."""
     start: bytes = file.read(9)
     length = int.from_bytes(start[:8], "little")
@@ -341,7 +341,7 @@ def _read_head(file: Any, file_size: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _naming(what: str) -> Iterator[None]:
+def naming(what: str) -> Iterator[None]:
     """Put ``what`` in front of the message of an artifact error."""
     try:
         yield

@@ -18,7 +18,7 @@ import numpy as np
 
 from slimtable.errors import ArtifactChecksumError, ArtifactFormatError, ArtifactVersionError
 
-FORMAT_VERSION = 2  # the newest that this reader knows; files carry the oldest that has what they use
+FORMAT_VERSION = 3  # the newest that this reader knows; files carry the oldest that has what they use
 MAX_HEADER = 8 << 20
 MAX_RANK = 8
 MAX_NAME = 128
@@ -34,9 +34,12 @@ DTYPES: Mapping[str, np.dtype] = {
 }
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-# Every artifact begins with these bytes after its length, so that the digest has a fixed place.
-PREFIX = b'{"__metadata__":{"slimtable":"{\\"digest\\":\\"'
-DIGEST = slice(8 + len(PREFIX), 8 + len(PREFIX) + 64)
+ARTIFACT = "slimtable"  # the one metadata key of an artifact
+DELTA = "slimtable-delta"  # and that of a delta between two
+_NO_MANIFEST = {
+    ARTIFACT: "it has no slimtable manifest; pack the table with `slimtable compress`.",
+    DELTA: "it is no delta between artifacts; make one with `slimtable delta`.",
+}
 
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_NAME - 1}}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -111,12 +114,13 @@ def plain_json(value: Any, what: str) -> Any:
     raise TypeError(f"`{what}` must be made of JSON types, got {type(value).__name__}.")
 
 
-def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent]) -> bytes:
+def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent], key: str = ARTIFACT) -> bytes:
     """The length and the header of a file, with the digest filled in.
 
     Args:
         manifest: all of the manifest but its digest.
         extents: the arrays in the order of their bytes.
+        key: what kind of file it is, the metadata key of the manifest.
 
     Returns:
         The first bytes of the file; their number is a multiple of 64.
@@ -129,12 +133,13 @@ def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent]) ->
         name: {"dtype": extent.dtype, "shape": extent.shape, "data_offsets": (extent.begin, extent.end)}
         for name, extent in extents.items()
     }
-    header = json.dumps({"__metadata__": {"slimtable": text}, **tensors}, separators=(",", ":")).encode()
+    header = json.dumps({"__metadata__": {key: text}, **tensors}, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % DATA_ALIGNMENT)
     if len(header) > MAX_HEADER:
         raise ValueError(f"the header would take {len(header)} bytes, the most is {MAX_HEADER}: shorten `model`.")
     head = len(header).to_bytes(8, "little") + header
-    return head[: DIGEST.start] + _digest(head).encode() + head[DIGEST.stop :]
+    place = _place_of_digest(key)
+    return head[: place.start] + _digest(head, place).encode() + head[place.stop :]
 
 
 def decode_header(head: bytes, data_size: int) -> tuple[dict[str, Any], dict[str, Extent]]:
@@ -152,54 +157,82 @@ def decode_header(head: bytes, data_size: int) -> tuple[dict[str, Any], dict[str
         ArtifactVersionError: if a newer reader is needed.
         ArtifactChecksumError: if it was changed after it was written.
     """
-    if not head.startswith(PREFIX, 8):
-        raise ArtifactFormatError("it has no slimtable manifest; pack the table with `slimtable compress`.")
+    manifest, tensors = open_header(head, ARTIFACT, FORMAT_VERSION)
+    _check_manifest(manifest)
+    return manifest, check_extents(tensors, manifest["arrays"], data_size)
+
+
+def open_header(head: bytes, key: str, newest: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the text of a header, its version and its digest; what it says is for the caller to check.
+
+    Args:
+        head: the 8 bytes of the length and the header.
+        key: what kind of file it has to be.
+        newest: the newest version of that kind that can be read.
+
+    Returns:
+        The manifest, and what safetensors says about each array.
+
+    Raises:
+        ArtifactError: as :func:`decode_header`.
+    """
+    if not head.startswith(_prefix(key), 8):
+        raise ArtifactFormatError(_NO_MANIFEST[key])
     tensors = _strict_json(head[8:], "the header")
     metadata = tensors.pop("__metadata__")
-    if not isinstance(metadata, dict) or list(metadata) != ["slimtable"] or type(metadata["slimtable"]) is not str:
-        raise ArtifactFormatError("its metadata must be the one entry `slimtable`.")
-    manifest = _strict_json(metadata["slimtable"].encode("utf-8", "surrogatepass"), "the manifest")
+    if not isinstance(metadata, dict) or list(metadata) != [key] or type(metadata[key]) is not str:
+        raise ArtifactFormatError(f"its metadata must be the one entry `{key}`.")
+    manifest = _strict_json(metadata[key].encode("utf-8", "surrogatepass"), "the manifest")
     min_reader = manifest.get("min_reader")
-    if type(min_reader) is int and min_reader > FORMAT_VERSION:
+    if type(min_reader) is int and min_reader > newest:
         raise ArtifactVersionError(
-            f"it needs a reader of format {min_reader}, this one reads {FORMAT_VERSION}: upgrade slimtable."
+            f"it needs a reader of format {min_reader}, this one reads {newest}: upgrade slimtable."
         )
-    if manifest.get("digest") != _digest(head):
+    if manifest.get("digest") != _digest(head, _place_of_digest(key)):
         raise ArtifactChecksumError("its header is not the one that was written (the digest differs).")
-    _check_manifest(manifest)
-    return manifest, _check_extents(tensors, manifest["arrays"], data_size)
+    return manifest, tensors
 
 
-def _digest(head: bytes) -> str:
+def _prefix(key: str) -> bytes:
+    """What every file of a kind begins with after its length, so that the digest has a fixed place."""
+    return b'{"__metadata__":{"' + key.encode() + b'":"{\\"digest\\":\\"'
+
+
+def _place_of_digest(key: str) -> slice:
+    begin = 8 + len(_prefix(key))
+    return slice(begin, begin + 64)
+
+
+def _digest(head: bytes, place: slice) -> str:
     """SHA-256 of the head with zeros in place of the digest itself."""
-    return hashlib.sha256(head[: DIGEST.start] + b"0" * 64 + head[DIGEST.stop :]).hexdigest()
+    return hashlib.sha256(head[: place.start] + b"0" * 64 + head[place.stop :]).hexdigest()
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     version = manifest.get("format_version")
-    _check_keys(manifest, _MANIFEST_KEYS, "the manifest", open_ended=type(version) is int and version > FORMAT_VERSION)
+    check_keys(manifest, _MANIFEST_KEYS, "the manifest", open_ended=type(version) is int and version > FORMAT_VERSION)
     if not 1 <= manifest["min_reader"] <= manifest["format_version"]:
         raise ArtifactFormatError("its format versions contradict each other.")
     for name, table in manifest["tables"].items():
         if not is_name(name) or name == "model":
             raise ArtifactFormatError(f"{name!r} cannot be the name of a table.")
-        _check_keys(table, _TABLE_KEYS, f"table `{name}`")
+        check_keys(table, _TABLE_KEYS, f"table `{name}`")
     for name, array in manifest["arrays"].items():
         owner, slash, rest = name.partition("/")
         if not slash or not is_name(rest) or (owner != "model" and owner not in manifest["tables"]):
             raise ArtifactFormatError(f"array {name!r} belongs to no table.")
-        _check_keys(array, _ARRAY_KEYS, f"array `{name}`")
-        if not _SHA256.fullmatch(array["sha256"]):
-            raise ArtifactFormatError(f"array `{name}` has no valid SHA-256.")
+        check_keys(array, _ARRAY_KEYS, f"array `{name}`")
+        check_sha256(array["sha256"], f"array `{name}`")
 
 
-def _check_extents(tensors: dict[str, Any], arrays: dict[str, Any], data_size: int) -> dict[str, Extent]:
+def check_extents(tensors: dict[str, Any], arrays: Mapping[str, Any], data_size: int) -> dict[str, Extent]:
+    """Where each array lies, in order; raise :class:`ArtifactFormatError` unless header, manifest and size agree."""
     if sorted(tensors) != sorted(arrays):
         odd = sorted(set(tensors) ^ set(arrays))
         raise ArtifactFormatError(f"its header and its manifest disagree on the arrays {odd}.")
     extents = {}
     for name, tensor in tensors.items():
-        _check_keys(tensor, _TENSOR_KEYS, f"array `{name}`")
+        check_keys(tensor, _TENSOR_KEYS, f"array `{name}`")
         declared = [arrays[name]["dtype"], arrays[name]["shape"]]
         if canonical_json([tensor["dtype"], tensor["shape"]]) != canonical_json(declared):  # 1 is not 1.0 or true
             raise ArtifactFormatError(f"its header and its manifest disagree on array `{name}`.")
@@ -228,7 +261,13 @@ def _extent(name: str, tensor: dict[str, Any]) -> Extent:
     return Extent(tensor["dtype"], tuple(shape), *offsets)
 
 
-def _check_keys(value: Any, types: Mapping[str, Any], what: str, open_ended: bool = False) -> None:
+def check_sha256(value: str, what: str) -> None:
+    """Raise :class:`ArtifactFormatError` unless ``value`` is a SHA-256 as it is written."""
+    if not _SHA256.fullmatch(value):
+        raise ArtifactFormatError(f"{what} has no valid SHA-256.")
+
+
+def check_keys(value: Any, types: Mapping[str, Any], what: str, open_ended: bool = False) -> None:
     """Raise unless ``value`` has just these keys with values of these types; more keys if ``open_ended``."""
     if not isinstance(value, dict):
         raise ArtifactFormatError(f"{what} must be an object.")

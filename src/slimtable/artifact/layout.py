@@ -32,6 +32,10 @@ class Layout(ABC):
 
     format_version: ClassVar[int] = 1
 
+    def version_of(self, packed: Packed) -> int:
+        """The oldest version of the format that has all that this table uses; its structure was checked before."""
+        return self.format_version
+
     @abstractmethod
     def check(self, packed: Packed) -> None:
         """Raise :class:`ArtifactFormatError` unless names, types, shapes and config fit; read no values."""

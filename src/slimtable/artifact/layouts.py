@@ -57,12 +57,12 @@ def exact_bits(packed: Packed) -> int:
 
 
 def format_version(packed: Packed) -> int:
-    """The oldest version of the format that has the layout of a packed table.
+    """The oldest version of the format that has all that a packed table uses; call :func:`validate` before.
 
     Raises:
         ArtifactFormatError: if the layout is unknown.
     """
-    return _layout_of(packed).format_version
+    return _layout_of(packed).version_of(packed)
 
 
 def decode(packed: Packed, ids: Any, out: np.ndarray | None = None) -> np.ndarray:

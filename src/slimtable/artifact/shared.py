@@ -1,4 +1,4 @@
-"""The layout ``shared``: ids share rows; each row served is a weighted sum of shared rows, placed at columns."""
+"""The layout ``shared``: ids share rows; each row served is a weighted sum, or product, of shared rows."""
 
 from __future__ import annotations
 
@@ -77,33 +77,48 @@ class Hash:
 
 
 @dataclass(frozen=True)
+class Quotient:
+    """A map that is computed: ``⌊id / divisor⌋``."""
+
+    divisor: int
+
+
+@dataclass(frozen=True)
 class Term:
-    """One summand of a row.
+    """One summand, or factor, of a row.
 
     Attributes:
         table: number of the table.
         column: where its rows begin in the row served.
-        hash: how ids get their row; None if array ``map.<t>`` says it.
+        computed: how ids get their row; None if array ``map.<t>`` says it.
         weight: factor of its rows; None if array ``weights.<t>`` has one per id.
         begins: whether no earlier term reaches its columns.
+        multiplies: whether what earlier terms made is multiplied by its rows instead of added to.
     """
 
     table: int
     column: int
-    hash: Hash | None
+    computed: Hash | Quotient | None
     weight: float | None
     begins: bool
+    multiplies: bool
 
 
 class Shared(Layout):
-    """Sums of shared rows.
+    """Sums, and products, of shared rows.
 
     ``rows.<r>`` is a table of shared rows: float32 or float16 (K, w), or a bit stream of K·w codes with
-    ``offset.<r>`` and ``step.<r>`` (K,). Term ``t`` adds ``weight · row`` at its column; its map is the bit stream
-    ``map.<t>`` of one row number per id, or a hash, and its weight a number or ``weights.<t>`` (N,).
+    ``offset.<r>`` and ``step.<r>`` (K,). Term ``t`` adds ``weight · row`` at its column, or multiplies by it; its map
+    is the bit stream ``map.<t>`` of one row number per id, a hash or a quotient, and its weight a number or
+    ``weights.<t>`` (N,). Quotients and products need format version 3.
     """
 
     format_version: ClassVar[int] = 2
+
+    def version_of(self, packed: Packed) -> int:
+        _, terms = read_shared(packed)
+        newer = any(term.multiplies or isinstance(term.computed, Quotient) for term in terms)
+        return 3 if newer else self.format_version
 
     def check(self, packed: Packed) -> None:
         tables, terms = read_shared(packed)
@@ -116,7 +131,7 @@ class Shared(Layout):
             else:
                 check_array(packed, f"rows.{r}", (f"float{table.bits}",), (table.num_rows, table.width))
         for t, term in enumerate(terms):
-            if term.hash is None:
+            if term.computed is None:
                 check_stream(packed, f"map.{t}", packed.num_embeddings, code_bits(tables[term.table].num_rows))
             if term.weight is None:
                 check_array(packed, f"weights.{t}", FLOATS, (packed.num_embeddings,))
@@ -127,17 +142,23 @@ class Shared(Layout):
         bounds = np.zeros(packed.embedding_dim)
         for t, term in enumerate(terms):
             table = tables[term.table]
-            if term.hash is None:
+            if term.computed is None:
                 _check_map(packed, f"map.{t}", table.num_rows)
             weight = abs(term.weight) if term.weight is not None else _check_floats(packed, f"weights.{t}")
-            bounds[term.column : term.column + table.width] += weight * largest[term.table]
-            if bounds.max() > _LARGEST:
-                raise ArtifactValueError(f"the sum of rows up to term {t} may overflow float32.")
+            bound = weight * largest[term.table]
+            columns = bounds[term.column : term.column + table.width]  # a view
+            if term.multiplies:
+                columns *= bound
+            else:
+                columns += bound
+            if max(bound, bounds.max()) > _LARGEST:
+                what = "product" if term.multiplies else "sum"
+                raise ArtifactValueError(f"the {what} of rows up to term {t} may overflow float32.")
 
     def exact_bits(self, packed: Packed) -> int:
         tables, terms = read_shared(packed)
         rows = sum(table.num_values * table.bits for table in tables)
-        maps = sum(code_bits(tables[term.table].num_rows) for term in terms if term.hash is None)
+        maps = sum(code_bits(tables[term.table].num_rows) for term in terms if term.computed is None)
         scales = ("offset.", "step.", "weights.")
         floats = sum(array.nbytes for name, array in packed.arrays.items() if name.startswith(scales))
         return rows + maps * packed.num_embeddings + 8 * floats
@@ -196,7 +217,10 @@ def _read_table(packed: Packed, r: int, table: Any) -> SharedTable:
 def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> Term:
     """One term; marks its columns in ``covered``, bool (d,)."""
     what = f"layout_config.terms[{t}]"
-    check_config(term, what, ("table", "column", "map", "weight"))
+    multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers refuse, as they must
+    check_config(term, what, ("table", "column", "map", "weight", *(("multiply",) if multiplies else ())))
+    if multiplies and term["multiply"] is not True:
+        raise ArtifactFormatError(f"`{what}.multiply` must be true where it is there, got {term['multiply']!r:.40}.")
     number = check_config_integer(term, what, "table", 0, len(tables) - 1)
     table = tables[number]
     column = check_config_integer(term, what, "column", 0, packed.embedding_dim - table.width)
@@ -206,19 +230,29 @@ def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], cov
         raise ArtifactFormatError(
             f"`{what}` adds to columns of which earlier terms reach some only; put the widest terms first."
         )
+    if begins and multiplies:
+        raise ArtifactFormatError(f"`{what}` multiplies columns that no earlier term has set.")
     columns[:] = True
     return Term(
         table=number,
         column=column,
-        hash=_read_hash(packed, f"{what}.map", term["map"], table.num_rows),
+        computed=_read_map(packed, f"{what}.map", term["map"], table.num_rows),
         weight=_read_weight(f"{what}.weight", term["weight"]),
         begins=begins,
+        multiplies=multiplies,
     )
 
 
-def _read_hash(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | None:
+def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | Quotient | None:
     if isinstance(value, str) and value == STORED:
         return None
+    if hasattr(value, "keys") and "divisor" in value:
+        check_config(value, what, ("divisor",))
+        divisor = check_config_integer(value, what, "divisor", 1, MAX_ROWS - 1)
+        last = (packed.num_embeddings - 1) // divisor
+        if last >= num_rows:
+            raise ArtifactFormatError(f"`{what}` leads to row {last}, its table has {num_rows}.")
+        return Quotient(divisor)
     limits = {
         "a": (1, PRIME - 1),
         "b": (0, PRIME - 1),
@@ -248,7 +282,7 @@ def _read_weight(what: str, value: Any) -> float | None:
 def _array_names(tables: list[SharedTable], terms: list[Term]) -> list[str]:
     rows = [f"rows.{r}" for r in range(len(tables))]
     scales = [f"{name}.{r}" for r, table in enumerate(tables) if table.coded for name in ("offset", "step")]
-    maps = [f"map.{t}" for t, term in enumerate(terms) if term.hash is None]
+    maps = [f"map.{t}" for t, term in enumerate(terms) if term.computed is None]
     weights = [f"weights.{t}" for t, term in enumerate(terms) if term.weight is None]
     return [*rows, *scales, *maps, *weights]
 
@@ -280,7 +314,7 @@ def _check_map(packed: Packed, name: str, num_rows: int) -> None:
 
 
 def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsInto:
-    """The function that adds a term to the rows of at most ``_IDS_AT_ONCE`` ids."""
+    """The function that adds a term to, or multiplies by it, the rows of at most ``_IDS_AT_ONCE`` ids."""
     from slimtable.artifact import shared_kernels
 
     rows_of = _open_map(packed, t, term, table)
@@ -291,6 +325,12 @@ def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsIn
     gather = None if floats is not None else _open_rows(packed, term.table, table)
     whole = term.begins and term.weight == 1 and table.width == packed.embedding_dim
 
+    def place(source: np.ndarray, slots: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+        if term.multiplies:
+            shared_kernels.multiply_rows(source, table.width, slots, weights, term.column, out)
+        else:
+            shared_kernels.place_rows(source, table.width, slots, weights, term.column, term.begins, out)
+
     def add(ids: np.ndarray, out: np.ndarray) -> None:
         rows = read_only(rows_of(ids))
         if gather is not None and whole:
@@ -298,13 +338,11 @@ def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsIn
             return
         weights = constant if stored is None else read_only(stored[ids].astype(np.float32, copy=False))
         if floats is not None:
-            shared_kernels.place_rows(floats, table.width, rows, weights, term.column, term.begins, out)
+            place(floats, rows, weights, out)
         elif gather is not None:
             gathered = np.empty((ids.size, table.width), np.float32)
             gather(rows, gathered)
-            source = read_only(gathered.reshape(-1))
-            slots = in_order[: ids.size]
-            shared_kernels.place_rows(source, table.width, slots, weights, term.column, term.begins, out)
+            place(read_only(gathered.reshape(-1)), in_order[: ids.size], weights, out)
 
     return add
 
@@ -313,8 +351,11 @@ def _open_map(packed: Packed, t: int, term: Term, table: SharedTable) -> Callabl
     """The function from ids (n,) to rows, int64 (n,), all of them in the table."""
     from slimtable.artifact import shared_kernels
 
-    if term.hash is not None:
-        mix = term.hash
+    if isinstance(term.computed, Quotient):
+        divisor = term.computed.divisor
+        return lambda ids: ids // divisor
+    if term.computed is not None:
+        mix = term.computed
 
         def rows_of(ids: np.ndarray) -> np.ndarray:
             rows = np.empty(ids.size, np.int64)

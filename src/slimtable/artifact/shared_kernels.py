@@ -87,3 +87,27 @@ def place_rows(source, width, rows, weights, column, assign, out):
         else:
             for j in range(width):
                 place[j] += weight * row[j]
+
+
+@njit(cache=True, nogil=True)
+def multiply_rows(source, width, rows, weights, column, out):
+    """``out[i, column : column + width]`` *= ``weight · source[rows[i]]``: one product, then the other.
+
+    Args:
+        source: float32 rows of ``width`` values, flat.
+        width: values of a row.
+        rows: int64 (n,) rows of the source, all in range.
+        weights: float32 (n,), or (1,) for one weight of all.
+        column: where the row begins in the output.
+        out: float32 (n, d).
+    """
+    each = 0 if weights.size == 1 else 1
+    for i in range(rows.size):
+        if i + AHEAD < rows.size:
+            prefetch_bytes(source, rows[i + AHEAD] * width, (rows[i + AHEAD] + 1) * width)
+        begin = rows[i] * width
+        row = source[begin : begin + width]
+        place = out[i, column : column + width]
+        weight = weights[i * each]
+        for j in range(width):
+            place[j] *= weight * row[j]

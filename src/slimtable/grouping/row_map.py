@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 
 _PRIME = (1 << 31) - 1
+_STORED = (0, 0, 0, 0, 1)  # stands for the numbers of a hash where a map is stored; no hash has these
+_QUOTIENT = (0, 1, 0, 0)  # likewise, before its divisor
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,48 @@ class Hash:
         """A random hash into ``count`` rows that follow ``head`` rows of single ids."""
         a, b = int(generator.integers(1, _PRIME)), int(generator.integers(_PRIME))
         return cls(a, b, head, head, count)
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """A row map that is computed: id ``i`` has row ``⌊i / divisor⌋``, so that neighbours share one.
+
+    Attributes:
+        divisor: 1 to 2³¹ − 1.
+
+    Raises:
+        ValueError: the divisor is out of range.
+    """
+
+    divisor: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.divisor <= _PRIME:
+            raise ValueError(f"`Quotient.divisor` must lie in 1..{_PRIME}, got {self.divisor}.")
+
+    def rows(self, num_embeddings: int) -> np.ndarray:
+        """The row of each id, int32 (num_embeddings,)."""
+        return (np.arange(num_embeddings) // self.divisor).astype(np.int32)
+
+
+def numbers_of_map(computed: Hash | Quotient | None) -> tuple[int, ...]:
+    """Five integers that say how a map is computed, or that it is stored; for state dicts."""
+    if computed is None:
+        return _STORED
+    if isinstance(computed, Quotient):
+        return (*_QUOTIENT, computed.divisor)
+    return (computed.a, computed.b, computed.head, computed.first, computed.count)
+
+
+def read_map(numbers: tuple[int, ...]) -> Hash | Quotient | None:
+    """What :func:`numbers_of_map` was given.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if numbers == _STORED:
+        return None
+    return Quotient(numbers[-1]) if numbers[:-1] == _QUOTIENT else Hash(*numbers)
 
 
 @dataclass(frozen=True, eq=False)

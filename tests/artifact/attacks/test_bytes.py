@@ -39,7 +39,9 @@ def test_bytes_at_the_end(extra, path):
         read_artifact(path)
 
 
-@pytest.mark.parametrize("golden", ["v1-dense", "v1-scaled-row", "v1-coded-shared", "v1-coded", "v2-shared-one-row"])
+@pytest.mark.parametrize(
+    "golden", ["v1-dense", "v1-scaled-row", "v1-coded-shared", "v1-coded", "v2-shared-one-row", "v3-quotient-joined"]
+)
 def test_every_flipped_bit_is_found(golden, path):
     whole = (GOLDEN / f"{golden}.safetensors").read_bytes()
     header_size = 8 + int.from_bytes(whole[:8], "little")

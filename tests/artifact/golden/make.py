@@ -11,9 +11,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from artifact_samples import coded, dense, low_rank, scaled, shared_samples  # noqa: E402
+from artifact_samples import coded, dense, low_rank, product_samples, scaled, shared, shared_samples  # noqa: E402
+from delta_samples import follower  # noqa: E402
 
 from slimtable.artifact import write_artifact  # noqa: E402
+from slimtable.artifact.delta import write_delta  # noqa: E402
 
 
 def golden_files():
@@ -40,9 +42,27 @@ def golden_files():
     }
     second = {f"v2-shared-{name}": {"tables": {"t": packed}} for name, packed in shared_samples().items()}
     second["v2-mixed"] = {"tables": {"user": shared_samples()["mean-of-two"], "item": dense(4, 6)}}
-    return first | second
+    third = {f"v3-{name}": {"tables": {"t": packed}} for name, packed in product_samples().items()}
+    return first | second | third
+
+
+def golden_pair():
+    """Two artifacts whose delta has gaps and marks, codes, values and rows, and arrays that are replaced or grow."""
+    rng = np.random.default_rng(0)
+    table = shared([(9, 4, 32)], [(0, 0, "stored", 1.0)], num=200, dim=4)
+    old = {"tables": {"t": table, "u": scaled(30, 4, 5)}, "tensors": {"w": np.arange(64), "v": np.arange(6)}}
+    new = {
+        "tables": {"t": follower(table, rng, 0.03, 3), "u": follower(old["tables"]["u"], rng, 0.4, 0)},
+        "tensors": {"w": np.arange(64) + 3, "v": np.arange(9), "x": np.ones(2)},
+    }
+    return {"old": old, "new": new}
 
 
 if __name__ == "__main__":
+    for name, arguments in golden_pair().items():
+        print(name, write_artifact(HERE / f"deltas/{name}.safetensors", **arguments))
+    print(
+        "delta", write_delta(*(HERE / f"deltas/{name}" for name in ("old.safetensors", "new.safetensors", "v1.delta")))
+    )
     for name, arguments in golden_files().items():
         print(name, write_artifact(HERE / f"{name}.safetensors", **arguments))

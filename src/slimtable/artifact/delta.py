@@ -1,0 +1,351 @@
+"""What changed between two artifacts, as a small file that makes the new one from the old one.
+
+``docs/format.md`` describes it byte by byte. Applying a delta gives the new artifact, byte for byte, or nothing: the
+old file and the new one are known by their SHA-256, and nothing in a delta is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimtable.artifact.edits import (
+    Candidate,
+    Edit,
+    apply_edit,
+    changed_units,
+    encode_edit,
+    plan_edit,
+    read_edit,
+    replacement,
+)
+from slimtable.artifact.file import ArtifactFile, naming, open_regular, read_artifact, read_head, verify_artifact
+from slimtable.artifact.header import (
+    DELTA,
+    DTYPES,
+    MAX_HEADER,
+    Extent,
+    check_extents,
+    check_keys,
+    check_sha256,
+    decode_header,
+    encode_header,
+    open_header,
+)
+from slimtable.artifact.roles import Role, plain_role, roles_of
+from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError
+from slimtable.files import replace_file
+
+DELTA_VERSION = 1
+_DATA = "data"
+_MANIFEST_KEYS = {
+    "digest": str,
+    "format_version": int,
+    "min_reader": int,
+    "old": dict,
+    "new": dict,
+    "header": dict,
+    "edits": dict,
+    "sha256": str,
+}
+_FILE_KEYS = {"sha256": str, "size": int}
+_HEADER_KEYS = {"size": int, "packed": int}
+_MAX_SIZE = 1 << 62
+_WINDOW = 1 << 15  # of zlib
+
+
+@dataclass(frozen=True)
+class DeltaSize:
+    """How much changed, and what it takes to say so.
+
+    Attributes:
+        bytes: of the delta.
+        old_bytes: of the old artifact.
+        new_bytes: of the new artifact.
+        changed_rows: rows that are looked up and differ, in all tables; those of a table are not counted where ids are
+            assigned to codes, which are the next.
+        added_rows: rows that are new, at the end.
+        changed_assignments: assignments of an id to a row, to centroids or to a tier that differ; one for each map.
+        added_assignments: those of ids that are new, at the end.
+        arrays: bytes of the delta by array; those that did not change are not there.
+    """
+
+    bytes: int
+    old_bytes: int
+    new_bytes: int
+    changed_rows: int = 0
+    added_rows: int = 0
+    changed_assignments: int = 0
+    added_assignments: int = 0
+    arrays: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def write_delta(
+    old_path: str | os.PathLike[str], new_path: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> DeltaSize:
+    """Write what makes one artifact from another, all or nothing; equal input gives equal bytes.
+
+    Each array is taken over as it is, replaced, or edited: values, rows or codes in a bit stream that changed, and what
+    is new at the end, whichever takes the fewest bytes.
+
+    Args:
+        old_path: the artifact that readers have.
+        new_path: the artifact that they shall have.
+        out: where the delta shall be; its folder must exist. A file of that name is replaced at the very end.
+
+    Returns:
+        What changed, and the size of the delta.
+
+    Raises:
+        FileNotFoundError: if a file or the folder does not exist.
+        ArtifactError: if a file is no artifact, or not as it was written.
+    """
+    old, new = verify_artifact(old_path), verify_artifact(new_path)
+    old_roles, new_roles = _roles(old), _roles(new)
+    changes: dict[str, int] = dict.fromkeys(("rows", "assignments", "added_rows", "added_assignments"), 0)
+    edits, pieces = {}, []
+    for name, array in new.arrays.items():
+        role, made = new_roles[name], _bytes(array)
+        known = name in old.arrays and _alike(old_roles[name], role)
+        before = _bytes(old.arrays[name]) if known else np.empty(0, np.uint8)
+        if known and old.manifest["arrays"][name] == new.manifest["arrays"][name]:
+            continue
+        candidates = _candidates(old_roles[name], role, array.shape[-1:]) if known else []
+        _count(changes, role, candidates, before, made)
+        plan = plan_edit(before, made, candidates) if known else replacement(made.size)
+        edits[name] = plan
+        pieces += encode_edit(plan, made)
+    head, old_head = _head_of(new), _head_of(old)
+    packed_head = _squeeze(head, old_head)
+    data = np.concatenate([np.frombuffer(packed_head, np.uint8), *pieces])
+    manifest = {
+        "format_version": DELTA_VERSION,
+        "min_reader": DELTA_VERSION,
+        "old": _identity(old),
+        "new": _identity(new),
+        "header": {"size": len(head), "packed": len(packed_head)},
+        "edits": {name: plan.edit.to_dict() for name, plan in edits.items()},
+        "sha256": hashlib.sha256(data.data).hexdigest(),
+    }
+    delta_head = encode_header(manifest, {_DATA: Extent("U8", data.shape, 0, data.size)}, DELTA)
+    with replace_file(Path(out)) as file:
+        file.write(delta_head)
+        file.write(data.data)
+    return DeltaSize(
+        bytes=len(delta_head) + data.size,
+        old_bytes=old.file_size,
+        new_bytes=new.file_size,
+        changed_rows=changes["rows"],
+        added_rows=changes["added_rows"],
+        changed_assignments=changes["assignments"],
+        added_assignments=changes["added_assignments"],
+        arrays={name: plan.edit.size for name, plan in edits.items()},
+    )
+
+
+def apply_delta(
+    old_path: str | os.PathLike[str], delta_path: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> int:
+    """Make the new artifact of a delta, all or nothing.
+
+    Args:
+        old_path: the artifact that the delta was made from.
+        delta_path: the delta.
+        out: where the new artifact shall be, which may be the place of the old one; its folder must exist.
+
+    Returns:
+        Size of the new artifact in bytes. It is byte for byte the one that the delta was made for.
+
+    Raises:
+        FileNotFoundError: if a file or the folder does not exist.
+        ArtifactChecksumError: if the delta was made from another file, or is not as it was written.
+        ArtifactError: if anything else is wrong with a file.
+    """
+    old = read_artifact(old_path, values=False)
+    with naming(f"`{delta_path}`"):
+        manifest, data = _read_delta(Path(delta_path))
+        if old.file_size != manifest["old"]["size"] or _file_sha256(old.path) != manifest["old"]["sha256"]:
+            raise ArtifactChecksumError(
+                f"it was made from another file than `{old_path}`: an artifact of {manifest['old']['size']} bytes with "
+                f"the SHA-256 {manifest['old']['sha256']}."
+            )
+        packed_size = manifest["header"]["packed"]
+        head = _unsqueeze(data[:packed_size].tobytes(), manifest["header"]["size"], _head_of(old))
+        new_size: int = manifest["new"]["size"]
+        _, extents = decode_header(head, new_size - len(head))
+        steps = _steps(manifest["edits"], extents, old, data.size - packed_size)
+        digest, position = hashlib.sha256(head), packed_size
+        with replace_file(Path(out)) as file:
+            file.write(head)
+            for name, edit in steps.items():
+                array = _bytes(old.arrays[name]) if name in old.arrays else np.empty(0, np.uint8)
+                if edit is not None:
+                    with naming(f"array `{name}`"):
+                        array = apply_edit(edit, array, data[position : position + edit.size])
+                    position += edit.size
+                digest.update(array.data)
+                file.write(array.data)
+            if digest.hexdigest() != manifest["new"]["sha256"]:
+                raise ArtifactChecksumError("what it makes is not the artifact that it was made for.")
+            file.flush()
+            _check_made(Path(file.name))
+    return new_size
+
+
+# What an artifact is made of.
+
+
+def _roles(artifact: ArtifactFile) -> dict[str, Role]:
+    """The role of every array, by its full name."""
+    found = {name: plain_role(array.shape, array.itemsize) for name, array in artifact.arrays.items()}
+    for name, packed in artifact.tables.items():
+        found |= {f"{name}/{key}": role for key, role in roles_of(packed).items()}
+    return found
+
+
+def _alike(old: Role, new: Role) -> bool:
+    """Whether units of one can be units of the other."""
+    return old.stream == new.stream and old.per_row == new.per_row and (old.stream or old.width == new.width)
+
+
+def _candidates(old: Role, new: Role, last: tuple[int, ...]) -> list[Candidate]:
+    """Values, then groups of them: along the last index, and rows."""
+    found = [Candidate(new.width, old.width, new.count, old.count)]
+    if old.width == new.width:
+        for values in sorted({new.per_row, *last} - {0, 1}):
+            fits = new.count % values == old.count % values == 0
+            if fits and new.width * values % 8 == 0:  # whole bytes
+                bits = new.width * values
+                found.append(Candidate(bits, bits, new.count // values, old.count // values))
+    return found
+
+
+def _count(changes: dict[str, int], role: Role, values: list[Candidate], old: np.ndarray, new: np.ndarray) -> None:
+    """Add the rows or assignments of an array to the statistics."""
+    if role.kind == "other":
+        return
+    kept = min(values[0].count, values[0].old_count) if values else 0
+    if values:
+        changes[role.kind] += np.unique(changed_units(old, new, values[0]) // role.per_row).size
+    changes[f"added_{role.kind}"] += (role.count - kept) // role.per_row
+
+
+def _identity(artifact: ArtifactFile) -> dict[str, Any]:
+    return {"sha256": _file_sha256(artifact.path), "size": artifact.file_size}
+
+
+def _head_of(artifact: ArtifactFile) -> bytes:
+    with open_regular(artifact.path) as file:
+        head: bytes = file.read(artifact.header_size)
+    return head
+
+
+def _file_sha256(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
+
+
+# The delta as a file.
+
+
+def _squeeze(head: bytes, old_head: bytes) -> bytes:
+    """The new header, most of which is in the old one."""
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, 15, zdict=old_head[-_WINDOW:])
+    return squeezer.compress(head) + squeezer.flush()
+
+
+def _unsqueeze(packed: bytes, size: int, old_head: bytes) -> bytes:
+    """Never makes more than a byte above ``size``, which was checked."""
+    inflater = zlib.decompressobj(15, zdict=old_head[-_WINDOW:])
+    try:
+        head = inflater.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ArtifactFormatError(f"the header that it holds cannot be read: {error}.") from None
+    if len(head) != size or not inflater.eof or inflater.unused_data:
+        raise ArtifactFormatError(f"the header that it holds does not have {size} bytes.")
+    return head
+
+
+def _read_delta(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The manifest and the data, uint8 (bytes,), both as they were written."""
+    try:
+        with open_regular(path) as file:
+            file_size = os.fstat(file.fileno()).st_size
+            head = read_head(file, file_size)
+            manifest, tensors = open_header(head, DELTA, DELTA_VERSION)
+            data_size = file_size - len(head)
+            check_extents(tensors, {_DATA: {"dtype": "U8", "shape": [data_size]}}, data_size)
+            _check_manifest(manifest)
+            data = np.frombuffer(file.read(data_size), np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "there is no such delta", str(path)) from None
+    if hashlib.sha256(data.data).hexdigest() != manifest["sha256"]:
+        raise ArtifactChecksumError("its data are not those that were written (their SHA-256 differs).")
+    return manifest, data
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    version = manifest.get("format_version")
+    check_keys(manifest, _MANIFEST_KEYS, "the manifest", open_ended=type(version) is int and version > DELTA_VERSION)
+    if not 1 <= manifest["min_reader"] <= manifest["format_version"]:
+        raise ArtifactFormatError("its format versions contradict each other.")
+    check_sha256(manifest["sha256"], "its data")
+    for name in ("old", "new"):
+        check_keys(manifest[name], _FILE_KEYS, f"`{name}` of the manifest")
+        check_sha256(manifest[name]["sha256"], f"`{name}`")
+        if not 0 < manifest[name]["size"] < _MAX_SIZE:
+            raise ArtifactFormatError(f"`{name}` of the manifest has no valid size.")
+    header = manifest["header"]
+    check_keys(header, _HEADER_KEYS, "`header` of the manifest")
+    if not 8 < header["size"] <= min(MAX_HEADER + 8, manifest["new"]["size"]) or header["packed"] < 0:
+        raise ArtifactFormatError("`header` of the manifest has no valid sizes.")
+
+
+def _steps(
+    edits: dict[str, Any], extents: Mapping[str, Extent], old: ArtifactFile, data_size: int
+) -> dict[str, Edit | None]:
+    """How each array of the new artifact is made, in the order of its bytes; None where it is the old one.
+
+    Raises:
+        ArtifactFormatError: if sizes do not fit, or an array can neither be taken over nor made.
+    """
+    unknown = sorted(edits.keys() - extents.keys())
+    if unknown:
+        raise ArtifactFormatError(f"it makes the arrays {unknown}, which the new artifact has not.")
+    steps: dict[str, Edit | None] = {}
+    for name, extent in extents.items():
+        size = extent.end - extent.begin
+        old_size = old.arrays[name].nbytes if name in old.arrays else 0
+        if name in edits:
+            steps[name] = read_edit(edits[name], f"the edit of array `{name}`", size, old_size)
+        elif name in old.arrays and size == old_size and old.arrays[name].dtype == DTYPES[extent.dtype]:
+            steps[name] = None
+        else:
+            raise ArtifactFormatError(f"it says nothing about array `{name}`, which is not the old one.")
+    needed = sum(edit.size for edit in steps.values() if edit is not None)
+    if needed != data_size:
+        raise ArtifactFormatError(f"its edits take {needed} bytes, but it holds {data_size}.")
+    return steps
+
+
+def _check_made(path: Path) -> None:
+    """Raise unless a file that a delta made is an artifact that can be served; its bytes are right, but whose?"""
+    try:
+        read_artifact(path)
+    except ArtifactError as error:
+        raise type(error)(f"what it makes is no artifact: {error}") from None

@@ -1,0 +1,173 @@
+"""Quotient–remainder embeddings: a pair of rows for each id, no pair twice (Shi et al. 2020, arXiv 1909.02107)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimtable.artifact.packed import Packed
+from slimtable.embedding import register
+from slimtable.grouping.row_map import Hash, Quotient, RowMap
+from slimtable.row_budget import CountedRowsConfig
+from slimtable.sharing import SharedRows, Term
+
+_ROUNDS = 20  # of alternating least squares, when a table is taken over
+
+
+@dataclass(frozen=True)
+class QRConfig(CountedRowsConfig):
+    """Options of quotient–remainder embeddings.
+
+    Attributes:
+        combine: the two rows are multiplied ("mult") or added ("sum"), or stand side by side ("concat"), half as wide.
+        num_rows: as above, of both tables together; it must be enough for a pair of its own for each id. A budget in
+            shares or rows that is not is raised to the fewest that are, ⌈2·√N⌉ (half of it for "concat").
+        divisor: m, whatever the budget says: m rows for remainders, ⌈N/m⌉ for quotients. None for the largest that the
+            rows allow.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    combine: Literal["mult", "sum", "concat"] = "mult"
+    divisor: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.divisor is not None and self.divisor < 1:
+            raise ValueError(f"`QRConfig.divisor` must be positive, got {self.divisor}.")
+        if self.divisor is not None and self.num_rows is not None:
+            raise ValueError("`QRConfig.divisor` and `QRConfig.num_rows` both say how many rows there are; set one.")
+
+    def shapes(self, num_embeddings: int, num_rows: int) -> tuple[int, int]:
+        """Rows of the remainders (the divisor) and of the quotients, for K rows of the full width or the fewest."""
+        if self.divisor is not None:
+            return self.divisor, -(-num_embeddings // self.divisor)
+        rows = max(num_rows * self._tables_per_row, _fewest(num_embeddings))
+        # The largest m with m · (rows - m) ≥ N.
+        divisor = min((rows + math.isqrt(rows * rows - 4 * num_embeddings)) // 2, num_embeddings)
+        return divisor, -(-num_embeddings // divisor)
+
+    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+        """Rows alone, since both maps are computed."""
+        return 32 * sum(self.shapes(num_embeddings, num_rows)) * (embedding_dim // self._tables_per_row)
+
+    def rows_of_table(self, num_embeddings: int, row_maps: Sequence[RowMap] | None) -> int:
+        if self.divisor is not None:
+            if self.divisor > num_embeddings:
+                raise ValueError(f"`QRConfig.divisor` must be at most num_embeddings={num_embeddings}.")
+            return 1
+        if self.num_rows is not None and self.num_rows * self._tables_per_row < _fewest(num_embeddings):
+            least = -(-_fewest(num_embeddings) // self._tables_per_row)
+            raise ValueError(
+                f"`QRConfig.num_rows`={self.num_rows} is too little to give each of {num_embeddings} ids a pair of "
+                f"its own. Use at least {least}."
+            )
+        return super().rows_of_table(num_embeddings, row_maps)
+
+    @property
+    def _tables_per_row(self) -> int:
+        """Rows of a table that take the space of a full one."""
+        return 2 if self.combine == "concat" else 1
+
+
+@register("qr")
+class QR(SharedRows):
+    """Row ``R[id mod m] ∘ Q[⌊id / m⌋]``: the remainder and the quotient of an id tell it from all others.
+
+    So no two ids have the same pair of rows, as two hashes cannot promise. Bits: 32·(m + ⌈N/m⌉)·d, half of that side by
+    side; both maps are computed and take no space.
+
+    Fresh rows of products are drawn from N(0, init_std²) for remainders and N(1, init_std²) for quotients: a row then
+    begins as its remainder's, at the scale of an uncompressed one, and quotients learn to tell ids apart. (Published
+    code draws both evenly between 1/√N and 1, so that all rows begin alike and positive.)
+    """
+
+    config_class = QRConfig
+    config: QRConfig
+
+    def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        config, width = self.config, self.embedding_dim
+        if config.combine == "concat":
+            if width % 2:
+                raise ValueError(
+                    f"`QRConfig.combine`=concat puts two rows of equal width side by side; embedding_dim={width} "
+                    "is odd. Choose an even one, or mult or sum."
+                )
+            width //= 2
+        num_rows = config.rows_of_table(self.num_embeddings, self.row_maps)
+        divisor, quotients = config.shapes(self.num_embeddings, num_rows)
+        terms = [
+            Term(0, 0, computed=Hash(count=divisor)),  # the remainder, of ids below 2³¹
+            Term(1, width if config.combine == "concat" else 0, computed=Quotient(divisor)),
+        ]
+        self.share([(divisor, width), (quotients, width)], terms, frequencies, device, dtype)
+
+    def reset_parameters(self) -> None:
+        if self.config.combine != "mult":
+            super().reset_parameters()
+            return
+        for table, mean in zip(self.tables(), (0.0, 1.0), strict=True):
+            nn.init.normal_(table, mean, self.config.init_std)
+
+    def fit_(self, table: Tensor) -> None:
+        """Takes the rows of least squared error, ids weighted by frequency; for products by alternating."""
+        if self.config.combine != "mult":
+            super().fit_(table)
+            return
+        table = table.to(torch.promote_types(table.dtype, torch.float32))
+        weights = self._weights_of_ids(table)
+        remainders, quotients = (own.to(table.dtype) for own in self.tables())
+        quotients = torch.ones_like(quotients)
+        for _ in range(_ROUNDS):
+            remainders = self._best_factor(table, weights, 0, quotients, 1)
+            quotients = self._best_factor(table, weights, 1, remainders, 0)
+            # Only the product counts; quotients near 1 keep both factors in range.
+            scale = quotients.square().mean(dim=0).sqrt()
+            quotients = torch.where(scale > 0, quotients / scale, 1.0)
+            remainders = remainders * scale
+        for own, fitted in zip(self.tables(), (remainders, quotients), strict=True):
+            own.copy_(fitted)
+
+    def pack(self) -> Packed:
+        packed = super().pack()
+        if self.config.combine == "mult":
+            packed.layout_config["terms"][1]["multiply"] = True
+        return packed
+
+    def _combine(self, tables: Sequence[Tensor], ids: Tensor) -> Tensor:
+        if self.config.combine != "mult":
+            return super()._combine(tables, ids)
+        remainders, quotients = (
+            F.embedding(self.row_map(index).index_select(0, ids), table, sparse=self.sparse)
+            for index, table in enumerate(tables)
+        )
+        return remainders * quotients
+
+    def _best_factor(self, table: Tensor, weights: Tensor, term: int, other: Tensor, other_term: int) -> Tensor:
+        """Rows x of a term that minimize ``Σ weight · (x[map] · other − table)²``, column by column."""
+        factor = other.index_select(0, self.row_map(other_term))  # (N, d)
+        weighted = weights * factor
+        shape = self.tables()[term].shape
+        above, below = (
+            torch.zeros(shape, dtype=table.dtype, device=table.device).index_add_(0, self.row_map(term), part)
+            for part in (weighted * table, weighted * factor)
+        )
+        return torch.where(below > 0, above / below, 0.0)
+
+
+def _fewest(num_embeddings: int) -> int:
+    """The fewest rows m + ⌈N/m⌉ of both tables: ⌈2·√N⌉.
+
+    Example:
+        >>> [_fewest(count) for count in (1, 2, 100, 101)]
+        [2, 3, 20, 21]
+    """
+    return math.isqrt(4 * num_embeddings - 1) + 1

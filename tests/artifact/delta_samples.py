@@ -1,0 +1,66 @@
+"""Artifacts that follow each other: tables that grow and change here and there, as a training leaves them."""
+
+import numpy as np
+from artifact_samples import coded, dense, plain_bits, scaled, shared
+
+from slimtable.artifact import Packed
+from slimtable.artifact.bits import code_bits, pack_bits
+
+
+def kinds(num=40):
+    """Tables by name, of the layouts whose arrays differ in kind."""
+    one = (0, 0, "stored", 1.0)
+    return {
+        "dense": dense(num, 6),
+        "uniform": scaled(num, 6, 5),
+        "uniform-rows": scaled(num, 8, 4, "row", np.float16),
+        "mgqe": coded([(num // 4, 4, 16, 0), (num - num // 4, 2, 6, 1)], flagged=True),
+        "shared": shared([(9, 6, 32)], [one], num=num),
+        "saec-4-bit": shared([(9, 6, 4), (5, 6, 4)], [one, (1, 0, "stored", 1.0)], num=num, dtype=np.float16),
+        "weights": shared([(9, 6, 16)], [(0, 0, "stored", "stored"), one], num=num, activation="tanh"),
+        "qr": shared([(8, 6, 32), (200, 6, 32)], [(0, 0, (1, 0, 0, 0, 8), 1.0), (1, 0, 8, 1.0, "multiply")], num=num),
+    }
+
+
+def streams(packed):
+    """Width, largest code and codes per id of each bit stream that grows with the ids or may change."""
+    config = packed.layout_config
+    if packed.layout == "scaled":
+        return {"codes": (config["bits"], (1 << config["bits"]) - 1, packed.embedding_dim)}
+    if packed.layout == "shared":
+        counts = [config["tables"][term["table"]]["num_rows"] for term in config["terms"]]
+        return {f"map.{t}": (code_bits(count), count - 1, 1) for t, count in enumerate(counts)}
+    return {}
+
+
+def follower(packed, rng, share, grown):
+    """The table after some training: a share of its values changed, and some ids more."""
+    num = packed.num_embeddings
+    grown = 0 if packed.layout == "coded" else grown
+    arrays, known = {}, streams(packed)
+    for name, array in packed.arrays.items():
+        if name in known:
+            width, largest, per_id = known[name]
+            codes = plain_bits(array, width, num * per_id)
+            hit = rng.random(codes.size) < share
+            codes[hit] = rng.integers(0, largest + 1, hit.sum())
+            arrays[name] = pack_bits(np.append(codes, rng.integers(0, largest + 1, grown * per_id)), width)
+        elif array.dtype.kind == "f":
+            values = array.copy()
+            hit = rng.random(len(values)) < share
+            values[hit] *= 0.5
+            more = grown if len(values) == num and not name.startswith("rows.") else 0
+            arrays[name] = np.concatenate([values, np.ones((more, *values.shape[1:]), values.dtype)])
+        else:
+            arrays[name] = array.copy()
+            if array.size and packed.layout_config.get("tables"):  # codes of rows
+                arrays[name][:-1][rng.random(array.size - 1) < share] ^= 1
+    return Packed(
+        packed.layout,
+        num + grown,
+        packed.embedding_dim,
+        arrays,
+        packed.layout_config,
+        padding_idx=packed.padding_idx,
+        method=packed.method,
+    )
