@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from slimtable.metrics import (
+    auc,
+    calibration,
     capped_recall_at_k,
     hit_rate_at_k,
+    log_loss,
     mean_absolute_error,
     mean_reciprocal_rank,
     ndcg_at_k,
     recall_at_k,
+    relative_information_gain,
     rmse,
 )
 
@@ -60,3 +65,29 @@ def test_errors_of_many_keep_their_digits() -> None:
     """In float32 the sum of ten million squares of 0.1 would stop growing."""
     off = np.full(10_000_000, 0.1, np.float32)
     assert rmse(off, np.zeros_like(off)) == pytest.approx(float(np.float32(0.1)), rel=1e-9)
+
+
+def test_click_metrics_against_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    labels = (generator.random(2000) < 0.3).astype(np.float32)
+    predicted = np.round(np.clip(0.3 + 0.2 * labels + generator.normal(scale=0.2, size=2000), 0, 1), 2)  # many ties
+    assert auc(labels, predicted) == pytest.approx(sklearn.metrics.roc_auc_score(labels, predicted), abs=1e-12)
+    inside = np.clip(predicted, 1e-7, 1 - 1e-7)
+    expected = sklearn.metrics.log_loss(labels, inside)
+    assert log_loss(labels, predicted) == pytest.approx(expected, rel=1e-12)
+    assert calibration(labels, predicted) == pytest.approx(predicted.sum() / labels.sum())
+    entropy = sklearn.metrics.log_loss(labels, np.full(2000, labels.mean()))
+    assert relative_information_gain(labels, predicted) == pytest.approx(1 - expected / entropy, rel=1e-6)
+
+
+def test_click_metrics_at_the_edges() -> None:
+    labels, sure = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    assert auc(labels, np.array([0.5, 0.5])) == 0.5
+    assert auc(labels, sure) == 0.0
+    assert log_loss(labels, sure) == pytest.approx(-np.log(1e-7))
+    assert relative_information_gain(labels, np.array([0.5, 0.5])) == pytest.approx(0.0)
+    for one_class in (np.ones(3), np.zeros(3), np.zeros(0)):
+        assert np.isnan(auc(one_class, np.full(len(one_class), 0.4)))
+        assert np.isnan(relative_information_gain(one_class, np.full(len(one_class), 0.4)))
+    assert np.isnan(calibration(np.zeros(2), sure))
+    assert np.isnan(log_loss(np.zeros(0), np.zeros(0)))

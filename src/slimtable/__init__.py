@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from slimtable.methods.legcf import LEGCF, LEGCFConfig
     from slimtable.methods.low_rank import LowRank, LowRankConfig
     from slimtable.methods.mgqe import MGQE, MGQEConfig
+    from slimtable.methods.qr import QR, QRConfig
+    from slimtable.methods.saec import Saec, SaecConfig
     from slimtable.methods.shared import Shared, SharedConfig
     from slimtable.methods.uniform import Uniform, UniformConfig
     from slimtable.runs import load_model
@@ -58,6 +60,7 @@ __all__ = [
     "DPQ",
     "LEGCF",
     "MGQE",
+    "QR",
     "Artifact",
     "ArtifactChecksumError",
     "ArtifactError",
@@ -86,7 +89,10 @@ __all__ = [
     "LowRank",
     "LowRankConfig",
     "MGQEConfig",
+    "QRConfig",
     "RowMap",
+    "Saec",
+    "SaecConfig",
     "Shared",
     "SharedConfig",
     "SlimtableError",
@@ -125,6 +131,8 @@ _NAMES_OF_MODULE = {
     "slimtable.methods.legcf": ("LEGCF", "LEGCFConfig"),
     "slimtable.methods.low_rank": ("LowRank", "LowRankConfig"),
     "slimtable.methods.mgqe": ("MGQE", "MGQEConfig"),
+    "slimtable.methods.qr": ("QR", "QRConfig"),
+    "slimtable.methods.saec": ("Saec", "SaecConfig"),
     "slimtable.methods.shared": ("Shared", "SharedConfig"),
     "slimtable.methods.uniform": ("Uniform", "UniformConfig"),
     "slimtable.runs": ("load_model",),

@@ -88,6 +88,10 @@ class CompressedEmbedding(nn.Module, ABC):
     """True where training is that of ``full`` and the table is compressed afterwards."""
     serve_tolerance: ClassVar[float] = 0.0
     """Largest relative difference between a served row and a looked-up one; 0 means bit for bit."""
+    grows: ClassVar[bool] = False
+    """Whether :meth:`grow_` works."""
+    sparse: bool = False
+    """Whether :meth:`row_parameters` get sparse gradients, as those of ``nn.Embedding(sparse=True)``."""
 
     def __init__(
         self,
@@ -165,6 +169,10 @@ class CompressedEmbedding(nn.Module, ABC):
     def fit_(self, table: Tensor) -> None:
         """Takes over a trained table of shape (num_embeddings, embedding_dim) as well as the method can."""
 
+    def num_vectors(self) -> int:
+        """Rows that are kept: one per id, or fewer where ids share them."""
+        return self.num_embeddings
+
     # What training may call, or report.
 
     def trained_parameters(self) -> int:
@@ -178,6 +186,47 @@ class CompressedEmbedding(nn.Module, ABC):
     def end_epoch(self) -> None:
         """Called after each epoch, for methods that adjust themselves; nothing by default."""
 
+    def row_parameters(self) -> list[Tensor]:
+        """The parameters whose gradients are sparse where ``sparse`` is set: rows that a lookup touches; else none."""
+        return []
+
+    def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        """Where lookups copy whole rows from, for those who look many tables up at once; None where rows are computed.
+
+        Returns:
+            A table (K, embedding_dim), and the row of each id in it, int32 (num_embeddings,), or None where ids are
+            rows. It is the table of the present mode, training or evaluation.
+        """
+        return None
+
+    def continue_from(self, previous: CompressedEmbedding) -> None:
+        """Takes over choices of an earlier table of the same ids, the first of them, before :meth:`fit_`.
+
+        Args:
+            previous: it may be of another method, and have fewer ids. What is of no use is passed over; by default all.
+        """
+
+    def weigh_errors(self, metric: Tensor) -> None:
+        """Takes over what errors cost, before :meth:`fit_`: an error e of a row costs eᵀ · metric · e.
+
+        Args:
+            metric: float (embedding_dim, embedding_dim), symmetric and positive semi-definite. By default it is passed
+                over, and all directions cost the same.
+        """
+
+    def grow_(self, num_embeddings: int, rows: Tensor | None = None) -> None:
+        """Adds ids at the end, in place; the parameters are replaced by longer ones.
+
+        Args:
+            num_embeddings: how many there are then.
+            rows: float (new ids, embedding_dim) of the new ids; None to draw them as fresh ones.
+
+        Raises:
+            TypeError: tables of this method cannot grow.
+            ValueError: there would be fewer ids than now, or the rows do not fit.
+        """
+        raise TypeError(f"A table of method {self.method} cannot grow. Make one from the grown uncompressed table.")
+
     # Written once here.
 
     @classmethod
@@ -189,6 +238,8 @@ class CompressedEmbedding(nn.Module, ABC):
         padding_idx: int | None = None,
         frequencies: Tensor | None = None,
         row_maps: Sequence[RowMap] | None = None,
+        previous: CompressedEmbedding | None = None,
+        metric: Tensor | None = None,
     ) -> Self:
         """Compresses a trained table.
 
@@ -198,12 +249,15 @@ class CompressedEmbedding(nn.Module, ABC):
             padding_idx: id that is served as zeros; its row in ``table`` must be zeros.
             frequencies: (num_embeddings,) training counts, as in the constructor.
             row_maps: the shared row of each id, as in the constructor.
+            previous: an earlier table of the same ids or the first of them, for methods that continue from it.
+            metric: float (embedding_dim, embedding_dim) by which an error e of a row costs eᵀ · metric · e, for methods
+                that weigh directions; None where all cost the same.
 
         Returns:
             A module of this method, still trainable, whose rows approximate ``table``.
 
         Raises:
-            ValueError: the table is not a finite matrix, or its padding row is not zeros.
+            ValueError: the table is not a finite matrix, its padding row is not zeros, or ``metric`` is no such matrix.
         """
         table = table.detach()
         if table.ndim != 2 or not table.is_floating_point():
@@ -227,6 +281,10 @@ class CompressedEmbedding(nn.Module, ABC):
             dtype=table.dtype,
         )
         with torch.no_grad():
+            if previous is not None:
+                embedding.continue_from(previous)
+            if metric is not None:
+                embedding.weigh_errors(_checked_metric(metric, table.shape[1]))
             embedding.fit_(table)
         return embedding
 
@@ -300,6 +358,18 @@ class CompressedEmbedding(nn.Module, ABC):
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}, {self.config}"
+
+
+def _checked_metric(metric: Tensor, width: int) -> Tensor:
+    metric = torch.as_tensor(metric).double()
+    if tuple(metric.shape) != (width, width) or not bool(torch.isfinite(metric).all()):
+        raise ValueError(f"A metric of errors must be a finite {width} × {width} matrix, got {tuple(metric.shape)}.")
+    spectrum = torch.linalg.eigvalsh((metric + metric.T) / 2)
+    if float(spectrum[0]) < -1e-6 * float(spectrum.abs().max()):
+        raise ValueError(
+            "A metric of errors must be positive semi-definite, but some errors would cost less than none."
+        )
+    return (metric + metric.T) / 2
 
 
 _METHODS: Registry[CompressedEmbedding] = Registry("method", "slimtable.methods", "method")

@@ -1,4 +1,4 @@
-"""Ranking metrics from the ranks of the withheld items, and errors of predicted scores.
+"""Ranking metrics from the ranks of the withheld items, errors of predicted scores, and how good click rates are.
 
 A rank counts the candidates that score higher, and half of those that score the same: 0 is first, and ties
 count at mid-rank, so that a coarse code that scores many items alike gains nothing by it. ``owners`` says
@@ -8,6 +8,8 @@ which user a rank belongs to; the ranks of one user stand together.
 from __future__ import annotations
 
 import numpy as np
+
+_LEAST_PROBABILITY = 1e-7
 
 
 def hit_rate_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
@@ -81,6 +83,72 @@ def rmse(predicted: np.ndarray, actual: np.ndarray) -> float:
 def mean_absolute_error(predicted: np.ndarray, actual: np.ndarray) -> float:
     """Mean distance of predictions from the scores; arguments as above."""
     return float(np.mean(np.abs(_errors(predicted, actual))))
+
+
+def auc(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Probability that a click is predicted higher than an impression without one; ties count one half.
+
+    Args:
+        labels: (T,), 1 for a click and 0 for none.
+        predicted: float (T,), any increasing function of the probability.
+
+    Returns:
+        0 to 1; NaN where all labels are alike, since there is nothing to compare.
+
+    Example:
+        >>> auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
+        0.75
+    """
+    clicked = np.asarray(labels) > 0.5
+    clicks = int(clicked.sum())
+    others = len(clicked) - clicks
+    if not clicks or not others:
+        return float("nan")
+    values = np.asarray(predicted, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    starts = _starts(values[order])
+    bounds = np.append(starts, len(order))
+    middle = (bounds[:-1] + bounds[1:] - 1) / 2.0  # rank of the members of each tie, from 0
+    clicks_of_tie = np.add.reduceat(clicked[order].astype(np.float64), starts)
+    return float((np.dot(middle, clicks_of_tie) - clicks * (clicks - 1) / 2.0) / (clicks * others))
+
+
+def log_loss(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean of −log of the probability that was given to what happened.
+
+    Args:
+        labels: (T,), 1 for a click and 0 for none.
+        predicted: (T,) probabilities; they are clipped to 1e-7 … 1 − 1e-7, so that one sure mistake costs 16.
+
+    Returns:
+        0 or more, in nats; NaN where there are no rows.
+    """
+    if not len(labels):
+        return float("nan")
+    clicked = np.asarray(labels, dtype=np.float64)
+    given = np.clip(np.asarray(predicted, dtype=np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    return float(-np.mean(clicked * np.log(given) + (1 - clicked) * np.log1p(-given)))
+
+
+def calibration(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Predicted clicks over actual clicks, 1 at best; NaN where nobody clicked. Arguments as :func:`log_loss`."""
+    clicks = float(np.sum(labels, dtype=np.float64))
+    return float(np.sum(predicted, dtype=np.float64)) / clicks if clicks else float("nan")
+
+
+def relative_information_gain(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """1 − log loss / that of predicting the share of clicks for all (He et al. 2014, Facebook's ads).
+
+    Arguments as :func:`log_loss`.
+
+    Returns:
+        At most 1; 0 for predictions no better than the share; NaN where all labels are alike.
+    """
+    share = float(np.mean(labels, dtype=np.float64)) if len(labels) else float("nan")
+    if not 0 < share < 1:
+        return float("nan")
+    entropy = -(share * np.log(share) + (1 - share) * np.log1p(-share))
+    return float(1 - log_loss(labels, predicted) / entropy)
 
 
 def _errors(predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -116,18 +116,21 @@ class QuantizedEmbedding(CompressedEmbedding):
     def rows(self, ids: Tensor) -> Tensor:
         if self.is_dense:
             if self.training:
-                return F.embedding(ids, self.table)
+                return F.embedding(ids, self.table, sparse=self.sparse)
             self._place_centroids()
         if self._quantizers()[0].looks_up(self.table):
             quantized, error = self._look_up(ids)
         else:
-            rows = F.embedding(ids, self.table)  # also checks the ids
+            rows = F.embedding(ids, self.table, sparse=self.sparse)  # also checks the ids
             quantized, error = self._quantize(rows, self._tiers_of(ids))
             if self.training:
                 error = error / self._elements(ids)
         if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
             self._remember(error)
         return quantized
+
+    def row_parameters(self) -> list[Tensor]:
+        return [self.table]
 
     def penalty(self) -> Tensor:
         """Mean squared distance between looked-up rows and their centroids, summed over lookups since the last call.
@@ -250,12 +253,14 @@ class QuantizedEmbedding(CompressedEmbedding):
         """Quantized rows (B, d) and their mean squared error, by compiled kernels."""
         elements = float(self._elements(ids))
         if len(self.quantizers) == 1:
-            return self._quantizers()[0].look_up(self.table, ids, self.tiers, self.padding_idx, elements)
+            return self._quantizers()[0].look_up(self.table, ids, self.tiers, self.padding_idx, elements, self.sparse)
         tiers_of_ids, only_tier = self.tiers[ids], torch.zeros_like(self.tiers)
         quantized, error = self.table.new_zeros(len(ids), self.embedding_dim), self.table.new_zeros(())
         for index, quantizer in enumerate(self._quantizers()):
             members = (tiers_of_ids == index).nonzero().flatten()
-            part, part_error = quantizer.look_up(self.table, ids[members], only_tier, self.padding_idx, elements)
+            part, part_error = quantizer.look_up(
+                self.table, ids[members], only_tier, self.padding_idx, elements, self.sparse
+            )
             quantized = quantized.index_copy(0, members, part)
             error = error + part_error
         return quantized, error

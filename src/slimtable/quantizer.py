@@ -22,6 +22,7 @@ from slimtable.nearest import (
     nearest_codes_torch,
     quantize_subvectors,
 )
+from slimtable.sharing_kernels import sparse_rows
 from slimtable.tensors import float_bits
 
 _CHUNK_ELEMENTS = 1 << 22  # responses held at a time when nothing is learned
@@ -152,7 +153,13 @@ class ProductQuantizer(nn.Module):
         return plain and self._compiled_kernels_fit(table)
 
     def look_up(
-        self, table: Tensor, ids: Tensor, tiers: Tensor, padding_idx: int | None, elements: float
+        self,
+        table: Tensor,
+        ids: Tensor,
+        tiers: Tensor,
+        padding_idx: int | None,
+        elements: float,
+        sparse: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Looks rows up and quantizes them as :meth:`forward`, in one compiled call and one node of the graph.
 
@@ -162,6 +169,7 @@ class ProductQuantizer(nn.Module):
             tiers: int8 (N,) tier of each row of the table.
             padding_idx: id that becomes zeros, or None.
             elements: what the error sum is divided by, here, where it costs no node of the graph.
+            sparse: give the table a sparse gradient.
 
         Returns:
             As :meth:`forward`, the error sum over ``elements``.
@@ -170,7 +178,7 @@ class ProductQuantizer(nn.Module):
             IndexError: an id is out of range.
         """
         rows, error = _LookUp.apply(  # type: ignore[no-untyped-call]
-            table, self._per_subspace(self.centroids), ids, tiers, padding_idx, elements, self
+            table, self._per_subspace(self.centroids), ids, tiers, padding_idx, elements, self, sparse
         )
         return rows, error
 
@@ -344,6 +352,7 @@ class _LookUp(torch.autograd.Function):
         padding_idx: int | None,
         elements: float,
         quantizer: ProductQuantizer,
+        sparse: bool,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         padding = -1 if padding_idx is None else padding_idx
@@ -354,7 +363,7 @@ class _LookUp(torch.autograd.Function):
             F.embedding(ids, table)  # raises, in PyTorch's words
         # Not as saved tensors, which a backward pass without the penalty would free before the penalty's own.
         ctx.ids, ctx.pull, ctx.num_embeddings, ctx.padding = ids, torch.from_numpy(pull), len(table), padding
-        ctx.elements = elements
+        ctx.elements, ctx.sparse = elements, sparse
         return torch.from_numpy(rows), torch.tensor(total / elements, dtype=codebook.dtype)
 
     @staticmethod
@@ -363,7 +372,13 @@ class _LookUp(torch.autograd.Function):
         of_rows, of_error = gradients
         to_table = to_codebook = None
         if of_rows is not None and ctx.needs_input_grad[0]:
-            to_table = torch.ops.aten.embedding_dense_backward(of_rows, ctx.ids, ctx.num_embeddings, ctx.padding, False)
+            size = ctx.num_embeddings
+            if ctx.sparse:
+                if ctx.padding >= 0:  # its row is never trained
+                    of_rows = of_rows.masked_fill((ctx.ids == ctx.padding).unsqueeze(1), 0.0)
+                to_table = sparse_rows(ctx.ids.long(), of_rows, torch.Size((size, of_rows.shape[1])))
+            else:
+                to_table = torch.ops.aten.embedding_dense_backward(of_rows, ctx.ids, size, ctx.padding, False)
         if of_error is not None and ctx.needs_input_grad[1]:
             to_codebook = ctx.pull * (2.0 * float(of_error) / ctx.elements)
-        return to_table, to_codebook, None, None, None, None, None
+        return to_table, to_codebook, None, None, None, None, None, None

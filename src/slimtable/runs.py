@@ -124,7 +124,7 @@ def pack_model(
                 )
             raw_ids = np.asarray(vocabularies[spec.side])
             if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
-                raw_ids = _with_padding(raw_ids, spec.padding_idx)
+                raw_ids = with_padding(raw_ids, spec.padding_idx)
             by_table[spec.name] = raw_ids
     return write_artifact(
         path,
@@ -200,15 +200,15 @@ def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
     model.take_buffers({name: tensors[name] for name in buffers})
 
 
-def _with_padding(raw_ids: np.ndarray, row: int) -> np.ndarray:
-    """A vocabulary (n + 1,) with a raw id for the padding row that is no other row's."""
+def with_padding(raw_ids: np.ndarray, row: int, text: str = _PADDING_TEXT) -> np.ndarray:
+    """A vocabulary (n + 1,) with a raw id for a row that is no id's: -2⁶³ or a text, or the next that is free."""
     if raw_ids.dtype.kind in "iu":
         number = _PADDING_NUMBER
         while (raw_ids == number).any():
             number += 1
         return np.insert(raw_ids.astype(np.int64), row, number)
     texts = raw_ids.tolist()
-    text = _PADDING_TEXT
-    while text in texts:
+    taken = set(texts)
+    while text in taken:
         text += "_"
     return np.array([*texts[:row], text, *texts[row:]], dtype=object)

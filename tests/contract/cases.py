@@ -52,7 +52,13 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
     "baco": [{"preset": "published", "row_bits": 4}],
     "double_hash": [{"num_rows": 9, "hash_seed": 5}],
     "hybrid_hash": [{"budget": "50%"}],
+    "qr": [{"combine": "sum", "budget": "45%"}, {"combine": "concat", "budget": "40%"}, {"divisor": 7}],
     "cce": [{"chunks": 2, "num_rows": 10}, {"chunks": 8, "recluster_epochs": 0}],
+    "saec": [
+        {"num_rows": 9, "head": 0.4, "row_bits": 8},
+        {"budget": "150B", "levels": 2, "row_bits": 4},
+        {"budget": "40%", "row_bits": 16},
+    ],
     "legcf": [{"initialization": "random"}, {"anchor_weight": 0.9, "assignment_epochs": 0}],
 }
 

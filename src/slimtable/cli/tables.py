@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from slimtable.artifact.packed import Packed
 from slimtable.cli.options import Force, Json, Preset, Settings, parse_method, require_free
 from slimtable.cli.output import show, show_json, size, table
 from slimtable.serve.reader import Artifact, Table, open_artifact
@@ -37,8 +38,12 @@ def compress(
     method: Annotated[str, typer.Option(help="How to compress it.")] = "uniform",
     preset: Preset = None,
     settings: Settings = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Size to keep, such as 4% or 2MB, for methods that have a budget, as saec.")
+    ] = None,
     frequencies: Annotated[
-        Path | None, typer.Option(help="A .npy file of how often each id occurs, for methods with tiers.")
+        Path | None,
+        typer.Option(help="A .npy file of how often each id occurs, for methods that treat frequent ids better."),
     ] = None,
     padding_idx: Annotated[int | None, typer.Option(help="Id that is served as zeros; its row must be zeros.")] = None,
     name: Annotated[str | None, typer.Option(help="Which tensor, where the file holds several matrices.")] = None,
@@ -50,7 +55,7 @@ def compress(
     from slimtable.compress import compress_table, read_table
 
     require_free(out, force)
-    config = parse_method(method, preset, settings)
+    config = parse_method(method, preset, settings if budget is None else _with_budget(method, settings, budget))
     dense = read_table(table_file, name)
     counts = None if frequencies is None else _read_counts(frequencies)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
@@ -61,7 +66,9 @@ def compress(
             "path": str(out),
             "file_bytes": file_size,
             **_facts(served),
+            "vectors": _vectors(packed),
             "relative_error": _relative_error(dense, served),
+            "distortion": _distortion(dense, served, counts),
         }
     if as_json:
         show_json(result)
@@ -69,7 +76,11 @@ def compress(
     shape = f"{served.num_embeddings:,} × {served.embedding_dim}"
     show(f"{shape} by {served.method}: {served.compression_ratio:.2f}× smaller")
     show(f"size: {size(4 * dense.size)} in float32, {size(served.bits / 8)} served, {file_size:,} bytes in {out}")
+    if result["vectors"] < served.num_embeddings:
+        show(f"vectors: {result['vectors']:,} for {served.num_embeddings:,} ids")
     show(f"relative error: {result['relative_error']:.3g} (mean squared error over variance)")
+    weighted = ", weighted by frequency" if counts is not None else ""
+    show(f"distortion: {result['distortion']:.4g} (mean squared distance of a row{weighted})")
 
 
 def pack(
@@ -205,11 +216,45 @@ def _show_artifact(artifact: Artifact) -> None:
         show(f"tensor {name}: {' × '.join(map(str, tensor.shape))} {tensor.dtype.name}, uncompressed")
 
 
+def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[str]:
+    """Settings with that of `--budget`.
+
+    Raises:
+        ValueError: the method has none.
+    """
+    from slimtable.embedding import get_config
+
+    options = get_config(method).to_dict()
+    if "budget" not in options:
+        known = ", ".join(options)
+        raise ValueError(f"Method {method} has no budget. Choose its size by --set; its options: {known}.")
+    return [*(settings or ()), f"budget={budget}"]
+
+
+def _vectors(packed: Packed) -> int:
+    """Rows that are kept, of which ids share some where they are fewer than ids."""
+    if packed.layout != "shared":
+        return packed.num_embeddings
+    return sum(shared["num_rows"] for shared in packed.layout_config["tables"])
+
+
 def _read_counts(path: Path) -> np.ndarray:
     counts = np.load(path, allow_pickle=False)
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
         raise ValueError(f"{path} must hold one whole number per id, got {counts.dtype} of shape {counts.shape}.")
     return counts
+
+
+def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
+    """Mean squared distance between a row and what is served for it, weighted by counts if there are some."""
+    total = weight = 0.0
+    for first in range(0, len(dense), _ROWS_AT_A_TIME):
+        block = np.asarray(dense[first : first + _ROWS_AT_A_TIME], dtype=np.float64)
+        squares = ((served.lookup(np.arange(first, first + len(block))) - block) ** 2).sum(axis=1)
+        weights = np.ones(len(block)) if counts is None else counts[first : first + len(block)].astype(np.float64)
+        total += float(squares @ weights)
+        weight += float(weights.sum())
+    return total / (weight or 1.0)
 
 
 def _relative_error(dense: np.ndarray, served: Table) -> float:

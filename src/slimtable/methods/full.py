@@ -23,6 +23,7 @@ class Full(CompressedEmbedding):
     """A dense table, as ``nn.Embedding``: 32·N·d bits in float32."""
 
     config_class = FullConfig
+    grows = True
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
@@ -34,7 +35,25 @@ class Full(CompressedEmbedding):
         self.table.copy_(table)
 
     def rows(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.table)
+        return F.embedding(ids, self.table, sparse=self.sparse)
+
+    def row_parameters(self) -> list[Tensor]:
+        return [self.table]
+
+    def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        return (self.table, None) if self.padding_idx is None else None
+
+    @torch.no_grad()
+    def grow_(self, num_embeddings: int, rows: Tensor | None = None) -> None:
+        added = num_embeddings - self.num_embeddings
+        if added < 0:
+            raise ValueError(f"A table of {self.num_embeddings} ids cannot shrink to {num_embeddings}.")
+        if rows is None:
+            rows = self.table.new_empty(added, self.embedding_dim).normal_(std=self.config.init_std)
+        if rows.shape != (added, self.embedding_dim):
+            raise ValueError(f"New rows must have shape ({added}, {self.embedding_dim}), got {tuple(rows.shape)}.")
+        self.table = nn.Parameter(torch.cat([self.table, rows.to(self.device, self.dtype)]))
+        self.num_embeddings = num_embeddings
 
     def bits(self) -> int:
         return self.num_embeddings * self.embedding_dim * float_bits(self.table)

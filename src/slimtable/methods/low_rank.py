@@ -60,7 +60,10 @@ class LowRank(CompressedEmbedding):
         self.right.copy_(basis.T)
 
     def rows(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.left) @ self.right
+        return F.embedding(ids, self.left, sparse=self.sparse) @ self.right
+
+    def row_parameters(self) -> list[Tensor]:
+        return [self.left]
 
     def bits(self) -> int:
         return self.rank * (self.num_embeddings + self.embedding_dim) * float_bits(self.left)

@@ -60,13 +60,19 @@ class Uniform(CompressedEmbedding):
         self.table.copy_(table)
 
     def rows(self, ids: Tensor) -> Tensor:
-        rows = F.embedding(ids, self.table)
+        rows = F.embedding(ids, self.table, sparse=self.sparse)
         if self.training:
             return rows
         offset, step = self._offset_and_step()
         if self.config.axis == "row":
             offset, step = offset[ids], step[ids]
         return (offset + step * codes_of(rows, offset, step, self.config.bits)).to(rows.dtype)
+
+    def row_parameters(self) -> list[Tensor]:
+        return [self.table]
+
+    def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        return (self.table, None) if self.training and self.padding_idx is None else None
 
     def bits(self) -> int:
         grids = self.embedding_dim if self.config.axis == "column" else self.num_embeddings

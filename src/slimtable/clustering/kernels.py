@@ -1,0 +1,176 @@
+"""The compiled loops of clustering: distances to many centroids, search by cells, sums by cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_NOBODY = np.int32(2**31 - 1)
+
+
+# Arrays are indexed and never sliced here: a slice counts references of its array, and threads that count at once
+# wait for each other.
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _nearest(vectors, b, lists, half, cell, count, square, distances, patterns):  # type: ignore[no-untyped-def]
+    """The place of the nearest centroid of a list; half the squared distances to all are in ``distances``.
+
+    ``lists`` is (G, d, L): values of a column stand side by side, for SIMD. ``half`` holds half the squared norms
+    (G, L), ``square`` is half that of the vector.
+    """
+    width = lists.shape[1]
+    for k in range(count):
+        distances[k] = square + half[cell, k]
+    j = 0
+    while j + 4 <= width:
+        x, y, z, w = vectors[b, j], vectors[b, j + 1], vectors[b, j + 2], vectors[b, j + 3]
+        for k in range(count):
+            distances[k] -= (x * lists[cell, j, k] + y * lists[cell, j + 1, k]) + (
+                z * lists[cell, j + 2, k] + w * lists[cell, j + 3, k]
+            )
+        j += 4
+    while j < width:
+        x = vectors[b, j]
+        for k in range(count):
+            distances[k] -= x * lists[cell, j, k]
+        j += 1
+    # Distances are not negative but for rounding, so their bit patterns sort as they do; integer minima vectorize.
+    smallest = _NOBODY
+    for k in range(count):
+        smallest = min(smallest, patterns[k])
+    best = _NOBODY
+    for k in range(count):
+        best = min(best, np.int32(k) if patterns[k] == smallest else _NOBODY)
+    return best
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def search(  # type: ignore[no-untyped-def]
+    vectors,
+    weights,
+    first,
+    last,
+    cells,
+    half_cells,
+    lists,
+    half_lists,
+    names,
+    lengths,
+    centroids,
+    stay,
+    keep,
+    rows,
+    sums,
+    masses,
+):
+    """Assigns rows ``first … last - 1`` and adds them up by cluster.
+
+    Of each row, the nearest cell says in which list of centroids to look. A row in ``stay ≥ 0`` is in a cluster
+    already, and leaves it only where another one is nearer than ``keep`` times its squared distance.
+
+    Args:
+        vectors: float32 (n, d).
+        weights: float32 (n,).
+        first: first row.
+        last: one past the last.
+        cells: float32 (1, d, G) centres of the cells in columns; G = 1 where every centroid is looked at.
+        half_cells: float32 (1, G) half their squared norms.
+        lists: float32 (G, d, L) centroids to look at in each cell.
+        half_lists: float32 (G, L) half their squared norms.
+        names: int32 (G, L) which centroids those are.
+        lengths: int64 (G,) how many of them count.
+        centroids: float32 (K, d).
+        stay: int32 (n,) the cluster so far, -1 for none, -2 for rows to pass over; or empty: none.
+        keep: 1 - hysteresis.
+        rows: int32 (n,), written.
+        sums: float64 (K, d), added to.
+        masses: float64 (K,), added to.
+
+    Returns:
+        Sums of weight times squared distance, and of weight times squared norm.
+    """
+    num_cells, width, length = lists.shape
+    most_cells = half_cells.shape[1]
+    distances = np.empty(max(length, most_cells), np.float32)
+    patterns = distances.view(np.int32)
+    total, power = 0.0, 0.0
+    for b in range(first, last):
+        before = stay[b] if stay.size else np.int32(-1)
+        if before == -2:
+            continue
+        square = np.float32(0.0)
+        for j in range(width):
+            square += vectors[b, j] * vectors[b, j]
+        square *= np.float32(0.5)
+        cell = 0
+        if num_cells > 1:
+            cell = _nearest(vectors, b, cells, half_cells, 0, most_cells, square, distances, patterns)
+        place = _nearest(vectors, b, lists, half_lists, cell, lengths[cell], square, distances, patterns)
+        best, distance = names[cell, place], distances[place]
+        if before >= 0 and before != best:
+            here = np.float32(0.0)
+            for j in range(width):
+                here += (vectors[b, j] - centroids[before, j]) * (vectors[b, j] - centroids[before, j])
+            here *= np.float32(0.5)
+            if distance >= keep * here:
+                best, distance = before, here
+        rows[b] = best
+        weight = np.float64(weights[b])
+        total += weight * 2.0 * max(np.float64(distance), 0.0)
+        power += weight * 2.0 * np.float64(square)
+        masses[best] += weight
+        for j in range(width):
+            sums[best, j] += weight * vectors[b, j]
+    return total, power
+
+
+@njit(nogil=True, cache=True)
+def add_up(vectors, weights, rows, first, last, sums, masses):  # type: ignore[no-untyped-def]
+    """Adds rows ``first … last - 1`` up by the cluster that they are in, negative ones left out; gives their power."""
+    power = 0.0
+    for b in range(first, last):
+        k = rows[b]
+        if k < 0:
+            continue
+        weight = np.float64(weights[b])
+        masses[k] += weight
+        for j in range(vectors.shape[1]):
+            x = np.float64(vectors[b, j])
+            sums[k, j] += weight * x
+            power += weight * x * x
+    return power
+
+
+@njit(nogil=True, cache=True)
+def threshold(weights, wanted):  # type: ignore[no-untyped-def]
+    """The τ for which ``Σ min(1, weight / τ)`` is the number wanted; 0 where that few rows weigh anything."""
+    tau = np.inf
+    while True:  # comes down to it, since what is above the last one weighs more than it counts
+        above, below = 0, 0.0
+        for b in range(weights.size):
+            if weights[b] >= tau:
+                above += 1
+            else:
+                below += np.float64(weights[b])
+        if above >= wanted:  # only by rounding
+            return tau
+        found = below / (wanted - above)
+        if found == 0.0 or found >= tau * (1.0 - 1e-6):
+            return found
+        tau = found
+
+
+@njit(nogil=True, cache=True)
+def systematic(weights, tau, start, chosen):  # type: ignore[no-untyped-def]
+    """Rows at even steps of the running sum of ``min(1, weight / τ)``; how many were written to ``chosen``."""
+    reached, count, wanted = 0.0, 0, start
+    for b in range(weights.size):
+        if weights[b] <= 0:
+            continue
+        reached += min(1.0, np.float64(weights[b]) / tau) if tau > 0 else 1.0
+        if reached > wanted and count < chosen.size:
+            chosen[count] = b
+            count += 1
+            wanted += 1.0
+    return count

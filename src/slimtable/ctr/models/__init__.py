@@ -1,0 +1,1 @@
+"""One file per click-through-rate model; the file stem is its name."""

@@ -1,0 +1,62 @@
+"""`slimtable compress --budget`: a table within a size, and what is said about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.commands import Command
+from tests.clustering.samples import make_vectors
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    vectors, counts = make_vectors(2000, width=16)
+    np.save(tmp_path / "table.npy", vectors)
+    np.save(tmp_path / "counts.npy", counts)
+    return tmp_path / "table.npy", tmp_path / "counts.npy"
+
+
+@pytest.mark.parametrize(("budget", "most"), [("6%", 0.06 * 2000 * 64), ("9kB", 9000)])
+def test_a_table_within_a_budget(must: Command, files: tuple[Path, Path], tmp_path: Path, budget, most) -> None:
+    words = ["compress", files[0], "--method", "saec", "--frequencies", files[1], "--budget", budget]
+    out = tmp_path / "out.safetensors"
+    result = must(*words, "--out", out, "--json").json
+    assert 0.95 * most <= result["bits"] / 8 <= most
+    assert result["bits"] == 512 * result["vectors"] + 2000 * (result["vectors"] - 1).bit_length()
+    said = must(*words, "--out", out, "--force").out
+    assert f"vectors: {result['vectors']:,} for 2,000 ids" in said
+    assert f"distortion: {result['distortion']:.4g} (mean squared distance of a row, weighted by frequency)" in said
+
+
+def test_frequent_ids_count_more(must: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    vectors, counts = np.load(files[0]), np.load(files[1])
+    words = ["compress", files[0], "--method", "saec", "--budget", "6%", "--force", "--json"]
+    weighted = must(*words, "--frequencies", files[1], "--out", tmp_path / "a.safetensors").json
+    plain = must(*words, "--out", tmp_path / "b.safetensors").json
+    assert plain["relative_error"] < weighted["relative_error"]
+    one = ((vectors - np.average(vectors, axis=0, weights=counts)) ** 2).sum(axis=1) @ counts / counts.sum()
+    assert weighted["distortion"] < 0.3 * one
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "uniform", "--budget", "4%"], "Method uniform has no budget"),
+        (["--method", "saec", "--budget", "4 rows"], "no budget of a table"),
+        (["--method", "saec", "--budget", "4%", "--set", "budget=5%"], "given twice"),
+        (["--method", "saec", "--budget", "20B"], "smallest budget is"),
+        (["--method", "saec", "--set", "num_rows=2000"], "Use method full"),
+    ],
+    ids=str,
+)
+def test_budgets_that_cannot_be_kept(
+    slimtable: Command, files: tuple[Path, Path], tmp_path: Path, words, message
+) -> None:
+    outcome = slimtable("compress", files[0], *words, "--out", tmp_path / "out.safetensors")
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "out.safetensors").exists()
