@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, demo, group, reproduce, tables, train
+from slimtable.cli import bench, data, deltas, demo, group, pipeline, reproduce, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -76,6 +76,14 @@ reproduce.app.command(
         "slimtable reproduce baco --render --out runs/baco",
     ),
 )(reproduce.baco)
+reproduce.app.command(
+    "saec",
+    epilog=_examples(
+        "slimtable reproduce saec --quick",
+        "slimtable reproduce saec --only movietweetings --only sizes --seeds 3 --out runs/saec",
+        "slimtable reproduce saec --render --out runs/saec",
+    ),
+)(reproduce.saec)
 app.add_typer(reproduce.app, name="reproduce", epilog=_examples("slimtable reproduce mgqe --quick"))
 app.command(
     epilog=_examples(
@@ -100,6 +108,20 @@ app.command(
     ),
     context_settings={"ignore_unknown_options": True},  # so that -1 is an id, which is then refused as one
 )(tables.lookup)
+app.command(
+    epilog=_examples("slimtable delta monday.safetensors tuesday.safetensors --out tuesday.delta"),
+)(deltas.delta)
+app.command(
+    epilog=_examples("slimtable patch monday.safetensors tuesday.delta --out tuesday.safetensors"),
+)(deltas.patch)
+
+pipeline.app.command(
+    epilog=_examples("slimtable pipeline run examples/pipeline.yaml", "slimtable pipeline run hourly.yaml --follow"),
+)(pipeline.run)
+pipeline.app.command()(pipeline.status)
+pipeline.app.command(epilog=_examples("slimtable pipeline history runs/hourly --json"))(pipeline.history)
+pipeline.app.command(epilog=_examples("slimtable pipeline report runs/hourly --out report.html"))(pipeline.report)
+app.add_typer(pipeline.app, name="pipeline", epilog=_examples("slimtable pipeline run examples/pipeline.yaml"))
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,150 @@
+"""``slimtable pipeline``: the periodic loop, where it stands, what it did, and a page of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slimtable.cli.options import Json
+from slimtable.cli.output import show, show_json, size, table
+
+Record = dict[str, Any]
+Place = Annotated[Path, typer.Argument(help="The state folder, or the settings file of the pipeline.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train, compress, retrain, check and publish a CTR model window by window.",
+)
+
+
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Settings as YAML; see examples/pipeline.yaml.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for new windows; Ctrl-C stops.")] = False,
+    windows: Annotated[
+        int | None, typer.Option(min=1, help="Stop once so many windows are finished in all.", show_default="all")
+    ] = None,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks for new windows.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Work through the windows that are there, from the last finished stage on.
+
+    A window is finished once the next one is there to test it on. Killed at any moment, the same command goes on and
+    ends with the same files.
+    """
+    from slimtable.pipeline import read_settings, run_pipeline
+    from slimtable.progress import progress_bar
+
+    settings = read_settings(config)
+    records: list[Record] = []
+    with progress_bar() as bar:
+        task = bar.add_task("begins", total=None)
+
+        def on_stage(window: int, stage: str) -> None:
+            nonlocal task
+            bar.remove_task(task)
+            task = bar.add_task(f"window {window}: {stage}", total=None)
+
+        def on_batch(step: int, steps: int) -> None:
+            bar.update(task, completed=step, total=steps)
+
+        def on_window(record: Record) -> None:
+            if not as_json:
+                bar.stop()  # it would be in the way of the line
+                show(describe(record))
+                bar.start()
+
+        records = run_pipeline(
+            settings,
+            follow=follow,
+            windows=windows,
+            poll_seconds=poll,
+            on_stage=on_stage,
+            on_batch=None if bar.disable else on_batch,
+            on_window=on_window,
+        )
+    if as_json:
+        show_json(records)
+    elif not records:
+        show("nothing to do: a window is finished once the next one is there.")
+
+
+def status(place: Place, as_json: Json = False) -> None:
+    """Show where a pipeline stands."""
+    from slimtable.pipeline import pipeline_status
+    from slimtable.pipeline.status import state_of
+
+    found = pipeline_status(state_of(place))
+    if as_json:
+        show_json(found)
+        return
+    show(f"{found['state']}: {'running' if found['running'] else 'not running'}, {size(found['disk'])} on disk")
+    done = f", done: {', '.join(found['stages'])}" if found["stages"] else ""
+    show(f"finished windows: {found['finished']}; next: {found['window']}{done}")
+    served = "nothing yet" if found["served"] is None else f"{found['served']} ({size(found['bytes'])})"
+    show(f"served: {served}; kept: {', '.join(found['published']) or 'none'}")
+    if found["refused"]:
+        show(f"refused windows: {', '.join(map(str, found['refused']))}")
+    if found["last"] is not None:
+        show(f"last: {describe(found['last'])}")
+
+
+def history(place: Place, as_json: Json = False) -> None:
+    """List the finished windows: what came in, quality, size and verdict."""
+    from slimtable.pipeline import read_history
+    from slimtable.pipeline.report import explain, history_table
+    from slimtable.pipeline.status import state_of
+
+    records = read_history(state_of(place))
+    if as_json:
+        show_json(records)
+        return
+    if not records:
+        show("no window is finished yet.")
+        return
+    drawn = history_table(records)
+    show(table(drawn.columns, drawn.rows, ("verdict",)))
+    show(drawn.note)
+    for record in records:
+        if record["verdict"]["reasons"]:
+            show(f"window {record['window']} {explain(record)}")
+
+
+def report(
+    place: Place,
+    out: Annotated[
+        Path | None, typer.Option(help="The page, one HTML file.", show_default="report.html in the state folder")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a page with quality, size and time of every window."""
+    from slimtable.pipeline import write_report
+    from slimtable.pipeline.status import state_of
+
+    path = write_report(state_of(place), out)
+    if as_json:
+        show_json({"report": str(path)})
+    else:
+        show(f"report: {path}")
+
+
+def describe(record: Record) -> str:
+    """A finished window in one line."""
+    from slimtable.pipeline.report import explain
+
+    metrics = record["metrics"]
+    quality = ", ".join(
+        f"{name} {_number(metrics['retrained'][key])} (uncompressed {_number(metrics['uncompressed'][key])})"
+        for key, name in (("auc", "AUC"), ("log_loss", "log loss"))
+    )
+    share = 100 * record["bytes"] / record["dense_bytes"]
+    return (
+        f"window {record['window']}: {record['rows']:,} rows, {sum(record['new_values'].values()):,} new values; "
+        f"{quality}; {record['vectors']:,} vectors, {size(record['bytes'])} ({share:.2f}%); "
+        f"{sum(record['seconds'].values()):.1f} s; {explain(record)}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,127 @@
+"""How the tables of all fields are made small: which method with which options for each, and whether to begin anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from slimtable.clustering.allocation import allocate
+from slimtable.ctr.compress import field_bits
+from slimtable.ctr.model import ClickModel
+from slimtable.embedding import CompressedEmbedding, MethodConfig, create, get_config, method_of
+from slimtable.errors import BudgetError
+from slimtable.modes import evaluating
+from slimtable.pipeline.budget import budget_bits, takes_rows
+from slimtable.pipeline.settings import CompressSettings
+
+_ROWS = 1 << 16  # rows looked at at a time
+
+Configs = dict[str, MethodConfig]
+
+
+def choose_configs(settings: CompressSettings, model: ClickModel, frequencies: Mapping[str, np.ndarray]) -> Configs:
+    """The method and options of every field, so that all tables together keep the budget.
+
+    Args:
+        settings: what is asked for.
+        model: the uncompressed model.
+        frequencies: by field, (ids,) how often each id occurs.
+
+    Returns:
+        A configuration for every field.
+
+    Raises:
+        ValueError: a field that is named is none.
+        BudgetError: the budget does not pay for the fields that are named, or for the others.
+    """
+    tables = model.fields.embeddings()
+    check_fields(settings, tables)
+    configs: Configs = {field: own.config for field, own in settings.fields.items()}
+    others = [field for field in tables if field not in configs]
+    if settings.budget is None:
+        return {field: configs.get(field, settings.config) for field in tables}
+    left = budget_bits(settings.budget, model.fields.dense_bits())
+    for field, config in configs.items():
+        counts = torch.from_numpy(np.asarray(frequencies[field]))
+        left -= create(config, tables[field].num_embeddings, tables[field].embedding_dim, frequencies=counts).bits()
+    if left <= 0:
+        raise BudgetError(
+            f"`compress.budget`={settings.budget} is used up by the fields that have methods of their own."
+        )
+    if others:
+        configs |= _share_out(settings, {field: tables[field] for field in others}, frequencies, left)
+    return {field: configs[field] for field in tables}
+
+
+def check_fields(settings: CompressSettings, fields: Iterable[str]) -> None:
+    """Raises ValueError where a field with a method of its own is none."""
+    if unknown := sorted(set(settings.fields) - set(fields)):
+        raise ValueError(f"`compress.fields` names {', '.join(unknown)}, but the fields are {', '.join(fields)}.")
+
+
+def _share_out(
+    settings: CompressSettings,
+    tables: Mapping[str, CompressedEmbedding],
+    frequencies: Mapping[str, np.ndarray],
+    bits: int,
+) -> Configs:
+    config = settings.config
+    if takes_rows(config):
+        weights = {field: decoded(table).numpy() for field, table in tables.items()}
+        counts = {field: np.asarray(frequencies[field]) for field in tables}
+        return dict(allocate(weights, counts, bits, cast(Any, config)))
+    share = 100 * bits / sum(table.dense_bits for table in tables.values())
+    chosen = get_config(settings.method, {**settings.options, "budget": f"{share:.6f}%"})
+    return dict.fromkeys(tables, chosen)
+
+
+def within_budget(settings: CompressSettings, model: ClickModel) -> bool:
+    """Whether the tables of a compressed model keep the budget."""
+    return settings.budget is None or field_bits(model).total <= budget_bits(settings.budget, model.fields.dense_bits())
+
+
+@torch.no_grad()
+def relative_distortion(model: ClickModel, compressed: ClickModel, frequencies: Mapping[str, np.ndarray]) -> float:
+    """Squared error of all rows over their squared length, both weighted by how often requests see them.
+
+    Args:
+        model: the uncompressed model.
+        compressed: of the same fields.
+        frequencies: by field, (ids,) how often each id occurs.
+
+    Returns:
+        0 for tables that are served as they are; 1 for zeros.
+    """
+    error = length = 0.0
+    before, after = model.fields.embeddings(), compressed.fields.embeddings()
+    for field, counts in frequencies.items():
+        table, small = before[field], after[field]
+        with evaluating(table), evaluating(small):
+            for ids in torch.arange(table.num_embeddings).split(_ROWS):
+                rows = table(ids).double()
+                weight = torch.from_numpy(counts[ids.numpy()].astype(np.float64))
+                error += float(((rows - small(ids)).square().sum(dim=1) * weight).sum())
+                length += float((rows.square().sum(dim=1) * weight).sum())
+    return error / length if length else 0.0
+
+
+def decoded(table: CompressedEmbedding) -> torch.Tensor:
+    """The rows of a table (ids, width), themselves where they are stored so, without a copy."""
+    with evaluating(table):
+        stored = table.stored_rows()
+        return stored[0].detach() if stored is not None and stored[1] is None else table.weight
+
+
+def spell_configs(configs: Configs) -> dict[str, Any]:
+    """Configurations as JSON values."""
+    return {
+        field: {"method": method_of(config).method, "options": config.to_dict()} for field, config in configs.items()
+    }
+
+
+def read_configs(spelled: Mapping[str, Any]) -> Configs:
+    """What :func:`spell_configs` wrote."""
+    return {field: get_config(own["method"], dict(own["options"])) for field, own in spelled.items()}

@@ -1,0 +1,193 @@
+"""The folder that a pipeline lives in: finished stages, a journal of them, and a lock.
+
+::
+
+    STATE/
+      lock                      held by the process that runs the pipeline
+      settings.json             what the pipeline was made with
+      journal.json              the window in progress, its finished stages, what is served; replaced as a whole
+      history.jsonl             a line for every finished window
+      windows/00012/train/…     files of the stages; a folder appears when its stage is finished
+      published/v00012/…        what readers see; published/current is a link to the served version
+
+A stage writes into a hidden folder, which is flushed to disk and renamed; then the journal says so. Whatever the
+journal does not know of was cut off, and is deleted and done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from slimtable.errors import CheckpointError, SlimtableError
+from slimtable.files import write_json
+
+SETTINGS, JOURNAL, LOCK = "settings.json", "journal.json", "lock"
+WINDOWS, PUBLISHED = "windows", "published"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PATIENCE = 0.5  # seconds to wait for a lock that somebody only looks at
+
+
+class StateFolder:
+    """A state folder, to be used as a context by the one process that may change it.
+
+    Args:
+        path: the folder; it is made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: Any = None
+
+    def __enter__(self) -> Self:
+        """Takes the lock and clears away what a killed process left behind.
+
+        Raises:
+            SlimtableError: another process runs the pipeline.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / LOCK).open("a")
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self._lock.close()
+                    raise SlimtableError(
+                        f"Another process runs the pipeline in {self.path}. Wait for it, or choose another folder."
+                    ) from None
+                time.sleep(0.05)
+        for folder in (self.path, self.path / PUBLISHED):
+            for abandoned in folder.glob(".*.partial"):
+                delete(abandoned)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    # The journal.
+
+    def journal(self) -> dict[str, Any] | None:
+        """What was finished, or None before anything was.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return read_state(self.path / JOURNAL)
+
+    def write_journal(self, journal: dict[str, Any]) -> None:
+        """Replaces the journal; when this returns, a kill cannot undo it."""
+        write_json(self.path / JOURNAL, journal)
+
+    # Stages.
+
+    def stage(self, window: int, name: str) -> Path:
+        """The folder of a finished stage."""
+        return self.path / WINDOWS / f"{window:05d}" / name
+
+    @contextlib.contextmanager
+    def finishing(self, window: int, name: str) -> Iterator[Path]:
+        """A folder to write the files of a stage into, which becomes :meth:`stage` when the block ends."""
+        target = self.stage(window, name)
+        delete(target)  # of a process that was killed before it could write the journal
+        with finishing(target) as aside:
+            yield aside
+
+    def keep_only(self, needed: set[tuple[int, str]]) -> None:
+        """Deletes the files of all stages but the given ones."""
+        for window in sorted(self.path.glob(f"{WINDOWS}/*")):
+            for stage in sorted(window.iterdir()):
+                if not window.name.isdecimal() or (int(window.name), stage.name) not in needed:
+                    delete(stage)
+            with contextlib.suppress(OSError):  # not empty
+                window.rmdir()
+
+
+@contextlib.contextmanager
+def finishing(target: Path) -> Iterator[Path]:
+    """A folder aside to write into; it is flushed and renamed to ``target``, which must not be there, when done."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    delete(aside)
+    aside.mkdir()
+    try:
+        yield aside
+        for file in sorted(aside.iterdir()):
+            _flush(file)
+        _flush(aside)
+        os.replace(aside, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            delete(aside)
+        raise
+    _flush(target.parent)
+
+
+def point_to(link: Path, target: str) -> None:
+    """Makes ``link`` a link to ``target``, replacing the old one at once: there is no moment without one."""
+    aside = link.with_name(f".{link.name}.partial")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    os.replace(aside, link)
+    _flush(link.parent)
+
+
+def delete(path: Path) -> None:
+    """Deletes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is no file.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Restore it from a copy, or begin anew.") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is damaged (it holds no object). Restore it from a copy, or begin anew.")
+    return found
+
+
+@contextlib.contextmanager
+def explaining_a_full_disk(folder: Path) -> Iterator[None]:
+    """Turns the errors of a full disk, however deep they lie, into one line."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno in _FULL:
+                raise SlimtableError(
+                    f"The disk of {folder} is full. Free some space and call again: finished stages are kept, and "
+                    "what is served is as it was."
+                ) from error
+            cause = cause.__cause__ or cause.__context__
+        raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

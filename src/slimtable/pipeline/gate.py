@@ -1,0 +1,103 @@
+"""Whether a model may be served: what is measured against what is allowed, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slimtable.pipeline.settings import GateSettings, Limits
+
+Metrics = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decided.
+
+    Attributes:
+        decision: ``publish``, ``refuse``, or ``hold`` where the window could judge nobody.
+        reasons: what spoke against it, with the numbers; empty for ``publish``.
+        roll_back: whether training shall go on from the state before the window.
+    """
+
+    decision: str
+    reasons: tuple[str, ...] = ()
+    roll_back: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"decision": self.decision, "reasons": list(self.reasons), "roll_back": self.roll_back}
+
+
+def judge(
+    settings: GateSettings,
+    candidate: Metrics,
+    uncompressed: Metrics,
+    served: Metrics | None = None,
+    served_before: float | None = None,
+) -> Verdict:
+    """Decides on a candidate, by what all models do on rows that none of them was trained on.
+
+    Args:
+        settings: what is allowed.
+        candidate: ``auc``, ``log_loss`` and ``calibration`` of the compressed model.
+        uncompressed: of the model that it was compressed from.
+        served: of the version being served; None where there is none yet.
+        served_before: AUC of the version being served on the window before; None where that is not known.
+
+    Returns:
+        The verdict.
+    """
+    fallen = settings.max_window_fall
+    now = None if served is None else served["auc"]
+    if fallen is not None and now is not None and served_before is not None and served_before - now > fallen:
+        reason = (
+            f"the AUC of the version being served fell from {served_before:.4f} to {now:.4f} on this window, more than "
+            f"{fallen:g}: the window is suspect and judges nobody"
+        )
+        return Verdict("hold", (reason,))
+    compression = _compare(settings, candidate, uncompressed, "the uncompressed model")
+    itself = _alone(settings, candidate)
+    service: list[str] = []
+    learned_worse = False
+    if served is not None:
+        service = _compare(settings.served, candidate, served, "the version being served")
+        learned_worse = bool(_compare(settings.served, uncompressed, served, "")) or bool(service and not compression)
+    reasons = (*compression, *service, *itself)
+    if not reasons:
+        return Verdict("publish")
+    return Verdict("refuse", reasons, roll_back=learned_worse and settings.on_refusal == "roll_back")
+
+
+def _compare(limits: Limits, model: Metrics, other: Metrics, name: str) -> list[str]:
+    reasons = []
+    for metric, words, sign, limit in (
+        ("auc", "AUC", 1.0, limits.max_auc_drop),
+        ("log_loss", "log loss", -1.0, limits.max_log_loss_rise),
+    ):
+        mine, theirs = model[metric], other[metric]
+        if limit is None or theirs is None:
+            continue
+        if mine is None or not math.isfinite(mine):
+            reasons.append(f"{words} cannot be measured")
+        elif sign * (theirs - mine) > limit:
+            difference = mine - theirs
+            reasons.append(
+                f"{words} {mine:.4f} is {abs(difference):.4f} {'below' if difference < 0 else 'above'} that of {name} "
+                f"({theirs:.4f}); {limit:g} is allowed"
+            )
+    return reasons
+
+
+def _alone(settings: GateSettings, model: Metrics) -> list[str]:
+    reasons = []
+    auc, ratio = model["auc"], model["calibration"]
+    if settings.min_auc is not None and auc is not None and auc < settings.min_auc:
+        reasons.append(f"AUC {auc:.4f} is below {settings.min_auc:g}")
+    if settings.calibration is not None and ratio is not None:
+        low, high = settings.calibration
+        if not low <= ratio <= high:
+            reasons.append(f"predicted to actual clicks are {ratio:.3f} to 1; {low:g} to {high:g} is allowed")
+    return reasons

@@ -1,0 +1,86 @@
+"""What happened to every window: a line of JSON each, appended when the window is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from slimtable.errors import CheckpointError, SlimtableError
+
+Record = dict[str, Any]
+"""What is known of a finished window; docs/pipeline.md lists its keys."""
+
+HISTORY = "history.jsonl"
+
+
+def read_history(state: str | Path) -> list[Record]:
+    """The finished windows of a pipeline, in order; a last line that is cut off is none.
+
+    Args:
+        state: the state folder.
+
+    Returns:
+        A record for each window.
+
+    Raises:
+        SlimtableError: there is no such pipeline, or a line is damaged.
+    """
+    state = Path(state)
+    if not state.is_dir():
+        raise SlimtableError(f"{state} is no state folder of a pipeline. Begin one with `slimtable pipeline run`.")
+    path = state / HISTORY
+    return _parse(path, path.read_bytes())[0] if path.is_file() else []
+
+
+class History:
+    """The history of a state folder, to be added to by the process that holds its lock.
+
+    Args:
+        state: the state folder.
+        finished: how many windows the journal knows to be finished; later lines were written before a kill and are
+            dropped, since their windows are finished anew.
+
+    Raises:
+        CheckpointError: a line is damaged, or a finished window has none.
+    """
+
+    def __init__(self, state: Path, finished: int) -> None:
+        self._path = state / HISTORY
+        content = self._path.read_bytes() if self._path.is_file() else b""
+        records, ends = _parse(self._path, content)
+        if len(records) < finished:
+            raise CheckpointError(f"{self._path} has {len(records)} of {finished} windows. Restore it from a copy.")
+        self.records = records[:finished]
+        keep = ends[finished - 1] if finished else 0
+        if keep < len(content):
+            os.truncate(self._path, keep)
+
+    def append(self, record: Record) -> None:
+        """Adds a window and waits until it is on disk."""
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with self._path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.records.append(record)
+
+
+def _parse(path: Path, content: bytes) -> tuple[list[Record], list[int]]:
+    """The records of whole lines, and where each line ends."""
+    records: list[Record] = []
+    ends: list[int] = []
+    whole = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.splitlines(keepends=True)):
+        try:
+            record = json.loads(line)
+            if record["window"] != number:
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"Line {number + 1} of {path} is not the record of window {number}. Restore it."
+            ) from None
+        records.append(record)
+        ends.append((ends[-1] if ends else 0) + len(line))
+    return records, ends

@@ -1,0 +1,94 @@
+"""Versions of the model for readers: a folder each, a pointer to the served one, and only so many kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slimtable.errors import CheckpointError
+from slimtable.files import write_json
+from slimtable.pipeline.folder import delete, finishing, point_to, read_state
+
+MODEL, DELTA, META, CURRENT = "model.safetensors", "delta.safetensors", "meta.json", "current"
+
+
+def version_name(window: int) -> str:
+    """Name of the version that a window gave.
+
+    Example:
+        >>> version_name(12)
+        'v00012'
+    """
+    return f"v{window:05d}"
+
+
+def served_model(published: Path) -> Path | None:
+    """The file of the version being served, or None before there is one.
+
+    Raises:
+        CheckpointError: the pointer leads nowhere.
+    """
+    pointer = published / CURRENT
+    if not pointer.is_symlink():
+        return None
+    folder = pointer.resolve()
+    if not (folder / MODEL).is_file():
+        raise CheckpointError(f"{pointer} leads to {folder}, which holds no {MODEL}. Point it to another version.")
+    return folder / MODEL
+
+
+def publish(
+    published: Path,
+    window: int,
+    model: Path,
+    meta: dict[str, Any],
+    *,
+    keep: int,
+    write_delta: Callable[[Path, Path, Path], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Makes a model the served one, and deletes versions that are too old.
+
+    A version folder appears whole, then the pointer moves, then old folders go: a reader that opens ``current`` finds
+    a whole version at every moment, and one that has a file open keeps it. Killed at any time, the same call again
+    ends with the same files.
+
+    Args:
+        published: the folder of versions.
+        window: the window that the model was trained on last.
+        model: its file; it is linked where the file system can do that.
+        meta: what is known of it, JSON values without times.
+        keep: versions to keep, this one included.
+        write_delta: called with the old file, the new one, and where to write what changed; gives facts about it.
+
+    Returns:
+        What ``meta.json`` says: ``meta``, ``version``, and under ``delta`` what ``write_delta`` gave (None where there
+        is no delta).
+
+    Raises:
+        CheckpointError: the pointer leads nowhere.
+    """
+    name = version_name(window)
+    if not (published / name).exists():  # else a killed process got this far
+        old = served_model(published)
+        with finishing(published / name) as folder:
+            _link(model, folder / MODEL)
+            delta = None
+            if old is not None and write_delta is not None:
+                delta = {"from": old.parent.name, **write_delta(old, folder / MODEL, folder / DELTA)}
+            write_json(folder / META, {"version": name, **meta, "delta": delta})
+    point_to(published / CURRENT, name)
+    versions = sorted((path for path in published.glob("v*") if path.is_dir()), key=lambda path: int(path.name[1:]))
+    for outdated in versions[:-keep]:
+        delete(outdated)
+    return read_state(published / name / META) or {}
+
+
+def _link(file: Path, target: Path) -> None:
+    """The same file under another name: it is never changed, so it needs no second place on the disk."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)

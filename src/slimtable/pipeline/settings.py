@@ -1,0 +1,308 @@
+"""What a pipeline is told: one YAML file, checked before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from slimtable.config import Config
+from slimtable.ctr.model import get_click_model
+from slimtable.ctr.train import ClickTrainConfig
+from slimtable.data.click_schema import Schema
+from slimtable.embedding import MethodConfig, get_config
+from slimtable.errors import SlimtableError
+from slimtable.pipeline.budget import budget_bits, takes_budget
+from slimtable.yaml_files import check_settings, read_yaml
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class DataSettings(_Section):
+    """Where the windows come from: a folder of window files, one file, or a named click dataset.
+
+    Attributes:
+        path: a folder with one file for each window, in the order of their names, or one file.
+        dataset: a named click dataset instead, such as ``synthetic-ctr``.
+        options: options of the named dataset.
+        windows: how many equal windows one file or dataset is cut into.
+        rows_per_window: or how many rows a window has at least.
+        min_count: how often a value has to occur before it gets a row; None: what the schema says.
+        data_root: folder of datasets; None as elsewhere.
+    """
+
+    path: Path | None = None
+    dataset: str | None = None
+    options: dict[str, Any] = {}
+    windows: int | None = Field(default=None, ge=2)
+    rows_per_window: int | None = Field(default=None, ge=1)
+    min_count: int | None = Field(default=None, ge=1)
+    data_root: Path | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("give either `path` or `dataset`")
+        if self.windows is not None and self.rows_per_window is not None:
+            raise ValueError("give either `windows` or `rows_per_window`")
+        if self.options and self.dataset is None:
+            raise ValueError("`options` are those of a named dataset; give `dataset`, or leave them out")
+        return self
+
+
+class ModelSettings(_Section):
+    """The click-through-rate model.
+
+    Attributes:
+        name: registry name, such as ``deepfm``.
+        options: its options.
+        embedding_dim: width of the vectors, d.
+        new_rows: rows of new values begin as copies of the row of unknown ones (``default``), or as those of a fresh
+            table (``normal``).
+    """
+
+    name: str = "deepfm"
+    options: dict[str, Any] = {}
+    embedding_dim: int = Field(default=16, ge=1)
+    new_rows: Literal["default", "normal"] = "default"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _plainly(lambda: self.config)
+        return self
+
+    @property
+    def config(self) -> Config:
+        """The options as the model takes them."""
+        return get_click_model(self.name).config_class.from_dict(self.options)
+
+
+class MethodSettings(_Section):
+    """A method and its options.
+
+    Attributes:
+        method: registry name.
+        options: its options; ``preset`` names recommended ones.
+    """
+
+    method: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _plainly(lambda: self.config)
+        return self
+
+    @property
+    def config(self) -> MethodConfig:
+        """The options as the method takes them."""
+        return get_config(self.method, dict(self.options))
+
+
+class CompressSettings(MethodSettings):
+    """How the tables of the fields are made small.
+
+    Attributes:
+        method: registry name.
+        options: its options.
+        budget: of the tables of all fields, everything counted: a share of their float32 bytes such as "3.7%", or
+            bytes such as "2MB". None: sizes are what the options say.
+        fields: a method of their own for some fields, outside the budget's choice but counted in it.
+        recluster_every: windows until groups are made anew, whatever the served ones are; 0 for never.
+        recluster_when: share by which the frequency-weighted error may grow until they are, too; None for never.
+        frequency_decay: what counts of ids are multiplied by at every window; 1 counts all windows alike.
+    """
+
+    method: str = "saec"
+    budget: str | None = "3.7%"
+    fields: dict[str, MethodSettings] = {}
+    recluster_every: int = Field(default=8, ge=0)
+    recluster_when: float | None = Field(default=0.5, gt=0)
+    frequency_decay: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_size(self) -> Self:
+        if self.budget is not None:
+            budget_bits(self.budget, 0)
+            if not takes_budget(self.config):
+                raise ValueError(
+                    f"method {self.method} has no size that `budget` could choose; set that to null, and say by "
+                    "`options` how small tables shall be"
+                )
+        return self
+
+
+class RetrainSettings(_Section):
+    """How the compressed model is trained on.
+
+    Attributes:
+        share: of the rows of the window, the newest ones.
+        epochs: over them; 0 leaves the model as it was compressed.
+        learning_rate: of the layers; None as in training.
+        row_learning_rate: of the shared rows; None as in training.
+    """
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    epochs: int = Field(default=1, ge=0)
+    learning_rate: float | None = Field(default=None, gt=0)
+    row_learning_rate: float | None = Field(default=None, gt=0)
+
+
+class Limits(_Section):
+    """How much worse a model may be than another on the same rows.
+
+    Attributes:
+        max_auc_drop: largest AUC lost; None for any.
+        max_log_loss_rise: largest rise of the log loss; None for any.
+    """
+
+    max_auc_drop: float | None = Field(default=0.01, ge=0)
+    max_log_loss_rise: float | None = Field(default=0.01, ge=0)
+
+
+class GateSettings(Limits):
+    """When a model is good enough to be served; the first two limits are against the uncompressed model.
+
+    Attributes:
+        max_auc_drop: largest AUC lost by compression; None for any.
+        max_log_loss_rise: largest rise of the log loss by compression; None for any.
+        served: the same two against the version being served.
+        calibration: least and largest ratio of predicted to actual clicks; None for any.
+        min_auc: least AUC, whatever the others do; None for any.
+        max_window_fall: how far the AUC of the version being served may fall from one window to the next. If it falls
+            further, the window is suspect and judges nobody. None: every window may judge.
+        on_refusal: whether training goes on from the state before a window that made the model worse than the one
+            being served, or keeps what it learned there.
+    """
+
+    served: Limits = Limits(max_auc_drop=0.02, max_log_loss_rise=0.02)
+    calibration: tuple[float, float] | None = (0.8, 1.25)
+    min_auc: float | None = Field(default=0.5, ge=0, le=1)
+    max_window_fall: float | None = Field(default=0.1, gt=0)
+    on_refusal: Literal["roll_back", "keep"] = "roll_back"
+
+    @field_validator("calibration")
+    @classmethod
+    def _ordered(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not 0 <= bounds[0] < bounds[1]:
+            raise ValueError("must be the least and the largest ratio, such as [0.8, 1.25]")
+        return bounds
+
+
+class PublishSettings(_Section):
+    """What is kept for readers.
+
+    Attributes:
+        keep: versions, the served one included.
+        delta: whether a version comes with what changed since the one before.
+    """
+
+    keep: int = Field(default=3, ge=1)
+    delta: bool = True
+
+
+class PipelineSettings(_Section):
+    """A whole pipeline.
+
+    Attributes:
+        state: the folder that it lives in.
+        data: where windows come from.
+        log_schema: columns and fields (key ``schema``): a file or the schema itself; None for that of the dataset.
+        model: the model.
+        train: fields of :class:`slimtable.ctr.train.ClickTrainConfig`, but for its seed.
+        compress: how its tables are made small.
+        retrain: how it is trained on then.
+        new_values: what values with too few observations are served as: the row that compression gives them
+            (``default``), or the mean of the vectors that go with the values they occur with (``cooccurrence``).
+        new_values_below: observations below which that holds.
+        gate: when it may be served.
+        publish: what is kept for readers.
+        seed: everything random is drawn from it.
+    """
+
+    state: Path
+    data: DataSettings
+    log_schema: Schema | Path | None = Field(default=None, alias="schema")
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    train: dict[str, Any] = {}
+    compress: CompressSettings = Field(default_factory=CompressSettings)
+    retrain: RetrainSettings = RetrainSettings()
+    new_values: Literal["default", "cooccurrence"] = "default"
+    new_values_below: int = Field(default=2, ge=1)
+    gate: GateSettings = GateSettings()
+    publish: PublishSettings = PublishSettings()
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("log_schema", mode="plain")
+    @classmethod
+    def _schema(cls, given: Any) -> Schema | Path | None:
+        if given is None or isinstance(given, (Schema, Path)):
+            return given
+        return Path(given) if isinstance(given, str) else check_settings(given, Schema, "`schema`")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "seed" in self.train:
+            raise ValueError("`train` has no seed of its own; set the `seed` of the pipeline")
+        _plainly(lambda: self.train_config)
+        return self
+
+    @property
+    def train_config(self) -> ClickTrainConfig:
+        """The settings of training."""
+        return ClickTrainConfig.from_dict({**self.train, "seed": self.seed})
+
+    @property
+    def retrain_config(self) -> ClickTrainConfig:
+        """The settings of training on after compression."""
+        rates = {"learning_rate": self.retrain.learning_rate, "row_learning_rate": self.retrain.row_learning_rate}
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        return ClickTrainConfig.from_dict({**self.train, **given, "seed": self.seed})
+
+    def identity(self) -> dict[str, Any]:
+        """What must stay as it is while a state folder is used, beside the schema, as JSON values."""
+        data = self.data.model_dump(mode="json", exclude={"path", "data_root"})  # files are known by their digests
+        return {"data": data, "model": self.model.model_dump(mode="json"), "seed": self.seed}
+
+    def compression_key(self) -> dict[str, Any]:
+        """What groups of an earlier window must share to be continued, as JSON values."""
+        chosen = self.compress.model_dump(mode="json", include={"method", "options", "budget", "fields"})
+        return {**chosen, "new_values": [self.new_values, self.new_values_below]}
+
+
+def read_settings(path: str | Path) -> PipelineSettings:
+    """Reads the settings of a pipeline.
+
+    Args:
+        path: a YAML file; paths in it are relative to its folder.
+
+    Returns:
+        The settings, with absolute paths.
+
+    Raises:
+        SlimtableError: it cannot be read, is no YAML, a key is unknown or missing, or a value does not fit.
+    """
+    path = Path(path)
+    settings = read_yaml(path, PipelineSettings, SlimtableError)
+    here = path.resolve().parent
+
+    def absolute(given: Path | None) -> Path | None:
+        return None if given is None else here / given.expanduser()
+
+    data = settings.data
+    data = data.model_copy(update={"path": absolute(data.path), "data_root": absolute(data.data_root)})
+    schema = settings.log_schema
+    schema = absolute(schema) if isinstance(schema, Path) else schema
+    return settings.model_copy(update={"state": absolute(settings.state), "data": data, "log_schema": schema})
+
+
+def _plainly(build: Callable[[], object]) -> None:
+    """Lets pydantic report what a configuration refuses."""
+    try:
+        build()
+    except TypeError as error:  # pydantic takes ValueError only
+        raise ValueError(str(error)) from None

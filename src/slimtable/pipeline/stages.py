@@ -1,0 +1,315 @@
+"""What is done with a window: each stage reads files of stages before it, writes its own, and says what it found.
+
+Nothing is handed on in memory, so that a stage gives the same whether those before it ran in this process or not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimtable.artifact.delta import write_delta
+from slimtable.ctr.compress import compress_fields, field_bits
+from slimtable.ctr.growth import grow_
+from slimtable.ctr.model import ClickModel, build_click_model
+from slimtable.ctr.new_values import cooccurrence_vectors
+from slimtable.ctr.packing import load_click_model, pack_click_model
+from slimtable.ctr.train import ClickTrainer, evaluate_clicks
+from slimtable.data.click_vocabulary import Vocabularies
+from slimtable.embedding import MethodConfig
+from slimtable.files import write_json
+from slimtable.pipeline.compression import (
+    choose_configs,
+    decoded,
+    read_configs,
+    relative_distortion,
+    spell_configs,
+    within_budget,
+)
+from slimtable.pipeline.folder import read_state
+from slimtable.pipeline.publishing import MODEL
+from slimtable.pipeline.settings import PipelineSettings
+from slimtable.pipeline.state import load_arrays, load_clicks, load_tensors, save_arrays, save_clicks, save_tensors
+from slimtable.pipeline.windows import Window
+
+Result = dict[str, Any]
+"""What a stage found, as JSON values."""
+Sizes = Mapping[str, int]
+
+CLICKS, VOCABULARIES = "clicks.npz", "vocabularies.safetensors"
+PARAMETERS, TRAINER, COUNTS, CONFIGS = "model.npz", "trainer.npz", "counts.npz", "configs.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A window, and where its files are.
+
+    Attributes:
+        settings: of the pipeline.
+        num_integers: columns of numbers in the log.
+        window: its number.
+        sizes: ids of each field, those of the window included.
+        files: folder of each stage of the window: ``ingest``, ``train``, ``compress`` and ``retrain``; and ``next``, of
+            the window after it.
+        before: files and sizes of the training to go on from; None to begin.
+        groups: files of the groups to continue, and what the journal knows of them: ``since``, ``distortion`` and
+            ``key``; None to make new ones.
+        served: the model being served; None before there is one.
+        on_batch: called during training with the steps done and how many there are; None for nobody.
+    """
+
+    settings: PipelineSettings
+    num_integers: int
+    window: int
+    sizes: Sizes
+    files: Mapping[str, Path]
+    before: tuple[Path, Sizes] | None
+    groups: tuple[Path, dict[str, Any]] | None
+    served: Path | None
+    on_batch: Callable[[int, int], None] | None = None
+
+    def seed(self, number: int) -> int:
+        """A seed of its own for each stage, whatever ran before it."""
+        return int(np.random.SeedSequence([self.settings.seed, self.window, number]).generate_state(1)[0] >> 1)
+
+    def build(
+        self,
+        sizes: Sizes,
+        configs: Mapping[str, MethodConfig] | None = None,
+        frequencies: Mapping[str, np.ndarray] | None = None,
+    ) -> ClickModel:
+        """A fresh model."""
+        model = self.settings.model
+        counts = {field: torch.from_numpy(own) for field, own in (frequencies or {}).items()}
+        return build_click_model(
+            model.name, sizes, self.num_integers, model.embedding_dim, configs, model.config, frequencies=counts
+        )
+
+    def load(self, folder: Path, sizes: Sizes) -> ClickModel:
+        """An uncompressed model that :func:`train` left."""
+        model = self.build(sizes)
+        model.load_state_dict(load_tensors(folder / PARAMETERS))
+        return model
+
+    def load_compressed(self, folder: Path) -> tuple[ClickModel, dict[str, MethodConfig]]:
+        """A model that :func:`compress` left, and the configurations of its fields."""
+        spelled = read_state(folder / CONFIGS) or {}
+        configs = read_configs(spelled["fields"])
+        model = self.build(spelled["sizes"], configs, load_arrays(folder / COUNTS))
+        model.load_state_dict(load_tensors(folder / PARAMETERS))
+        return model, configs
+
+
+def ingest(out: Path, window: Window, vocabularies: Vocabularies) -> Result:
+    """Extends the vocabularies by a window and numbers its values.
+
+    Args:
+        out: folder to write into.
+        window: what was read.
+        vocabularies: of all windows before; they are extended in place.
+
+    Returns:
+        ``source``, ``last_time``, ``rows``, ``integers`` (columns), ``positives`` (share), and ``sizes`` and
+        ``new_values`` by field.
+    """
+    known = vocabularies.sizes
+    vocabularies.count(window.rows)
+    clicks = vocabularies.encode(window.rows)
+    save_clicks(out / CLICKS, clicks)
+    vocabularies.save(out / VOCABULARIES)
+    return {
+        "source": window.source,
+        "last_time": window.last_time,
+        "rows": len(clicks),
+        "integers": clicks.integers.shape[1],
+        "positives": float(clicks.labels.mean(dtype=np.float64)),
+        "sizes": vocabularies.sizes,
+        "new_values": {field: size - known[field] for field, size in vocabularies.sizes.items()},
+    }
+
+
+def train(out: Path, task: Task) -> Result:
+    """Trains the uncompressed model on the window, from where an earlier one left it.
+
+    Args:
+        out: folder to write into.
+        task: the window.
+
+    Returns:
+        ``loss`` of each epoch.
+    """
+    clicks = load_clicks(task.files["ingest"] / CLICKS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed(0))
+        if task.before is None:
+            model = task.build(task.sizes)
+            trainer = ClickTrainer(model, task.settings.train_config)
+            before = {field: np.zeros(0) for field in task.sizes}
+        else:
+            earlier, known = task.before
+            model = task.load(earlier, known)
+            trainer = ClickTrainer(model, task.settings.train_config)
+            trainer.load_state_dict(load_tensors(earlier / TRAINER))
+            grow_(model, task.sizes, task.settings.model.new_rows, trainer)
+            before = load_arrays(earlier / COUNTS)
+        losses = trainer.fit(clicks, on_batch=task.on_batch)
+    decay = task.settings.compress.frequency_decay
+    counts = {}
+    for field, now in zip(task.sizes, clicks.counts(list(task.sizes.values())), strict=True):
+        counts[field] = now.astype(np.float64)
+        counts[field][: len(before[field])] += decay * before[field]
+    save_tensors(out / PARAMETERS, model.state_dict())
+    save_tensors(out / TRAINER, trainer.state_dict())
+    save_arrays(out / COUNTS, counts)
+    return {"loss": losses}
+
+
+def compress(out: Path, task: Task) -> Result:
+    """Compresses the trained model, from the groups of the served version where that is good enough.
+
+    Args:
+        out: folder to write into.
+        task: the window.
+
+    Returns:
+        ``reclustered`` and ``why``; ``resized``, whether the tables had outgrown the budget; ``since``, the window of
+        the groups; ``distortion`` now and ``reference``, what it was when the groups were made; ``guessed``, rows of
+        new values that were; and ``bits`` by field.
+    """
+    settings = task.settings.compress
+    model, counts = task.load(task.files["train"], task.sizes), load_arrays(task.files["train"] / COUNTS)
+    guessed = _guess_new_values(task, model, counts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed(1))
+        why = _why_anew(task)
+        if task.groups is not None and not why:
+            place, groups = task.groups
+            since, reference = groups["since"], groups["distortion"]
+            previous, configs = task.load_compressed(place)
+            compressed = compress_fields(model, configs, counts, previous=previous)
+            resized = not within_budget(settings, compressed)
+            if resized:  # other sizes, from the same groups
+                configs = choose_configs(settings, model, counts)
+                compressed = compress_fields(model, configs, counts, previous=previous)
+            distortion = relative_distortion(model, compressed, counts)
+            grown = distortion / reference - 1 if reference else 0.0
+            if settings.recluster_when is not None and grown > settings.recluster_when:
+                why = f"the error grew by {100 * grown:.0f}%"
+        if why:
+            configs = choose_configs(settings, model, counts)
+            compressed = compress_fields(model, configs, counts)
+            since, reference = task.window, relative_distortion(model, compressed, counts)
+            distortion, resized = reference, False
+    save_tensors(out / PARAMETERS, compressed.state_dict())
+    save_arrays(out / COUNTS, counts)
+    write_json(out / CONFIGS, {"sizes": dict(task.sizes), "fields": spell_configs(configs)})
+    return {
+        "reclustered": bool(why),
+        "why": why,
+        "resized": resized,
+        "since": since,
+        "distortion": distortion,
+        "reference": reference,
+        "guessed": guessed,
+        "bits": field_bits(compressed).bits,
+    }
+
+
+def retrain(out: Path, task: Task) -> Result:
+    """Trains the compressed model on the newest rows of the window, and packs it.
+
+    Args:
+        out: folder to write into.
+        task: the window.
+
+    Returns:
+        ``loss`` of each epoch; ``bits``, ``dense_bits``, ``vectors`` and ``dense_vectors`` of all tables; and
+        ``file_bytes``.
+    """
+    settings = task.settings.retrain
+    model, _ = task.load_compressed(task.files["compress"])
+    clicks = load_clicks(task.files["ingest"] / CLICKS)
+    newest = clicks.slice(len(clicks) - math.ceil(settings.share * len(clicks)), len(clicks))
+    losses: list[float] = []
+    if settings.epochs:
+        trainer = ClickTrainer(model, replace(task.settings.retrain_config, seed=task.seed(2)))
+        losses = trainer.fit(newest, epochs=settings.epochs, on_batch=task.on_batch)
+    vocabularies = Vocabularies.load(task.files["ingest"] / VOCABULARIES)
+    values = {field: vocabulary.values() for field, vocabulary in vocabularies.fields.items()}
+    file_bytes = pack_click_model(model, out / MODEL, values, {"window": task.window})
+    size = field_bits(model)
+    return {
+        "loss": losses,
+        "bits": size.total,
+        "dense_bits": size.dense_bits,
+        "vectors": size.num_vectors,
+        "dense_vectors": sum(task.sizes.values()),
+        "file_bytes": file_bytes,
+    }
+
+
+def evaluate(out: Path, task: Task) -> Result:
+    """Measures all models on the next window, which nobody has trained on.
+
+    Args:
+        out: folder to write into; nothing is.
+        task: the window.
+
+    Returns:
+        ``metrics`` by model: ``uncompressed``, ``compressed``, ``retrained``, and ``served`` (or None).
+    """
+    clicks = load_clicks(task.files["next"] / CLICKS)
+
+    def measure(model: ClickModel) -> dict[str, float | None]:
+        known = [table.num_embeddings for table in model.fields.embeddings().values()]
+        found = evaluate_clicks(model, clicks.with_known(known))
+        return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
+
+    metrics = {
+        "uncompressed": measure(task.load(task.files["train"], task.sizes)),
+        "compressed": measure(task.load_compressed(task.files["compress"])[0]),
+        "retrained": measure(load_click_model(task.files["retrain"] / MODEL)),
+        "served": None if task.served is None else measure(load_click_model(task.served)),
+    }
+    return {"metrics": metrics}
+
+
+def describe_changes(old: Path, new: Path, out: Path) -> Result:
+    """Writes what changed between two versions to a file, and says how much that is."""
+    size = write_delta(old, new, out)
+    return {"bytes": size.bytes, "changed_rows": size.changed_rows, "moved": size.changed_assignments}
+
+
+def _why_anew(task: Task) -> str:
+    """Why the groups of the served version are not continued; an empty text where they may be."""
+    every = task.settings.compress.recluster_every
+    if task.groups is None:
+        return "there are no groups to continue"
+    groups = task.groups[1]
+    if groups["key"] != task.settings.compression_key():
+        return "the settings of compression changed"
+    if every and task.window - groups["since"] >= every:
+        return f"{every} windows have passed"
+    return ""
+
+
+def _guess_new_values(task: Task, model: ClickModel, counts: Mapping[str, np.ndarray]) -> int:
+    """Puts the mean of what they occur with in the rows of hardly seen values; says how many those are."""
+    if task.settings.new_values == "default":
+        return 0
+    clicks = load_clicks(task.files["ingest"] / CLICKS)
+    present = clicks.counts(list(task.sizes.values()))
+    wanted = {}
+    for place, (own, now) in enumerate(zip(counts.values(), present, strict=True)):
+        rare = np.flatnonzero((own < task.settings.new_values_below) & (now > 0))
+        wanted[place] = rare[rare > 0]
+    tables = [decoded(table) for table in model.fields.embeddings().values()]
+    for place, rows in cooccurrence_vectors(clicks, [table.numpy() for table in tables], wanted).items():
+        tables[place][torch.from_numpy(wanted[place])] = torch.from_numpy(rows)
+    return sum(map(len, wanted.values()))

@@ -1,0 +1,81 @@
+"""Where a pipeline stands, for those who only look."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import Any
+
+from slimtable.errors import SlimtableError
+from slimtable.pipeline.folder import JOURNAL, LOCK, PUBLISHED, read_state
+from slimtable.pipeline.history import read_history
+from slimtable.pipeline.publishing import served_model
+from slimtable.pipeline.settings import read_settings
+
+
+def state_of(place: str | Path) -> Path:
+    """The state folder that a folder or a settings file means."""
+    place = Path(place)
+    if place.is_file():
+        return read_settings(place).state
+    if not place.is_dir():
+        raise SlimtableError(f"{place} is neither a state folder nor a settings file.")
+    return place
+
+
+def pipeline_status(state: str | Path) -> dict[str, Any]:
+    """Where a pipeline stands.
+
+    Args:
+        state: its state folder.
+
+    Returns:
+        ``running``, ``finished`` (windows), ``window`` (in progress), ``stages`` (finished ones of it), ``served``
+        (version or None), ``bytes`` (of its file), ``published`` (versions there), ``refused`` (windows), ``disk``
+        (bytes of the whole folder) and ``last`` (record of the last finished window, or None).
+
+    Raises:
+        SlimtableError: there is no pipeline.
+    """
+    state = Path(state)
+    journal = read_state(state / JOURNAL)
+    if journal is None:
+        raise SlimtableError(f"{state} holds no pipeline yet. Begin one with `slimtable pipeline run`.")
+    history = read_history(state)[: journal["window"]]
+    model = served_model(state / PUBLISHED)
+    return {
+        "state": str(state),
+        "running": _is_locked(state / LOCK),
+        "finished": len(history),
+        "window": journal["window"],
+        "stages": list(journal["stages"]),
+        "served": model and model.parent.name,
+        "bytes": model and model.stat().st_size,
+        "published": sorted(path.name for path in (state / PUBLISHED).glob("v*")),
+        "refused": [record["window"] for record in history if record["verdict"]["decision"] == "refuse"],
+        "disk": disk_use(state),
+        "last": history[-1] if history else None,
+    }
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes of the files under a folder; a file with several names counts once."""
+    sizes = {}
+    for path in folder.rglob("*"):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:  # the pipeline is running
+            continue
+        sizes[found.st_dev, found.st_ino] = found.st_size if path.is_file() and not path.is_symlink() else 0
+    return sum(sizes.values())
+
+
+def _is_locked(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

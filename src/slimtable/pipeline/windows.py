@@ -1,0 +1,219 @@
+"""Where windows come from: a folder that gets a file for each, or one log that is cut into equal parts."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimtable.data.click_datasets import ClickDataset, load_click_dataset
+from slimtable.data.click_raw import RawClicks, concatenate
+from slimtable.data.click_reader import log_files, read_clicks
+from slimtable.data.click_schema import Schema, read_schema
+from slimtable.data.click_windows import check_order, raw_windows
+from slimtable.errors import DatasetError, SlimtableError
+from slimtable.pipeline.settings import PipelineSettings
+
+_BLOCK = 1 << 20  # bytes hashed at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A window as it was read.
+
+    Attributes:
+        rows: what is in it.
+        source: what is known of where it came from, JSON values: ``name``, and for a file ``size``, ``mtime_ns`` and
+            ``sha256``.
+        last_time: of its last row; None where the log has no times.
+    """
+
+    rows: RawClicks
+    source: dict[str, Any]
+    last_time: float | None
+
+
+class WindowSource(ABC):
+    """Windows of a click log in their order, counted from 0.
+
+    Attributes:
+        schema: what their columns mean.
+        grows: whether windows may be added while the pipeline runs.
+    """
+
+    schema: Schema
+    grows: bool
+
+    @abstractmethod
+    def available(self, done: Sequence[dict[str, Any]]) -> int:
+        """How many windows there are now, those that were read before included.
+
+        Args:
+            done: ``source`` of the windows that were read before, in order.
+
+        Raises:
+            DatasetError: one of those has changed, or a new one stands before them.
+        """
+
+    @abstractmethod
+    def read(self, window: int, done: Sequence[dict[str, Any]], after: float | None) -> Window:
+        """Reads a window that is available.
+
+        Args:
+            window: its number, ``len(done)``.
+            done: as above.
+            after: time of the last row before it, or None.
+
+        Raises:
+            DatasetError: something is wrong with it.
+        """
+
+
+def open_source(settings: PipelineSettings) -> WindowSource:
+    """The windows that the settings mean.
+
+    Raises:
+        DatasetError: there is no such file or dataset, or it has no schema.
+    """
+    data, given = settings.data, settings.log_schema
+    schema = read_schema(given) if isinstance(given, Path) else given
+    if data.dataset is not None:
+        if schema is not None:
+            raise SlimtableError(f"The dataset {data.dataset} has a schema of its own. Leave `schema` out.")
+        return CutLog(load_click_dataset(data.dataset, data_root=data.data_root, **data.options), settings)
+    assert data.path is not None
+    if schema is None and (data.path / "schema.yaml").is_file():
+        schema = read_schema(data.path / "schema.yaml")
+    if schema is None:
+        raise SlimtableError("`schema` is missing. Name a schema file, or write the schema there.")
+    if data.path.is_dir():
+        if data.windows is not None or data.rows_per_window is not None:
+            raise SlimtableError(
+                f"{data.path} is a folder with a file for each window. Leave `windows` and `rows_per_window` out."
+            )
+        return WindowFolder(data.path, schema if data.min_count is None else schema.with_min_count(data.min_count))
+    if not data.path.exists():
+        raise DatasetError(f"{data.path} is neither a file nor a folder. Set `data.path` to where the windows are.")
+    if data.windows is None and data.rows_per_window is None:
+        raise SlimtableError(f"{data.path} is one file. Say how to cut it: `windows` or `rows_per_window`.")
+    return CutLog(load_click_dataset(data.path, schema), settings)
+
+
+class WindowFolder(WindowSource):
+    """A folder with a file for each window, in the order of their names.
+
+    A file that is still being written must be hidden or lie elsewhere: write it aside and rename it. Files of windows
+    that were read may be taken away, but not changed.
+    """
+
+    grows = True
+
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        self.folder, self.schema = folder, schema
+
+    def available(self, done: Sequence[dict[str, Any]]) -> int:
+        return len(done) + len(self._new(done))
+
+    def read(self, window: int, done: Sequence[dict[str, Any]], after: float | None) -> Window:
+        file = self._new(done)[0]
+        source = _identify(file)
+        chunks = []
+        for chunk in read_clicks(file, self.schema):
+            after = check_order(chunk, str(file), after=after)
+            chunks.append(chunk)
+        if _stamp(file) != (source["size"], source["mtime_ns"]):
+            raise DatasetError(f"{file} was changed while it was read. Write a window aside, then rename it.")
+        return Window(concatenate(chunks), source, after)
+
+    def _new(self, done: Sequence[dict[str, Any]]) -> list[Path]:
+        """Files that come after those of the windows that were read."""
+        files = {file.name: file for file in self._files()}
+        for number, source in enumerate(done):
+            file = files.pop(source["name"], None)
+            if file is None or _stamp(file) == (source["size"], source["mtime_ns"]):
+                continue
+            if _identify(file)["sha256"] != source["sha256"]:
+                raise DatasetError(
+                    f"{file} has changed since it was read as window {number}. Put it back as it was, or take it away."
+                )
+        last = done[-1]["name"] if done else ""
+        early = sorted(name for name in files if name < last)
+        if early:
+            raise DatasetError(
+                f"{self.folder / early[0]} comes before {last}, which was read already: a window out of order. Give it "
+                "a later name, or take it away."
+            )
+        return [files[name] for name in sorted(files)]
+
+    def _files(self) -> list[Path]:
+        if not self.folder.is_dir():
+            raise DatasetError(f"The folder of windows {self.folder} is not there any more.")
+        return log_files(self.folder) if any(self.folder.iterdir()) else []
+
+
+class CutLog(WindowSource):
+    """One log that is cut into windows of equal size, up to one row."""
+
+    grows = False
+
+    def __init__(self, dataset: ClickDataset, settings: PipelineSettings) -> None:
+        data = settings.data
+        self._dataset, self._file = dataset, data.path
+        self.schema = dataset.schema if data.min_count is None else dataset.schema.with_min_count(data.min_count)
+        self.count = data.windows or dataset.windows
+        if data.rows_per_window is not None:
+            self.count = dataset.num_rows() // data.rows_per_window
+            if self.count < 2:
+                raise SlimtableError(
+                    f"{dataset.name} has {dataset.num_rows():,} rows, fewer than two windows of "
+                    f"{data.rows_per_window:,}. Lower `rows_per_window`."
+                )
+        self._next = 0
+        self._iterator: Iterator[RawClicks] | None = None
+
+    def available(self, done: Sequence[dict[str, Any]]) -> int:
+        if self._file is not None and done and _stamp(self._file) != (done[-1]["size"], done[-1]["mtime_ns"]):
+            found = _identify(self._file)
+            if found["sha256"] != done[-1]["sha256"]:
+                raise DatasetError(
+                    f"{self._file} has changed since its windows were read. Put it back as it was, or use a folder "
+                    "with a file for each window."
+                )
+        return self.count
+
+    def read(self, window: int, done: Sequence[dict[str, Any]], after: float | None) -> Window:
+        if self._iterator is None or self._next > window:
+            self._iterator, self._next = raw_windows(self._dataset, self.count), 0
+        source = {"name": f"{self._dataset.name} {window + 1}/{self.count}"}
+        if self._file is not None:
+            source.update({key: done[-1][key] for key in _STAMPS} if done else _identify(self._file) | source)
+        try:
+            while True:
+                rows = next(self._iterator)
+                self._next += 1
+                if self._next > window:
+                    return Window(rows, source, check_order(rows, source["name"], after=after))
+        except BaseException:
+            self._iterator = None  # a generator that raised is spent
+            raise
+
+
+_STAMPS = ("size", "mtime_ns", "sha256")
+
+
+def _identify(file: Path) -> dict[str, Any]:
+    """Name, size, time and digest of a file."""
+    size, mtime_ns = _stamp(file)
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            digest.update(block)
+    return {"name": file.name, "size": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
