@@ -109,13 +109,16 @@ def test_levels_are_chosen_where_they_leave_less_error() -> None:
     assert configs["sums"].levels == 2
     again = allocate({"sums": vectors}, {"sums": counts}, budget, SaecConfig())
     assert again["sums"].levels == 1
+    tiny = allocate({"few": vectors[:2]}, {"few": counts[:2]}, 10_000, SaecConfig(), levels=(1, 3, 8))
+    assert tiny == {"few": FullConfig()}
 
 
 def test_rows_are_capped() -> None:
     for rule in ("gain", "power"):
-        configs = allocate(TABLES, COUNTS, 0.4 * DENSE, SaecConfig(), rule=rule, most=0.02)
-        assert all(own.num_rows <= 60 for own in configs.values() if isinstance(own, SaecConfig))
-        assert isinstance(configs["3000"], SaecConfig)
+        configs = allocate(TABLES, COUNTS, 0.9 * DENSE, SaecConfig(), rule=rule, most=0.02)
+        assert {name for name, own in configs.items() if isinstance(own, SaecConfig)} == {"500", "3000"}
+        assert configs["500"].num_rows <= 10
+        assert configs["3000"].num_rows <= 60
 
 
 def test_narrow_rows_leave_small_fields_in_eight_bits() -> None:

@@ -59,7 +59,7 @@ def allocate(
         sensitivity: by field, float (width, width), what errors of its vectors cost, from
             :func:`slimtable.ctr.sensitivity.measure_sensitivity`; None: squared distances of all fields cost the same.
         levels: numbers of levels that "gain" chooses from for each field; empty for that of ``config``.
-        most: rows of a field over its ids, at most, unless all its vectors stay.
+        most: rows of a field over its ids, at most; all vectors stay only where that would leave no more than one row.
 
     Returns:
         For each field the configuration of ``full`` or ``uniform``, or ``config`` with ``num_rows`` and ``levels``;
@@ -128,9 +128,14 @@ class _Field:
         return self.config.row_bits <= 8 and 8 * self.table.shape[1] + 32 < 32 * self.table.shape[1]
 
     @property
+    def may_stay(self) -> bool:
+        """Whether all vectors may stay."""
+        return self.most == 1 or self.most * self.ids <= 1 or self.ids <= self.config.levels
+
+    @property
     def cap(self) -> int:
         """The most rows short of all."""
-        return max(self.config.levels, min(self.ids - 1, int(self.most * self.ids)))
+        return min(self.ids - 1, max(self.config.levels, int(self.most * self.ids)))
 
     def config_of(self, rows: int) -> MethodConfig:
         """The configuration with so many rows."""
@@ -143,11 +148,12 @@ class _Field:
     def least(self) -> int:
         """The cheapest number of rows."""
         fewest = self.config.levels
-        return fewest if fewest < self.ids and self.bits(fewest) < self.bits(self.ids) else self.ids
+        cheaper = fewest < self.ids and self.bits(fewest) < self.bits(self.ids)
+        return fewest if cheaper or not self.may_stay else self.ids
 
     def most_within(self, bits: float) -> int:
         """The most rows that a number of bits pays for, 0 for none."""
-        if self.bits(self.ids) <= bits:
+        if self.may_stay and self.bits(self.ids) <= bits:
             return self.ids
         return min(self.config.rows_within(bits, *self.table.shape), self.cap)
 
@@ -155,8 +161,9 @@ class _Field:
         """Numbers of rows to choose from, fewest first, those that cost as much as all ids left out."""
         steps = math.floor(math.log(max(self.ids, 2), _STEPS)) + 1
         rows = {self.config.levels} | {math.floor(_STEPS**step + 1e-9) for step in range(steps)}
-        dear = self.bits(self.ids)
-        return [*sorted(k for k in rows if self.config.levels <= k <= self.cap and self.bits(k) < dear), self.ids]
+        dear = self.bits(self.ids) if self.may_stay else math.inf
+        some = sorted(k for k in rows if self.config.levels <= k <= self.cap and self.bits(k) < dear)
+        return [*some, self.ids] if self.may_stay else some
 
     @cached_property
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +179,7 @@ class _Field:
         errors: list[float] = []
         k = self.config.levels
         while k <= most or not rows:
-            own = min(k, max(1, len(ids) - 1))
+            own = max(self.config.levels, min(k, len(ids) - 1))
             config = replace(self.config, num_rows=own, min_frequency=0, iterations=_ITERATIONS, row_bits=32)
             served = Saec.from_table(vectors, config, frequencies=counts).weight if len(ids) > own else vectors
             error = ((served - vectors).square().sum(dim=1).double() * counts.double()).sum() / counts.double().sum()
@@ -245,9 +252,9 @@ def _by_power(fields: Mapping[str, _Field], budget_bits: float, alpha: float) ->
         rows: dict[str, _Choice] = {}
         for name, field in fields.items():
             wanted = min(max(field.least(), int(scale * field.ids**alpha)), field.ids)
-            if field.bits(wanted) >= field.bits(field.ids):
+            if field.may_stay and field.bits(wanted) >= field.bits(field.ids):
                 wanted = field.ids
-            rows[name] = (wanted if wanted == field.ids else min(wanted, field.cap)), field
+            rows[name] = (wanted if field.may_stay and wanted == field.ids else min(wanted, field.cap)), field
         return rows
 
     return rows_at(_largest(lambda scale: sum(map(_price, rows_at(scale).values())) <= budget_bits))
