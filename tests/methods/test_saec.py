@@ -70,6 +70,14 @@ def test_levels_say_more_with_as_many_rows() -> None:
     assert errors[1] < 0.7 * errors[0]
 
 
+@pytest.mark.parametrize("row_bits", [32, 8, 4])
+def test_levels_that_are_improved_together_say_more(row_bits: int) -> None:
+    options = {"num_rows": 40, "levels": 10, "row_bits": row_bits}
+    tables = [taken(SaecConfig(beam=beam, **options)).eval() for beam in (1, 16)]
+    assert tables[0].bits() == tables[1].bits()
+    assert error(tables[1]) < 0.85 * error(tables[0])
+
+
 def test_rare_ids_share_a_row() -> None:
     table = taken(SaecConfig(num_rows=50, min_frequency=3))
     rows = table.row_map(0)[COUNTS < 3]
@@ -137,7 +145,8 @@ def test_the_rows_train_on() -> None:
         ({"budget": ""}, "no budget"),
         ({"num_rows": 0}, "num_rows"),
         ({"num_rows": 2, "levels": 3}, "levels"),
-        ({"levels": 17}, "at most 16"),
+        ({"levels": 33}, "at most 32"),
+        ({"beam": 0}, "beam"),
         ({"head": 1.0}, "head"),
         ({"hysteresis": -0.1}, "hysteresis"),
     ],

@@ -24,6 +24,7 @@ _VECTORS_PER_ROW = 4  # of the sample, at least; with fewer it would tell too li
 _LADDER = 2  # ratio of the numbers of rows at which distortion is measured
 _STEPS = 2.0**0.25  # ratio of those that are chosen from
 _ITERATIONS = 4
+_BEAM = 2  # of sums of levels; errors then fall as those of wider beams do
 _MOST_TRIES = 64
 _UNITS = 4096  # parts of a budget that prices are rounded up to
 
@@ -180,7 +181,9 @@ class _Field:
         k = self.config.levels
         while k <= most or not rows:
             own = max(self.config.levels, min(k, len(ids) - 1))
-            config = replace(self.config, num_rows=own, min_frequency=0, iterations=_ITERATIONS, row_bits=32)
+            config = replace(
+                self.config, num_rows=own, min_frequency=0, iterations=_ITERATIONS, row_bits=32, beam=_BEAM
+            )
             served = Saec.from_table(vectors, config, frequencies=counts).weight if len(ids) > own else vectors
             error = ((served - vectors).square().sum(dim=1).double() * counts.double()).sum() / counts.double().sum()
             rows.append(math.log(k))

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
-from slimtable.clustering import Clustering, fast_kmeans
+from slimtable.clustering import Clustering
 from slimtable.clustering.metric import Metric
+from slimtable.clustering.residual import cluster_levels
 from slimtable.embedding import CompressedEmbedding, MethodConfig, register
 from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash
@@ -34,8 +35,10 @@ class SaecConfig(MethodConfig):
         num_rows: rows of all levels together, whatever the budget says; None to go by the budget.
         head: share of the rows that the most frequent ids have for themselves.
         min_frequency: ids seen less often share one default row.
-        levels: 1 as in the paper; with more, an id has the sum of one row of each level, and each level clusters
-            what the levels before it leave.
+        levels: 1 as in the paper; with more, up to 32, an id has the sum of one row of each level. Each level first
+            clusters what the levels before it leave; then all are improved together.
+        beam: sums that are kept from level to level in the search for those of an id; 1 to leave levels as they were
+            found one by one. Smaller by itself where there is much to search.
         row_bits: bits per value of a row as served: 32, 16, or 8 or 4 with an offset and a step per row, in 16 bits
             each.
         sample: vectors that centroids are found on: drawn "proportional" to frequency, the "head" that carries 90 %
@@ -54,6 +57,7 @@ class SaecConfig(MethodConfig):
     head: float = 0.0
     min_frequency: int = 0
     levels: int = 1
+    beam: int = 16
     row_bits: Literal[32, 16, 8, 4] = 32
     sample: Literal["proportional", "head", "uniform"] = "proportional"
     iterations: int = 8
@@ -62,12 +66,19 @@ class SaecConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("num_rows", 1), ("min_frequency", 0), ("levels", 1), ("iterations", 1), ("hash_seed", 0)):
+        for name, least in (
+            ("num_rows", 1),
+            ("min_frequency", 0),
+            ("levels", 1),
+            ("beam", 1),
+            ("iterations", 1),
+            ("hash_seed", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"`SaecConfig.{name}` must be at least {least}, got {value}.")
-        if self.levels > 16:
-            raise ValueError(f"`SaecConfig.levels` must be at most 16, got {self.levels}.")
+        if self.levels > 32:
+            raise ValueError(f"`SaecConfig.levels` must be at most 32, got {self.levels}.")
         if self.num_rows is not None and self.num_rows < self.levels:
             raise ValueError(
                 f"`SaecConfig.num_rows`={self.num_rows} must be one or more for each of {self.levels} levels."
@@ -107,7 +118,8 @@ class Saec(SharedRows):
 
     Tencent's Saec does so for every field of a click-through-rate model, and trains the shared rows on. There is no
     public code: which vectors k-means looks at (:func:`slimtable.clustering.fast_kmeans`), own rows for frequent ids,
-    default rows and levels are our reconstruction. Until there is a table to cluster, ids are hashed to rows by
+    default rows and levels are our reconstruction, and so is the search over levels
+    (:func:`slimtable.clustering.residual.refine_levels`). Until there is a table to cluster, ids are hashed to rows by
     maps that are stored, so that the size is the same before and after.
 
     Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 (K / levels)⌉ for each level.
@@ -186,31 +198,41 @@ class Saec(SharedRows):
         ids = np.flatnonzero(others)
         left = values if len(ids) == len(values) else values[ids]
         counts = None if counts is None else counts[ids]
-        terms, of_own, largest = [], values[own], float(np.abs(values).max())
-        for level, shared in enumerate(self.tables()):
-            clusters = len(shared) - (len(own) if level == 0 else 0)
+        terms, of_own, tables = [], values[own], self.tables()
+        sizes = [len(shared) - (len(own) if level == 0 else 0) for level, shared in enumerate(tables)]
+        smallest = _NOTHING * float(np.abs(values).max()) if config.row_bits <= 8 else 0.0
+
+        def placed(level: int, centroids: np.ndarray) -> Tensor:
+            if level > 0 and np.abs(centroids).max() <= smallest:
+                centroids = np.zeros_like(centroids)  # too little is left for a grid of 16-bit steps
+            return torch.from_numpy(self._vectors(centroids))
+
+        def served(level: int, centroids: np.ndarray) -> np.ndarray:
+            return self._coordinates(self._as_served(placed(level, centroids)).numpy())
+
+        codes = np.empty((0, len(sizes)), np.int32)
+        if len(ids):
+            found = cluster_levels(
+                left,
+                sizes,
+                counts,
+                sample=config.sample,
+                iterations=config.iterations,
+                min_frequency=config.min_frequency,
+                beam=config.beam,
+                seed=config.hash_seed,
+                previous=[earlier.of(ids, self._coordinates) for earlier in self._earlier],
+                hysteresis=config.hysteresis,
+                serve=served if config.row_bits <= 8 else None,
+            )
+            codes = found.codes
+            for level, (shared, size) in enumerate(zip(tables, sizes, strict=True)):
+                shared[:size].copy_(placed(level, found.centroids[level]))
+        for level, shared in enumerate(tables):
             rows = np.zeros(self.num_embeddings, np.int32)
-            if len(ids):
-                found = fast_kmeans(
-                    left,
-                    clusters,
-                    counts,
-                    sample=config.sample,
-                    iterations=config.iterations,
-                    min_frequency=config.min_frequency,
-                    seed=config.hash_seed + level,
-                    previous=self._earlier[level].of(ids, self._coordinates) if self._earlier else None,
-                    hysteresis=config.hysteresis,
-                )
-                rows[ids] = found.rows
-                centroids = found.centroids
-                if config.row_bits <= 8 and level > 0 and np.abs(centroids).max() <= _NOTHING * largest:
-                    centroids = np.zeros_like(centroids)  # too little is left for a grid of 16-bit steps
-                shared[:clusters].copy_(torch.from_numpy(self._vectors(centroids)))
-                if level + 1 < self.num_tables:
-                    left = left - centroids[found.rows]
+            rows[ids] = codes[:, level]
             if level == 0:
-                rows[own] = clusters + np.arange(len(own))
+                rows[own] = sizes[0] + np.arange(len(own))
             elif len(own):
                 # They have row 0 of this level; what is left is their own row.
                 of_own -= self._coordinates(shared[:1].float().cpu().numpy())
