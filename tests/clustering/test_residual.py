@@ -155,3 +155,15 @@ def test_what_does_not_fit_is_refused() -> None:
         refine_levels(VECTORS, COUNTS, Levels(rows, np.full((3000, 2), 2, np.int32)))
     with pytest.raises(ValueError, match="hysteresis"):
         refine_levels(VECTORS, COUNTS, Levels(rows, np.zeros((3000, 2), np.int32)), hysteresis=1.0)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_levels_that_leave_nothing_stay_finite(levels: int) -> None:
+    """Few vectors, most of them equal, are met exactly; what is left is rounding, which must not be blown up."""
+    for seed in range(40):
+        vectors = np.random.default_rng(seed).standard_normal((7, 17)).astype(np.float32)
+        vectors[2:] = vectors[1]
+        found = cluster_levels(vectors, [2] * levels, np.arange(1, 8))
+        assert all(np.abs(centroids).max() < 100 for centroids in found.centroids)
+        served = sum(centroids[codes] for centroids, codes in zip(found.centroids, found.codes.T, strict=True))
+        np.testing.assert_allclose(served, vectors, atol=1e-4)

@@ -237,6 +237,8 @@ class _Search:
         near = rows.copy()
         near[: self.edges[1]] -= self.mean
         near = near.astype(np.float32)
+        if not np.isfinite(near).all():
+            raise FloatingPointError("centroids of levels are not finite")
         half = 0.5 * np.einsum("kd,kd->k", near, near)
         costs = np.empty(len(self.vectors), np.float32)
         arrays = (np.ascontiguousarray(near.T), half, near @ near.T, near, self.edges)
@@ -279,9 +281,12 @@ class _Search:
         left, moved = found.sums, rows.copy()
         direction = scale * left
         size = (left * direction).sum(axis=0)  # of every column, for each is a problem of its own
-        start = float(size.sum())
+        # Below what single precision can show of the vectors there is only rounding, which would be blown up.
+        energy = np.einsum("n,nd,nd->d", self.weights, self.vectors, self.vectors, dtype=np.float64)
+        enough = np.maximum(1e-10 * size, 1e-14 * energy)
         for _ in range(_STEPS):
-            if float(size.sum()) <= 1e-10 * start:
+            size = np.where(size > enough, size, 0.0)  # columns that are done stay: what is left of them is rounding
+            if not size.any():
                 break
             image = -self._pull(_NO_VECTORS, direction).sums
             length = _ratio(size, (direction * image).sum(axis=0))
