@@ -147,6 +147,48 @@ def baco(
     _show(result, as_json)
 
 
+def saec(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A table or figure, such as movietweetings; may be repeated.", show_default="all of them"),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed and few rows: minutes instead of hours.")] = False,
+    render: Render = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of results; what is finished in it is not repeated.",
+            show_default="runs/saec, or runs/saec-quick with --quick",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds of each row.", show_default="3; 1 with --quick")
+    ] = None,
+    data_root: DataRoot = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Reproduce Saec (Wu et al. 2020): click logs in windows of time, trained, compressed, retrained and tested.
+
+    DIR then holds a file for each table and figure, README.md and report.html. Stop it at any time and call it again to
+    go on.
+    """
+    from slimtable.reproduce import reproduce_saec
+    from slimtable.reproduce.saec import make_profile
+
+    asked = quick or seeds is not None or not render
+    result = reproduce_saec(
+        out if out is not None else _usual_out("saec", quick),
+        make_profile(quick, seeds) if asked else None,
+        only=only or [],
+        render=render,
+        data_root=data_root,
+        workers=workers,
+        on_item=None if as_json else _tell,
+    )
+    _show(result, as_json)
+
+
 def _usual_out(paper: str, quick: bool) -> Path:
     return Path("runs") / (f"{paper}-quick" if quick else paper)
 

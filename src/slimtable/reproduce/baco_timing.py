@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from slimtable.bench.jobs import Source
-from slimtable.bench.machine import cpu_name, one_thread
+from slimtable.bench.machine import cpu_name
 from slimtable.data.interactions import Interactions
 from slimtable.errors import BudgetError, SlimtableError
 from slimtable.files import write_json
 from slimtable.grouping import InteractionGraph, group
 from slimtable.reproduce.kept import read_kept
+from slimtable.threads import one_thread
 
 _FILE = "timing.json"
 

@@ -150,8 +150,9 @@ class _Printer:
         self.items = {item.item: item for item in items}
         named = self.out.name if self.out.is_absolute() else self.out.as_posix()  # tell nobody where a home folder lies
         command = command_line(self.study.name, self.study.options(), self.study.seeds(), named)
-        _write_text(self.out / INDEX, to_markdown(self.study.heading, items, command, records))
-        _write_text(self.out / REPORT, to_html(self.study.heading, items, command, records))
+        runs = self.study.runs(place)
+        _write_text(self.out / INDEX, to_markdown(self.study.heading, items, command, runs))
+        _write_text(self.out / REPORT, to_html(self.study.heading, items, command, runs))
 
     def raise_errors(self) -> None:
         """Raises the first error of an item that could not be drawn."""

@@ -125,6 +125,17 @@ class Study(ABC):
         """
         return
 
+    def runs(self, place: Place) -> Sequence[Record]:
+        """What the page names as the runs behind it; the finished trainings by default.
+
+        Args:
+            place: what items are made from.
+
+        Returns:
+            Records with "date", "versions" and "cpu".
+        """
+        return place.records
+
     @abstractmethod
     def missing(self, item: str, place: Place) -> int:
         """How many runs of an item are not there."""
