@@ -186,6 +186,9 @@ COMPARED = (
 )
 """The rows of every comparison."""
 
+OTHER_RATES = (0.25, 1.0, 4.0)
+"""Factors of the row learning rate, chosen for d = 16, that tables of other widths and hashed ones may choose from."""
+
 RATIOS = (27, 40, 60, 90, 130, 200)
 """How many times smaller tables are in the item ``sizes``."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from multiprocessing import get_context
@@ -21,7 +22,7 @@ from slimtable.data.clicks import Clicks
 from slimtable.embedding import MethodConfig
 from slimtable.errors import BudgetError
 from slimtable.progress import progress_bar
-from slimtable.reproduce.saec import EMBEDDING_DIM, Cell, Entry, Panel
+from slimtable.reproduce.saec import EMBEDDING_DIM, OTHER_RATES, Cell, Entry, Panel
 from slimtable.reproduce.saec_moments import Log, Moment, counts_of, load_log, trained_moments
 from slimtable.reproduce.saec_plans import Configs, Fields, budget_of, find_plan, widest
 from slimtable.reproduce.saec_store import keep_cell, read_cells
@@ -100,6 +101,26 @@ def measure_cell(cell: Cell, data_root: Path | None) -> list[Measured]:
     Raises:
         BudgetError: nothing fits into the budget of the row.
     """
+    tried = [_measure_at(replace(cell, panel=panel), data_root) for panel in _rates(cell, data_root)]
+    if len(tried) == 1:
+        return tried[0]
+    return min(tried, key=lambda measured: float(np.mean([moment["after"]["log_loss"] for moment in measured])))
+
+
+def _rates(cell: Cell, data_root: Path | None) -> list[Panel]:
+    """The panel with each learning rate of rows that a cell is measured with; the best log loss counts."""
+    panel, entry = cell.panel, cell.entry
+    if entry.kind not in ("trained", "uncompressed", "compressed") or not panel.windows:
+        return [panel]
+    if entry.kind != "trained":
+        log = load_log(panel.data, panel.windows, data_root)
+        if (entry.embedding_dim or widest(entry, panel, log)) == EMBEDDING_DIM:
+            return [panel]
+    rate = panel.train.row_learning_rate
+    return [replace(panel, train=replace(panel.train, row_learning_rate=rate * factor)) for factor in OTHER_RATES]
+
+
+def _measure_at(cell: Cell, data_root: Path | None) -> list[Measured]:
     panel, seed, entry = cell.panel, cell.seed, cell.entry
     log = load_log(panel.data, panel.windows, data_root)
     if entry.kind == "trained":
@@ -229,6 +250,7 @@ def _figures(
         "values": values,
         "dense_bits": 32 * values * get_click_model(panel.model).width(EMBEDDING_DIM),
         "width": model.fields.width,
+        "row_learning_rate": panel.train.row_learning_rate,
         "before": dict(before),
         "after": dict(after),
         "seconds": dict(seconds),
