@@ -140,6 +140,8 @@ def measure(size: float, arguments: argparse.Namespace) -> dict[str, Any]:
         num_rows = max(1, round(ROWS_OF_HEAD * made["head"]))
         result: dict[str, Any] = {"count": count, "head": made["head"], "num_rows": num_rows, "methods": {}}
         for method in arguments.methods:
+            if f"{method}:{size:g}" in arguments.skip:
+                continue
             repeat = arguments.repeat if method == "fast" else 1
             words = ["cluster", method, name, num_rows, arguments.threads, repeat]
             result["methods"][method] = in_process(words, arguments.threads, arguments.limit)
@@ -181,6 +183,10 @@ def page(results: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     import numba
     import sklearn
 
+    skipped = " and ".join(
+        f"{METHODS[method]} at {size} million" for method, size in (entry.split(":") for entry in arguments.skip)
+    )
+    left_out = f" Not run, for lack of time: {skipped}." if skipped else ""
     heads = "; ".join(f"{each['head']:,} of {each['count']:,}" for each in results)
     return (
         "# Fast clustering against full k-means\n\n"
@@ -194,7 +200,7 @@ def page(results: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         "last assignment, those of all others with it. Memory is the peak of the process less the vectors; it holds "
         "Python, the libraries and the frequencies (8 bytes a vector). "
         f"{METHODS['fast']}: best of {arguments.repeat} runs, the others one. A method that takes more than "
-        f"{arguments.limit:,.0f} s, loading included, is stopped.\n\n"
+        f"{arguments.limit:,.0f} s, loading included, is stopped.{left_out}\n\n"
         f"{as_markdown(results, arguments.limit)}\n"
         f"- date: {datetime.date.today()}\n"
         f"- machine: {cpu()}, {arguments.threads} threads each; load of the last minute when this was written: "
@@ -218,6 +224,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="+", default=[1, 4, 16], help="millions of vectors")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--limit", type=float, default=3600, help="seconds for one method at one size")
+    parser.add_argument("--skip", nargs="+", default=[], help="leave out, such as minibatch:16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3, help="runs of the fast method, the best counts")
     parser.add_argument("--seed", type=int, default=0)

@@ -61,7 +61,8 @@ def compare(options: argparse.Namespace, out: Path) -> int:
     journal = out / "killed" / "journal.json"
     stages = sum(len(record["seconds"]) for record in history)
     for kill in range(1, options.kills + 1):
-        steps, wait = generator.randint(0, 2 * stages // options.kills - 3), generator.uniform(0, LONGEST)
+        left = stages - finished_stages(out / "killed")  # so much has to be there for the kills to come
+        steps, wait = generator.randint(0, left // (options.kills - kill + 2)), generator.uniform(0, LONGEST)
         process = subprocess.Popen([*SLIMTABLE, "pipeline", "run", str(killed)], stdout=subprocess.DEVNULL)
         wait_for(process, lambda: is_at_work(out / "killed"))
         for _ in range(steps):
@@ -147,6 +148,16 @@ def where(state: Path) -> str:
         return "before the first stage was finished"
     done = ", ".join(journal["stages"]) or "nothing yet"
     return f"window {journal['window']}, finished of it: {done}"
+
+
+def finished_stages(state: Path) -> int:
+    """How many stages of all windows are finished, as far as the journal knows."""
+    try:
+        journal = json.loads((state / "journal.json").read_text())
+    except FileNotFoundError:
+        return 0
+    done = sum(len(record["seconds"]) for record in read_history(state)) if journal["window"] else 0
+    return done + len(journal["ingested"]) + len(journal["stages"])
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -22,9 +22,10 @@ import torch
 
 from slimtable.backbone import Batch, build, get_backbone
 from slimtable.bench import label_of, parse_methods
-from slimtable.bench.machine import cpu_name, one_thread, versions
+from slimtable.bench.machine import cpu_name, versions
 from slimtable.embedding import MethodConfig
 from slimtable.files import replace_file, write_json
+from slimtable.threads import one_thread
 from slimtable.train import TrainConfig
 
 METHODS = "full,low_rank,dpq,mgqe,mgqe[preset=compact;dense_epochs=0],dpq[num_codebooks=16],dpq[num_codebooks=8]"

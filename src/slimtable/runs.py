@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
+from slimtable.artifact.vocabulary import Strings
 from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.embedding import get_config
 from slimtable.errors import ArtifactFormatError, CheckpointError
@@ -122,7 +123,7 @@ def pack_model(
                     f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
                     f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
                 )
-            raw_ids = np.asarray(vocabularies[spec.side])
+            raw_ids: np.ndarray | Strings = np.asarray(vocabularies[spec.side])
             if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
                 raw_ids = with_padding(raw_ids, spec.padding_idx)
             by_table[spec.name] = raw_ids
@@ -200,8 +201,12 @@ def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
     model.take_buffers({name: tensors[name] for name in buffers})
 
 
-def with_padding(raw_ids: np.ndarray, row: int, text: str = _PADDING_TEXT) -> np.ndarray:
+def with_padding(raw_ids: np.ndarray | Strings, row: int, text: str = _PADDING_TEXT) -> np.ndarray | Strings:
     """A vocabulary (n + 1,) with a raw id for a row that is no id's: -2⁶³ or a text, or the next that is free."""
+    if isinstance(raw_ids, Strings):
+        while raw_ids.has(text):
+            text += "_"
+        return raw_ids.inserted(row, text)
     if raw_ids.dtype.kind in "iu":
         number = _PADDING_NUMBER
         while (raw_ids == number).any():

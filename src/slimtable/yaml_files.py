@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from slimtable.errors import DatasetError, SlimtableError
 
@@ -49,7 +50,7 @@ def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError]
 def check_settings(values: Any, model: type[_Model], where: str, error: type[SlimtableError] = DatasetError) -> _Model:
     """Values as a model; errors as :func:`read_yaml`, beginning with ``where``."""
     if not isinstance(values, Mapping):
-        raise error(f"{where} must hold `key: value` lines. Known keys: {', '.join(model.model_fields)}.")
+        raise error(f"{where} must hold `key: value` lines. Known keys: {', '.join(_keys(model))}.")
     try:
         return model.model_validate(values)
     except ValidationError as reason:
@@ -62,7 +63,7 @@ def _in_one_line(reason: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(map(str, place))
     more = f" ({len(others)} more such mistakes.)" if others else ""
     if kind in ("extra_forbidden", "missing"):
-        known = list(_model_at(model, place[:-1]).model_fields)
+        known = list(_keys(_model_at(model, place[:-1])))
         if kind == "missing":
             return f"`{key}` is missing. Keys there: {', '.join(known)}.{more}"
         close = difflib.get_close_matches(str(place[-1]), known, n=1)
@@ -78,9 +79,14 @@ def _in_one_line(reason: ValidationError, model: type[BaseModel]) -> str:
 def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that stands at a place; the nearest one above where there is none."""
     for key in place:
-        if isinstance(key, str) and key in model.model_fields:
-            model = _first_model(model.model_fields[key].annotation) or model
+        if isinstance(key, str) and (found := _keys(model).get(key)) is not None:
+            model = _first_model(found.annotation) or model
     return model
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by what they are called in files."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _first_model(annotation: Any) -> type[BaseModel] | None:

@@ -69,6 +69,20 @@ def test_a_window_on_which_the_served_version_fails_judges_nobody() -> None:
     assert judge(SETTINGS, drifted, drifted, drifted, served_before=0.64).decision == "publish"
 
 
+def test_a_window_of_one_class_judges_nobody() -> None:
+    alike = metrics(auc=None, log_loss=2.0, calibration=None)
+    verdict = judge(SETTINGS, alike, alike, alike, served_before=0.75)
+    assert verdict.decision == "hold"
+    assert "all labels of this window are alike" in verdict.reasons[0]
+    assert not verdict.roll_back
+
+
+def test_what_is_too_large_is_refused_but_trained_on() -> None:
+    verdict = judge(SETTINGS, metrics(), metrics(), metrics(), too_large="5 bytes do not pay for it")
+    assert (verdict.decision, verdict.reasons) == ("refuse", ("5 bytes do not pay for it",))
+    assert not verdict.roll_back
+
+
 def test_worse_than_chance_is_never_served() -> None:
     bad = metrics(auc=0.45)
     assert "below 0.5" in judge(SETTINGS, bad, bad).reasons[0]

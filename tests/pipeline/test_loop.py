@@ -18,7 +18,7 @@ from slimtable.ctr.train import evaluate_clicks
 from slimtable.errors import CheckpointError, DatasetError, SlimtableError
 from slimtable.pipeline import read_history, read_settings, run_pipeline
 from slimtable.pipeline.folder import StateFolder, read_state
-from slimtable.pipeline.state import load_clicks
+from slimtable.pipeline.state import load_arrays, load_clicks
 from slimtable.pipeline.status import disk_use, pipeline_status
 from tests.pipeline.samples import Killed, dying, published, window_text, without_times, write_settings, write_windows
 
@@ -186,6 +186,94 @@ def test_a_model_that_compression_harms_is_not_published_but_trained_on(tmp_path
     assert aucs[-1] > aucs[0]
 
 
+def test_a_budget_that_pays_for_nothing_stops_neither_training_nor_service(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "windows", tmp_path / "windows")
+    run_pipeline(read_settings(write_settings(tmp_path)), windows=2)
+    history = run(tmp_path, compress={"budget": "20B"})
+    assert [record["window"] for record in history] == [2, 3]
+    for record in history:
+        assert record["verdict"]["decision"] == "refuse"
+        assert "20 bytes does not pay for the fewest rows" in record["verdict"]["reasons"][0]
+        assert record["served"] == "v00001"
+        assert not record["verdict"]["roll_back"]
+    untroubled = read_history(finished / "state")[3]["metrics"]["uncompressed"]
+    assert history[-1]["metrics"]["uncompressed"] == untroubled
+    (tmp_path / "windows" / "window-005.csv").write_text(window_text(5))
+    (record,) = run(tmp_path)
+    assert record["served"] == "v00004"
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_window_of_one_class_is_waited_out(tmp_path: Path, label: int) -> None:
+    write_windows(tmp_path / "windows", 6)
+    rows = [line.split(",") for line in window_text(2).splitlines()]
+    alike = [",".join(rows[0]), *(",".join([row[0], str(label), *row[2:]]) for row in rows[1:])]
+    (tmp_path / "windows" / "window-002.csv").write_text("\n".join(alike) + "\n")
+    run(tmp_path, gate={"max_auc_drop": 0.1})
+    history = read_history(tmp_path / "state")
+    assert history[1]["verdict"]["decision"] == "hold"
+    assert history[1]["metrics"]["served"]["auc"] is None
+    assert history[1]["served"] == "v00000"
+    assert history[-1]["served"] == "v00004"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda cells: [],
+        lambda cells: [*cells[:2], "", *cells[3:]],
+        lambda cells: [*cells[:5], ""],
+        lambda cells: [*cells[:2], "new" + cells[2], *cells[3:]],
+    ],
+    ids=["one row", "a field that is missing", "bags that are empty", "nobody known"],
+)
+@pytest.mark.parametrize("window", [0, 2])
+def test_odd_windows_end_in_a_verdict(tmp_path: Path, spoil: Any, window: int) -> None:
+    write_windows(tmp_path / "windows", 4)
+    header, first, *others = window_text(window).splitlines()
+    rows = [first, *(",".join(spoil(line.split(","))) for line in others)]
+    (tmp_path / "windows" / f"window-{window:03}.csv").write_text("\n".join([header, *filter(None, rows)]) + "\n")
+    history = run(tmp_path)
+    assert len(history) == 3
+    for record in history:
+        assert (record["verdict"]["decision"] == "publish") == (not record["verdict"]["reasons"])
+
+
+def test_what_errors_cost_stays_as_long_as_groups_do(finished: Path, tmp_path: Path) -> None:
+    """So values do not move only because the cost of errors was measured again."""
+
+    def costs(folder: Path, window: int) -> dict[str, np.ndarray]:
+        return load_arrays(folder / "state" / "windows" / f"{window:05}" / "compress" / "sensitivity.npz")
+
+    shutil.copytree(finished / "windows", tmp_path / "windows")
+    settings = read_settings(write_settings(tmp_path))
+    run_pipeline(settings, windows=1)
+    first = costs(tmp_path, 0)
+    assert set(first) == {"user", "film", "tags"}
+    (record,) = run_pipeline(settings, windows=2)
+    assert not record["reclustered"]
+    for field, matrix in costs(tmp_path, 1).items():
+        np.testing.assert_array_equal(matrix, first[field])
+    assert read_history(finished / "state")[3]["reclustered"]
+    assert any((matrix != first[field]).any() for field, matrix in costs(finished, 3).items())
+
+
+def test_a_teacher_leads_the_retrained_model_back(tmp_path: Path) -> None:
+    """From the uncompressed model's predictions it learns what compression took, from the clicks something else."""
+    write_windows(tmp_path / "windows", 2)
+    retrain = {"epochs": 8, "row_learning_rate": 0.02, "learning_rate": 0.01}
+    found = {}
+    for share in (0.0, 1.0):
+        (record,) = run(
+            tmp_path, state=f"state-{share}", retrain={**retrain, "teacher": share}, compress={"budget": "25%"}
+        )
+        metrics = record["metrics"]
+        found[share] = abs(metrics["retrained"]["auc"] - metrics["uncompressed"]["auc"])
+        before = abs(metrics["compressed"]["auc"] - metrics["uncompressed"]["auc"])
+    assert found[1.0] < 0.2 * found[0.0]
+    assert found[1.0] < before
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_and_nothing_lost(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -222,7 +310,7 @@ def test_other_methods_need_nothing_from_the_loop(tmp_path: Path) -> None:
 def test_a_field_may_have_a_method_of_its_own(tmp_path: Path) -> None:
     write_windows(tmp_path / "windows", 2)
     fields = {"user": {"method": "uniform", "options": {"bits": 4}}}
-    run(tmp_path, compress={"fields": fields, "budget": "30%"})
+    run(tmp_path, compress={"fields": fields, "budget": "30%", "options": {"row_bits": 32}})
     with open_artifact(tmp_path / "state" / "published" / "current" / "model.safetensors") as artifact:
         assert artifact["user"].method == "uniform"
         assert artifact["film"].method != "uniform"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self, overload
 
 import numpy as np
 
+from slimtable.artifact.texts import first_repeated
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 INTEGERS = "vocabulary"
@@ -27,8 +28,31 @@ class Strings(Sequence[str]):
         self.data = data
         self.offsets = offsets
 
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """Strings that are given one by one."""
+        encoded = [text.encode() for text in texts]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(text) for text in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
     def __len__(self) -> int:
         return self.offsets.size - 1
+
+    def inserted(self, index: int, text: str) -> Strings:
+        """The same strings with one more before string ``index``."""
+        new, place = np.frombuffer(text.encode(), np.uint8), self.offsets[index]
+        data = np.concatenate([self.data[:place], new, self.data[place:]])
+        offsets = np.concatenate([self.offsets[: index + 1], self.offsets[index:] + new.size])
+        return Strings(data, offsets)
+
+    def has(self, text: str) -> bool:
+        """Whether a string is among them."""
+        wanted = np.frombuffer(text.encode(), np.uint8)
+        begins = self.offsets[:-1][np.diff(self.offsets) == wanted.size]
+        for place, byte in enumerate(wanted):
+            begins = begins[self.data[begins + place] == byte]
+        return len(begins) > 0
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -55,7 +79,7 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
     """The arrays that keep a vocabulary.
 
     Args:
-        vocabulary: ``count`` integers, or ``count`` strings; all different.
+        vocabulary: ``count`` integers, or ``count`` strings, best as :class:`Strings`; all different.
         count: rows of the table.
 
     Returns:
@@ -63,26 +87,57 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
 
     Raises:
         TypeError: if the raw ids are neither integers nor strings.
-        ValueError: if there are not ``count`` of them, or one occurs twice.
+        ValueError: if there are not ``count`` of them, one occurs twice, or one is not UTF-8.
     """
+    if isinstance(vocabulary, Strings):
+        return _encode_strings(vocabulary, count)
     raw = vocabulary if isinstance(vocabulary, np.ndarray) else _array(list(vocabulary))
     if raw.shape != (count,):
-        raise ValueError(f"a vocabulary must hold one raw id for each of the {count} rows, got shape {raw.shape}.")
+        raise _not_for_each_row(count, raw.shape)
     if raw.dtype.kind in "iu":
         if raw.dtype == np.uint64 and raw.max() > np.iinfo(np.int64).max:
             raise ValueError("raw ids must fit in int64; give larger ones as strings.")
-        arrays = {INTEGERS: raw.astype(np.int64)}
+        integers = raw.astype(np.int64)
+        Index(integers)  # finds duplicates
+        return {INTEGERS: integers}
+    texts = raw.tolist()
+    odd = next((text for text in texts if type(text) is not str), None)
+    if odd is not None:
+        raise TypeError(f"raw ids must be all integers or all strings, got {odd!r}.")
+    return _encode_strings(Strings.of(texts), count)
+
+
+def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:
+    """The arrays of strings; nothing is done string by string in Python."""
+    first, last = int(texts.offsets[0]), int(texts.offsets[-1])
+    data, offsets = texts.data[first:last], texts.offsets - first
+    if len(texts) != count:
+        raise _not_for_each_row(count, (len(texts),))
+    if (data > 127).any():
+        _check_utf8(data, offsets)
+    repeated = first_repeated(data, offsets)
+    if repeated >= 0:
+        raise ValueError(f"raw ids must be different, but {texts[repeated]!r} occurs twice.")
+    return {STRING_BYTES: data, STRING_OFFSETS: offsets}
+
+
+def _check_utf8(data: np.ndarray, offsets: np.ndarray) -> None:
+    """Raises ValueError where a string is not UTF-8 or ends within a character."""
+    try:
+        data.tobytes().decode()
+    except UnicodeDecodeError as error:
+        wrong = int(np.searchsorted(offsets, error.start, "right")) - 1
     else:
-        texts = raw.tolist()
-        odd = next((text for text in texts if type(text) is not str), None)
-        if odd is not None:
-            raise TypeError(f"raw ids must be all integers or all strings, got {odd!r}.")
-        encoded = [text.encode() for text in texts]
-        offsets = np.zeros(count + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=offsets[1:])
-        arrays = {STRING_BYTES: np.frombuffer(b"".join(encoded), np.uint8), STRING_OFFSETS: offsets}
-    Index(decode(arrays, count))  # finds duplicates
-    return arrays
+        begins = np.flatnonzero(offsets[:-1] < offsets[1:])
+        within = begins[data[offsets[begins]] & 0xC0 == 0x80]
+        if not len(within):
+            return
+        wrong = int(within[0])
+    raise ValueError(f"string {wrong} of a vocabulary is not valid UTF-8.")
+
+
+def _not_for_each_row(count: int, shape: tuple[int, ...]) -> ValueError:
+    return ValueError(f"a vocabulary must hold one raw id for each of the {count} rows, got shape {shape}.")
 
 
 def decode(arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray | Strings | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimtable.bench.jobs import Job, Setting, Source, check_fits, plan, run_folder
-from slimtable.bench.machine import one_thread
 from slimtable.bench.results import Record, ResultsFile
 from slimtable.bench.workers import Failure, run_here, run_parallel
 from slimtable.config import Config
@@ -19,6 +18,7 @@ from slimtable.embedding import MethodConfig
 from slimtable.errors import SlimtableError
 from slimtable.progress import progress_bar
 from slimtable.run_folder import LOG
+from slimtable.threads import one_thread
 from slimtable.train import TrainConfig
 
 _LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs

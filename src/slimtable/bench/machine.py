@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 
@@ -35,16 +32,3 @@ def cpu_name() -> str:
     except OSError:
         pass  # not Linux
     return f"{name} ({os.cpu_count()} cores)"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keeps PyTorch and numba to one thread, so that results do not depend on the machine's cores."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        numba.set_num_threads(before[1])

@@ -93,7 +93,8 @@ def status(place: Place, as_json: Json = False) -> None:
 def history(place: Place, as_json: Json = False) -> None:
     """List the finished windows: what came in, quality, size and verdict."""
     from slimtable.pipeline import read_history
-    from slimtable.pipeline.report import explain, history_table
+    from slimtable.pipeline.history import explain
+    from slimtable.pipeline.report import history_table
     from slimtable.pipeline.status import state_of
 
     records = read_history(state_of(place))
@@ -119,7 +120,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a page with quality, size and time of every window."""
-    from slimtable.pipeline import write_report
+    from slimtable.pipeline.report import write_report
     from slimtable.pipeline.status import state_of
 
     path = write_report(state_of(place), out)
@@ -131,7 +132,7 @@ def report(
 
 def describe(record: Record) -> str:
     """A finished window in one line."""
-    from slimtable.pipeline.report import explain
+    from slimtable.pipeline.history import explain
 
     metrics = record["metrics"]
     quality = ", ".join(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
+from slimtable.artifact.vocabulary import Strings
 from slimtable.ctr.fields import FieldTables
 from slimtable.ctr.model import ClickModel, get_click_model
 from slimtable.errors import ArtifactFormatError
@@ -56,7 +57,8 @@ def pack_click_model(
                 f"The table of field {field} has {tables[field].num_embeddings} rows, which does not fit a vocabulary "
                 f"of {len(values)} values."
             )
-        raw_ids[field] = with_padding(np.asarray(values), 0, "<oov>") if missing else values
+        known = values if isinstance(values, Strings) else np.asarray(values)
+        raw_ids[field] = with_padding(known, 0, "<oov>") if missing else values
     return write_artifact(
         path,
         packed,

@@ -18,17 +18,22 @@ from slimtable.pipeline.budget import budget_bits, takes_rows
 from slimtable.pipeline.settings import CompressSettings
 
 _ROWS = 1 << 16  # rows looked at at a time
+_USED = 0.95  # of a budget, at least, before tables that continue earlier ones are given other sizes
 
 Configs = dict[str, MethodConfig]
+Arrays = Mapping[str, np.ndarray]
 
 
-def choose_configs(settings: CompressSettings, model: ClickModel, frequencies: Mapping[str, np.ndarray]) -> Configs:
+def choose_configs(
+    settings: CompressSettings, model: ClickModel, frequencies: Arrays, sensitivity: Arrays | None = None
+) -> Configs:
     """The method and options of every field, so that all tables together keep the budget.
 
     Args:
         settings: what is asked for.
         model: the uncompressed model.
         frequencies: by field, (ids,) how often each id occurs.
+        sensitivity: by field, float (width, width), what errors of its vectors cost; None where all cost the same.
 
     Returns:
         A configuration for every field.
@@ -52,7 +57,7 @@ def choose_configs(settings: CompressSettings, model: ClickModel, frequencies: M
             f"`compress.budget`={settings.budget} is used up by the fields that have methods of their own."
         )
     if others:
-        configs |= _share_out(settings, {field: tables[field] for field in others}, frequencies, left)
+        configs |= _share_out(settings, {field: tables[field] for field in others}, frequencies, sensitivity, left)
     return {field: configs[field] for field in tables}
 
 
@@ -65,32 +70,47 @@ def check_fields(settings: CompressSettings, fields: Iterable[str]) -> None:
 def _share_out(
     settings: CompressSettings,
     tables: Mapping[str, CompressedEmbedding],
-    frequencies: Mapping[str, np.ndarray],
+    frequencies: Arrays,
+    sensitivity: Arrays | None,
     bits: int,
 ) -> Configs:
     config = settings.config
     if takes_rows(config):
         weights = {field: decoded(table).numpy() for field, table in tables.items()}
         counts = {field: np.asarray(frequencies[field]) for field in tables}
-        return dict(allocate(weights, counts, bits, cast(Any, config)))
+        return allocate(
+            weights,
+            counts,
+            bits,
+            cast(Any, config),
+            sensitivity=sensitivity,
+            levels=settings.levels,
+            most=settings.most_rows,
+        )
     share = 100 * bits / sum(table.dense_bits for table in tables.values())
     chosen = get_config(settings.method, {**settings.options, "budget": f"{share:.6f}%"})
     return dict.fromkeys(tables, chosen)
 
 
-def within_budget(settings: CompressSettings, model: ClickModel) -> bool:
-    """Whether the tables of a compressed model keep the budget."""
-    return settings.budget is None or field_bits(model).total <= budget_bits(settings.budget, model.fields.dense_bits())
+def fits_budget(settings: CompressSettings, model: ClickModel) -> bool:
+    """Whether the tables of a compressed model keep the budget, and leave little of it unused."""
+    if settings.budget is None:
+        return True
+    allowed = budget_bits(settings.budget, model.fields.dense_bits())
+    return _USED * allowed <= field_bits(model).total <= allowed
 
 
 @torch.no_grad()
-def relative_distortion(model: ClickModel, compressed: ClickModel, frequencies: Mapping[str, np.ndarray]) -> float:
+def relative_distortion(
+    model: ClickModel, compressed: ClickModel, frequencies: Arrays, sensitivity: Arrays | None = None
+) -> float:
     """Squared error of all rows over their squared length, both weighted by how often requests see them.
 
     Args:
         model: the uncompressed model.
         compressed: of the same fields.
         frequencies: by field, (ids,) how often each id occurs.
+        sensitivity: by field, float (width, width), what errors and lengths are squared by; None for plain squares.
 
     Returns:
         0 for tables that are served as they are; 1 for zeros.
@@ -99,12 +119,14 @@ def relative_distortion(model: ClickModel, compressed: ClickModel, frequencies: 
     before, after = model.fields.embeddings(), compressed.fields.embeddings()
     for field, counts in frequencies.items():
         table, small = before[field], after[field]
+        cost = torch.eye(table.embedding_dim).double() if sensitivity is None else torch.from_numpy(sensitivity[field])
         with evaluating(table), evaluating(small):
             for ids in torch.arange(table.num_embeddings).split(_ROWS):
                 rows = table(ids).double()
                 weight = torch.from_numpy(counts[ids.numpy()].astype(np.float64))
-                error += float(((rows - small(ids)).square().sum(dim=1) * weight).sum())
-                length += float((rows.square().sum(dim=1) * weight).sum())
+                lost = rows - small(ids)
+                error += float((((lost @ cost) * lost).sum(dim=1) * weight).sum())
+                length += float((((rows @ cost) * rows).sum(dim=1) * weight).sum())
     return error / length if length else 0.0
 
 

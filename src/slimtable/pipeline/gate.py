@@ -37,6 +37,7 @@ def judge(
     uncompressed: Metrics,
     served: Metrics | None = None,
     served_before: float | None = None,
+    too_large: str = "",
 ) -> Verdict:
     """Decides on a candidate, by what all models do on rows that none of them was trained on.
 
@@ -46,6 +47,7 @@ def judge(
         uncompressed: of the model that it was compressed from.
         served: of the version being served; None where there is none yet.
         served_before: AUC of the version being served on the window before; None where that is not known.
+        too_large: why the candidate could not be compressed as asked; empty where it was.
 
     Returns:
         The verdict.
@@ -58,7 +60,10 @@ def judge(
             f"{fallen:g}: the window is suspect and judges nobody"
         )
         return Verdict("hold", (reason,))
-    compression = _compare(settings, candidate, uncompressed, "the uncompressed model")
+    if uncompressed["auc"] is None and candidate["auc"] is None and _look_at_auc(settings):
+        return Verdict("hold", ("all labels of this window are alike, so that it has no AUC and judges nobody",))
+    compression = [too_large] if too_large else []
+    compression += _compare(settings, candidate, uncompressed, "the uncompressed model")
     itself = _alone(settings, candidate)
     service: list[str] = []
     learned_worse = False
@@ -89,6 +94,11 @@ def _compare(limits: Limits, model: Metrics, other: Metrics, name: str) -> list[
                 f"({theirs:.4f}); {limit:g} is allowed"
             )
     return reasons
+
+
+def _look_at_auc(settings: GateSettings) -> bool:
+    limits = (settings.max_auc_drop, settings.served.max_auc_drop, settings.min_auc, settings.max_window_fall)
+    return any(limit is not None for limit in limits)
 
 
 def _alone(settings: GateSettings, model: Metrics) -> list[str]:

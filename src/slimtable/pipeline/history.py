@@ -34,6 +34,16 @@ def read_history(state: str | Path) -> list[Record]:
     return _parse(path, path.read_bytes())[0] if path.is_file() else []
 
 
+def explain(record: Record) -> str:
+    """The verdict on a window in words."""
+    verdict = record["verdict"]
+    word = {"publish": "published", "refuse": "refused", "hold": "not published"}[verdict["decision"]]
+    text = word + (": " + "; ".join(verdict["reasons"]) if verdict["reasons"] else "")
+    if verdict["roll_back"]:
+        text += ". Training goes on from the state before this window"
+    return text
+
+
 class History:
     """The history of a state folder, to be added to by the process that holds its lock.
 

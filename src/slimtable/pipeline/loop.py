@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slimtable.bench.machine import one_thread
 from slimtable.data.click_vocabulary import Vocabularies
 from slimtable.errors import CheckpointError
 from slimtable.files import write_json
@@ -21,6 +20,7 @@ from slimtable.pipeline.publishing import MODEL, publish
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
 from slimtable.pipeline.windows import WindowSource, open_source
+from slimtable.threads import one_thread
 
 _FORMAT = 1
 _REMEMBERED = (("accepted", "train"), ("groups", "compress"))
@@ -58,7 +58,6 @@ def run_pipeline(
         DatasetError: a window cannot be read, has changed, or is out of order.
         SlimtableError: another process runs the pipeline, or the disk is full.
         CheckpointError: the state folder belongs to other settings, or is damaged.
-        BudgetError: the budget of compression does not pay for the tables.
     """
     source = open_source(settings)
     check_fields(settings.compress, [field.name for field in source.schema.fields])
@@ -210,6 +209,7 @@ class _Loop:
             metrics["uncompressed"],
             metrics["served"],
             self.journal["served_auc"],
+            done["compress"].get("too_large", ""),
         )
         found: Result = {"verdict": verdict.to_dict(), "version": None, "delta": None}
         if verdict.decision == "publish":
@@ -281,7 +281,8 @@ class _Loop:
         elif verdict["decision"] == "refuse" and not verdict["roll_back"]:
             journal["groups"] = None  # they were not good enough
         tested = record["metrics"]["retrained" if record["version"] else "served"]
-        journal["served_auc"] = tested and tested["auc"]
+        if tested and tested["auc"] is not None:  # else what was measured last is the best that is known
+            journal["served_auc"] = tested["auc"]
         journal["ingested"] = {str(window + 1): journal["ingested"][str(window + 1)]}
         journal["stages"], journal["window"] = {}, window + 1
         self.folder.write_journal(journal)

@@ -26,27 +26,43 @@ _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 def quality_over_windows(history: Sequence[Record]) -> bytes:
-    """AUC and log loss of all models on the window after each, as a PNG file.
+    """AUC and log loss of all models on the window after each, and what compression cost of the AUC, as a PNG file.
 
-    Windows whose model was not published are shaded; what was measured on spoiled ones may lie outside.
+    Windows whose model was not published are shaded; lines are broken where a window was spoiled.
     """
-    figure, panels = blank_figure(2, 1, (9.0, 7.0))
+    figure, panels = blank_figure(3, 1, (9.0, 9.0))
     windows = [record["window"] for record in history]
-    for axes, (metric, name) in zip(panels, (("auc", "AUC"), ("log_loss", "log loss")), strict=True):
+    for axes, (metric, name) in zip(panels, (("auc", "AUC"), ("log_loss", "log loss")), strict=False):
         for model, label, colour, line, width in _LINES:
-            values = [_metric(record, model, metric) for record in history]
+            values = [_metric(record, model, metric) if _is_sound(record) else np.nan for record in history]
             if not np.isnan(values).all():
                 axes.plot(
                     windows, values, line, color=colour, linewidth=width, label=label, marker="o", markersize=width + 1
                 )
-        axes.set_ylabel(f"{name} on the next window")
+        axes.set_ylabel(name)
         _look_at_sound_windows(axes, history, metric)
         _mark_verdicts(axes, history, metric)
         _window_axis(axes, windows)
     panels[0].set_title("Quality on the next window, which nobody has trained on", loc="left", fontsize=11)
-    panels[1].set_xlabel("window")
+    _draw_auc_lost(panels[2], history)
+    _window_axis(panels[2], windows)
+    panels[2].set_xlabel("window")
     _legend_below(figure, panels[0])
     return to_png(figure)
+
+
+def _draw_auc_lost(axes: Axes, history: Sequence[Record]) -> None:
+    """How far the AUC of compressed models lies from that of the uncompressed one, which curves hardly show."""
+    axes.axhline(0.0, color=_LINES[0][2], linewidth=_LINES[0][4])
+    for model, _, colour, line, width in _LINES[1:3]:
+        lost = [
+            _metric(record, model, "auc") - _metric(record, "uncompressed", "auc") if _is_sound(record) else np.nan
+            for record in history
+        ]
+        windows = [record["window"] for record in history]
+        axes.plot(windows, lost, line, color=colour, linewidth=width, marker="o", markersize=width + 1)
+    axes.set_ylabel("AUC less that of\nthe uncompressed model")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4f}" if value else "0"))
 
 
 def sizes_over_windows(history: Sequence[Record]) -> bytes:
@@ -79,7 +95,7 @@ def sizes_over_windows(history: Sequence[Record]) -> bytes:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, loc="left", fontsize=11)
         axes.annotate(
-            f"÷ {before[-1] / after[-1]:,.0f}",
+            f"÷ {before[-1] / after[-1]:,.{0 if before[-1] > 10 * after[-1] else 1}f}",
             (windows[-1], float(np.sqrt(before[-1] * after[-1]))),
             ha="right",
             va="center",
@@ -116,14 +132,17 @@ def _metric(record: Record, model: str, metric: str) -> float:
 
 def _look_at_sound_windows(axes: Axes, history: Sequence[Record], metric: str) -> None:
     """Keeps spoiled windows, whose numbers lie far away, from pressing all others together."""
-    sound = [
-        record for record in history if record["verdict"]["decision"] != "hold" and not record["verdict"]["roll_back"]
-    ]
+    sound = [record for record in history if _is_sound(record)]
     values = [_metric(record, model, metric) for record in sound for model, *_ in _LINES]
     values = [value for value in values if not np.isnan(value)]
     if values and len(sound) < len(history):
         margin = 0.1 * (max(values) - min(values)) + 1e-4
         axes.set_ylim(min(values) - 3 * margin, max(values) + margin)  # room for words below
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether neither the window nor the one that it was tested on seemed spoiled."""
+    return record["verdict"]["decision"] != "hold" and not record["verdict"]["roll_back"]
 
 
 def _mark_verdicts(axes: Axes, history: Sequence[Record], metric: str) -> None:

@@ -12,7 +12,7 @@ from slimtable.bench.page import STYLE, draw_image, draw_table, running_text
 from slimtable.errors import SlimtableError
 from slimtable.files import replace_file
 from slimtable.pipeline import plots
-from slimtable.pipeline.history import Record, read_history
+from slimtable.pipeline.history import Record, explain, read_history
 
 REPORT = "report.html"
 
@@ -93,7 +93,8 @@ def headline(history: Sequence[Record]) -> str:
     refused = [str(record["window"]) for record in history if record["verdict"]["decision"] == "refuse"]
     last = history[-1]
     text = f"{len(history)} windows, {len(published)} versions published"
-    text += f", windows {', '.join(refused)} refused. " if refused else ", none refused. "
+    words = "window" if len(refused) == 1 else "windows"
+    text += f", {words} {', '.join(refused)} refused. " if refused else ", none refused. "
     text += (
         f"{last['dense_vectors']:,} vectors became {last['vectors']:,}; the tables take "
         f"{100 * last['bytes'] / last['dense_bytes']:.2f} % of their float32 bytes"
@@ -102,7 +103,8 @@ def headline(history: Sequence[Record]) -> str:
     differences = [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
     if differences:
         mean = sum(differences) / len(differences)
-        text += f", and the AUC of published versions differs by {mean:+.4f} on average from the uncompressed model's"
+        difference = f"{mean:+.4f}".replace("-", "\N{MINUS SIGN}")
+        text += f", and the AUC of published versions differs by {difference} on average from the uncompressed model's"
     return text + "."
 
 
@@ -133,16 +135,6 @@ def _verdicts(history: Sequence[Record]) -> str:
     if not entries:
         return ""
     return f"<h2>What the gate did not let through</h2>\n<dl>{''.join(entries)}</dl>"
-
-
-def explain(record: Record) -> str:
-    """The verdict on a window in words."""
-    verdict = record["verdict"]
-    word = {"publish": "published", "refuse": "refused", "hold": "not published"}[verdict["decision"]]
-    text = word + (": " + "; ".join(verdict["reasons"]) if verdict["reasons"] else "")
-    if verdict["roll_back"]:
-        text += ". Training goes on from the state before this window"
-    return text
 
 
 def _stage_table(history: Sequence[Record]) -> Table:

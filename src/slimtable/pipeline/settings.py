@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from slimtable.ctr.train import ClickTrainConfig
 from slimtable.data.click_schema import Schema
 from slimtable.embedding import MethodConfig, get_config
 from slimtable.errors import SlimtableError
-from slimtable.pipeline.budget import budget_bits, takes_budget
+from slimtable.pipeline.budget import budget_bits, takes_budget, takes_rows
 from slimtable.yaml_files import check_settings, read_yaml
 
 
@@ -103,29 +103,52 @@ class MethodSettings(_Section):
         return get_config(self.method, dict(self.options))
 
 
+_DEFAULT_METHOD, _ITS_OPTIONS = "saec", {"row_bits": 8}  # rows in 8 bits cost no quality
+
+
 class CompressSettings(MethodSettings):
     """How the tables of the fields are made small.
 
     Attributes:
         method: registry name.
-        options: its options.
+        options: its options; those of saec begin with rows in 8 bits.
         budget: of the tables of all fields, everything counted: a share of their float32 bytes such as "3.7%", or
             bytes such as "2MB". None: sizes are what the options say.
         fields: a method of their own for some fields, outside the budget's choice but counted in it.
+        sensitivity: weigh errors by what they cost in predictions, for methods that can, and when the budget is split.
+            What errors cost is measured when groups are made, and stays so until they are made anew.
+        levels: numbers of levels that the budget chooses from for each field, where the method has shared rows in
+            levels; none: as the options say.
+        most_rows: rows of a field over its ids, at most, unless all its vectors stay; for methods with shared rows.
         recluster_every: windows until groups are made anew, whatever the served ones are; 0 for never.
         recluster_when: share by which the frequency-weighted error may grow until they are, too; None for never.
         frequency_decay: what counts of ids are multiplied by at every window; 1 counts all windows alike.
     """
 
-    method: str = "saec"
+    method: str = _DEFAULT_METHOD
     budget: str | None = "3.7%"
     fields: dict[str, MethodSettings] = {}
+    sensitivity: bool = True
+    levels: tuple[Annotated[int, Field(ge=1, le=16)], ...] = ()
+    most_rows: float = Field(default=1.0, gt=0, le=1)
     recluster_every: int = Field(default=8, ge=0)
     recluster_when: float | None = Field(default=0.5, gt=0)
     frequency_decay: float = Field(default=1.0, gt=0, le=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_with_good_options(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("method", _DEFAULT_METHOD) != _DEFAULT_METHOD:
+            return given
+        options = given.get("options", {})
+        if not isinstance(options, dict) or "preset" in options:
+            return given
+        return {**given, "options": {**_ITS_OPTIONS, **options}}
+
     @model_validator(mode="after")
     def _has_size(self) -> Self:
+        if (self.levels or self.most_rows < 1) and (self.budget is None or not takes_rows(self.config)):
+            raise ValueError("`levels` and `most_rows` need a `budget` and a method whose rows it can allot")
         if self.budget is not None:
             budget_bits(self.budget, 0)
             if not takes_budget(self.config):
@@ -142,14 +165,19 @@ class RetrainSettings(_Section):
     Attributes:
         share: of the rows of the window, the newest ones.
         epochs: over them; 0 leaves the model as it was compressed.
+        teacher: share of the uncompressed model's predictions in the labels; the rest are the clicks, which it has
+            seen already: learning them by heart does harm.
         learning_rate: of the layers; None as in training.
-        row_learning_rate: of the shared rows; None as in training.
+        row_optimizer: of rows; None as in training.
+        row_learning_rate: of the tables; None as in training.
     """
 
     share: float = Field(default=1.0, gt=0, le=1)
     epochs: int = Field(default=1, ge=0)
-    learning_rate: float | None = Field(default=None, gt=0)
-    row_learning_rate: float | None = Field(default=None, gt=0)
+    teacher: float = Field(default=1.0, ge=0, le=1)
+    learning_rate: float | None = Field(default=3e-4, gt=0)
+    row_optimizer: Literal["adagrad", "adam"] | None = "adam"
+    row_learning_rate: float | None = Field(default=1e-3, gt=0)
 
 
 class Limits(_Section):
@@ -259,8 +287,14 @@ class PipelineSettings(_Section):
     @property
     def retrain_config(self) -> ClickTrainConfig:
         """The settings of training on after compression."""
-        rates = {"learning_rate": self.retrain.learning_rate, "row_learning_rate": self.retrain.row_learning_rate}
-        given = {name: rate for name, rate in rates.items() if rate is not None}
+        retrain = self.retrain
+        chosen = {
+            "learning_rate": retrain.learning_rate,
+            "row_optimizer": retrain.row_optimizer,
+            "row_learning_rate": retrain.row_learning_rate,
+            "table_learning_rate": retrain.row_learning_rate,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
         return ClickTrainConfig.from_dict({**self.train, **given, "seed": self.seed})
 
     def identity(self) -> dict[str, Any]:
@@ -270,7 +304,8 @@ class PipelineSettings(_Section):
 
     def compression_key(self) -> dict[str, Any]:
         """What groups of an earlier window must share to be continued, as JSON values."""
-        chosen = self.compress.model_dump(mode="json", include={"method", "options", "budget", "fields"})
+        decisive = {"method", "options", "budget", "fields", "sensitivity", "levels", "most_rows"}
+        chosen = self.compress.model_dump(mode="json", include=decisive)
         return {**chosen, "new_values": [self.new_values, self.new_values_below]}
 
 

@@ -16,21 +16,24 @@ import torch
 
 from slimtable.artifact.delta import write_delta
 from slimtable.ctr.compress import compress_fields, field_bits
+from slimtable.ctr.distill import soften
 from slimtable.ctr.growth import grow_
 from slimtable.ctr.model import ClickModel, build_click_model
 from slimtable.ctr.new_values import cooccurrence_vectors
 from slimtable.ctr.packing import load_click_model, pack_click_model
+from slimtable.ctr.sensitivity import measure_sensitivity
 from slimtable.ctr.train import ClickTrainer, evaluate_clicks
 from slimtable.data.click_vocabulary import Vocabularies
 from slimtable.embedding import MethodConfig
+from slimtable.errors import BudgetError
 from slimtable.files import write_json
 from slimtable.pipeline.compression import (
     choose_configs,
     decoded,
+    fits_budget,
     read_configs,
     relative_distortion,
     spell_configs,
-    within_budget,
 )
 from slimtable.pipeline.folder import read_state
 from slimtable.pipeline.publishing import MODEL
@@ -44,6 +47,9 @@ Sizes = Mapping[str, int]
 
 CLICKS, VOCABULARIES = "clicks.npz", "vocabularies.safetensors"
 PARAMETERS, TRAINER, COUNTS, CONFIGS = "model.npz", "trainer.npz", "counts.npz", "configs.json"
+SENSITIVITY = "sensitivity.npz"
+
+_NEGLIGIBLE = 1e-3  # a share of error that may double without anyone feeling it
 
 
 @dataclass(frozen=True)
@@ -178,13 +184,14 @@ def compress(out: Path, task: Task) -> Result:
         task: the window.
 
     Returns:
-        ``reclustered`` and ``why``; ``resized``, whether the tables had outgrown the budget; ``since``, the window of
-        the groups; ``distortion`` now and ``reference``, what it was when the groups were made; ``guessed``, rows of
-        new values that were; and ``bits`` by field.
+        ``too_large``, why the budget could not be kept, empty where it was; ``reclustered`` and ``why``; ``resized``,
+        whether their sizes no longer went with the budget; ``since``, the window of the groups; ``distortion`` now and
+        ``reference``, what it was when the groups were made; ``guessed``, rows of new values that were; and ``bits`` by
+        field.
     """
     settings = task.settings.compress
     model, counts = task.load(task.files["train"], task.sizes), load_arrays(task.files["train"] / COUNTS)
-    guessed = _guess_new_values(task, model, counts)
+    guessed, too_large = _guess_new_values(task, model, counts), ""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed(1))
         why = _why_anew(task)
@@ -192,24 +199,32 @@ def compress(out: Path, task: Task) -> Result:
             place, groups = task.groups
             since, reference = groups["since"], groups["distortion"]
             previous, configs = task.load_compressed(place)
-            compressed = compress_fields(model, configs, counts, previous=previous)
-            resized = not within_budget(settings, compressed)
+            # A value whose cost changed would move though its vector did not, so costs stay as long as groups do.
+            sensitivity = load_arrays(place / SENSITIVITY) if settings.sensitivity else None
+            compressed = compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity)
+            before, resized = configs, False
+            if not fits_budget(settings, compressed):
+                configs, too_large = _choose(task, model, counts, sensitivity)
+                resized = configs != before
             if resized:  # other sizes, from the same groups
-                configs = choose_configs(settings, model, counts)
-                compressed = compress_fields(model, configs, counts, previous=previous)
-            distortion = relative_distortion(model, compressed, counts)
-            grown = distortion / reference - 1 if reference else 0.0
+                compressed = compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity)
+            distortion = relative_distortion(model, compressed, counts, sensitivity)
+            grown = distortion / max(reference, _NEGLIGIBLE) - 1
             if settings.recluster_when is not None and grown > settings.recluster_when:
                 why = f"the error grew by {100 * grown:.0f}%"
         if why:
-            configs = choose_configs(settings, model, counts)
-            compressed = compress_fields(model, configs, counts)
-            since, reference = task.window, relative_distortion(model, compressed, counts)
+            sensitivity = _measure_sensitivity(task, model) if settings.sensitivity else None
+            configs, too_large = _choose(task, model, counts, sensitivity)
+            compressed = compress_fields(model, configs, counts, sensitivity=sensitivity)
+            since, reference = task.window, relative_distortion(model, compressed, counts, sensitivity)
             distortion, resized = reference, False
+    if sensitivity is not None:
+        save_arrays(out / SENSITIVITY, sensitivity)
     save_tensors(out / PARAMETERS, compressed.state_dict())
     save_arrays(out / COUNTS, counts)
     write_json(out / CONFIGS, {"sizes": dict(task.sizes), "fields": spell_configs(configs)})
     return {
+        "too_large": too_large,
         "reclustered": bool(why),
         "why": why,
         "resized": resized,
@@ -238,6 +253,8 @@ def retrain(out: Path, task: Task) -> Result:
     newest = clicks.slice(len(clicks) - math.ceil(settings.share * len(clicks)), len(clicks))
     losses: list[float] = []
     if settings.epochs:
+        if settings.teacher:
+            newest = soften(newest, task.load(task.files["train"], task.sizes), settings.teacher)
         trainer = ClickTrainer(model, replace(task.settings.retrain_config, seed=task.seed(2)))
         losses = trainer.fit(newest, epochs=settings.epochs, on_batch=task.on_batch)
     vocabularies = Vocabularies.load(task.files["ingest"] / VOCABULARIES)
@@ -297,6 +314,22 @@ def _why_anew(task: Task) -> str:
     if every and task.window - groups["since"] >= every:
         return f"{every} windows have passed"
     return ""
+
+
+def _choose(
+    task: Task, model: ClickModel, counts: Mapping[str, np.ndarray], sensitivity: Mapping[str, np.ndarray] | None
+) -> tuple[dict[str, MethodConfig], str]:
+    """Configurations of all fields; where the budget pays for none, those of the tables as they are, and why."""
+    try:
+        return choose_configs(task.settings.compress, model, counts, sensitivity), ""
+    except BudgetError as error:
+        return {field: table.config for field, table in model.fields.embeddings().items()}, str(error).rstrip(".")
+
+
+def _measure_sensitivity(task: Task, model: ClickModel) -> dict[str, np.ndarray]:
+    """What errors of the vectors of each field cost, on the window."""
+    clicks = load_clicks(task.files["ingest"] / CLICKS)
+    return measure_sensitivity(model, clicks, seed=task.seed(3))
 
 
 def _guess_new_values(task: Task, model: ClickModel, counts: Mapping[str, np.ndarray]) -> int:
