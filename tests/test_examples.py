@@ -13,7 +13,9 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROMISES = {
     "compare_methods.py": r"mgqe\[codebook_sizes=\[32,8\]\](.*\n)*.*report: .*report\.html",
+    "compress_ctr.py": r"uncompressed +AUC 0\.8(.*\n).*alike AUC 0\.7(.*\n).*cost +AUC 0\.(79|8)(.*\n){2}.*model: True",
     "compress_existing.py": r"item table 8\.0× smaller, scores correlate 0\.9[89]",
+    "hourly_loop.py": r"(?s)hour 1: .*: publish\n.*: hold\nhour 3: .*: refuse\n.*: publish\n.* file: True\n.*\(2, 17\)",
     "next_item.py": r"hit rate at 10: 0\.[12].*\n.* at 5\d%(.*\n)*the same as from the trained model: True",
     "quickstart.py": r"table \d\.\d× smaller\n.*equal to the trained ones: True",
     "serve_lookup.py": r"means: \[\[3\.0, 4\.0, 5\.0\], \[9\.0,.*\nrefused: .*0\.\.3.*\n.*imported: False",

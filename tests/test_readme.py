@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,12 +29,27 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_python_snippets(tmp_path) -> None:
-    for block in blocks("python"):
-        printed = run([sys.executable, "-W", "error", "-c", block], tmp_path)
-        assert "(3, 64) (2, 64)" in printed
-        claimed = re.search(r"# ([\d.]+)× smaller than float32", block).group(1)
-        assert f"{claimed}× smaller" in printed
+def python(block: str, folder: Path) -> str:
+    return run([sys.executable, "-W", "error", "-c", block], folder)
+
+
+def test_first_snippet_looks_rows_up(tmp_path) -> None:
+    block = blocks("python")[0]
+    printed = python(block, tmp_path)
+    assert "(3, 64) (2, 64)" in printed
+    claimed = re.search(r"# ([\d.]+)× smaller than float32", block).group(1)
+    assert f"{claimed}× smaller" in printed
+
+
+def test_second_snippet_compresses_a_click_model(tmp_path) -> None:
+    ratio, full, small = map(float, python(blocks("python")[1], tmp_path).split())
+    claimed = re.search(r"the ratio, ([\d.]+), and both models' AUC, here ([\d.]+) and ([\d.]+)", README)
+    assert (ratio, full, small) == pytest.approx(tuple(map(float, claimed.groups())), abs=0.03)
+    assert (tmp_path / "ctr.safetensors").is_file()
+
+
+def test_no_snippet_is_left_out() -> None:
+    assert len(blocks("python")) == 2
 
 
 def test_quick_start_is_short() -> None:
@@ -41,9 +57,15 @@ def test_quick_start_is_short() -> None:
 
 
 def test_commands(tmp_path) -> None:
+    (tmp_path / "examples").mkdir()
+    shutil.copy(ROOT / "examples/pipeline.yaml", tmp_path / "examples")
     for block in blocks("bash"):
         run(["bash", "-euc", block], tmp_path)
     assert (tmp_path / "runs/bench/report.html").is_file()
+    runs = tmp_path / "runs"
+    assert (runs / "patched.safetensors").read_bytes() == (runs / "mgqe/model.safetensors").read_bytes()
+    assert (tmp_path / "examples/runs/hourly/published/current/model.safetensors").is_file()
+    assert (tmp_path / "examples/runs/hourly/report.html").is_file()
 
 
 def test_make_targets_exist() -> None:

@@ -7,7 +7,6 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from slimtable.artifact.texts import first_repeated
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 INTEGERS = "vocabulary"
@@ -115,6 +114,8 @@ def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:
         raise _not_for_each_row(count, (len(texts),))
     if (data > 127).any():
         _check_utf8(data, offsets)
+    from slimtable.artifact.texts import first_repeated  # numba loads when there is work for it
+
     repeated = first_repeated(data, offsets)
     if repeated >= 0:
         raise ValueError(f"raw ids must be different, but {texts[repeated]!r} occurs twice.")
