@@ -44,6 +44,8 @@ def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError]
         mark = getattr(reason, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise error(f"{path}{line} is not YAML: {getattr(reason, 'problem', None) or 'unreadable'}.") from None
+    except (ValueError, RecursionError) as reason:  # such as the date 2021-13-45, or brackets within brackets
+        raise error(f"{path} is not YAML of settings: {str(reason).splitlines()[0]}.") from None
     return check_settings({} if values is None else values, model, str(path), error)
 
 

@@ -134,3 +134,9 @@ def test_what_is_missing_is_named() -> None:
         allocate(TABLES, {name: counts for name, counts in COUNTS.items() if name != "500"}, DENSE, SaecConfig())
     with pytest.raises(ValueError, match="alpha"):
         allocate(TABLES, COUNTS, DENSE, SaecConfig(), rule="power", alpha=-1)
+    with pytest.raises(ValueError, match="`rule` must be gain or power"):
+        allocate(TABLES, COUNTS, DENSE, SaecConfig(), rule="gains")
+    with pytest.raises(ValueError, match="`budget_bits` a number"):
+        allocate(TABLES, COUNTS, float("nan"), SaecConfig())
+    with pytest.raises(ValueError, match=r"frequencies of field 3000 must have shape \(3000,\), got \(2999,\)"):
+        allocate(TABLES, {**COUNTS, "3000": COUNTS["3000"][1:]}, DENSE / 20, SaecConfig())

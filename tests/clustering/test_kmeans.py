@@ -166,3 +166,12 @@ def test_impossible_arguments(options, message) -> None:
     arguments = {"vectors": np.ones((10, 2), np.float32), "num_rows": 2, **options}
     with pytest.raises(ValueError, match=message):
         fast_kmeans(**arguments)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20])
+@pytest.mark.parametrize("cluster", [fast_kmeans, full_kmeans])
+def test_vectors_without_distances_are_refused(cluster, value) -> None:
+    vectors = VECTORS[:200].copy()
+    vectors[7, 3] = value
+    with pytest.raises(ValueError, match=r"must be finite and at most 1e\+12"):
+        cluster(vectors, 9)

@@ -14,7 +14,7 @@ from slimtable.ctr.model import ClickModel, click_model_names
 from slimtable.ctr.packing import load_click_model, pack_click_model
 from slimtable.ctr.train import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
 from slimtable.embedding import CompressedEmbedding, get_config, method_names
-from slimtable.errors import ArtifactFormatError
+from slimtable.errors import ArtifactFormatError, BudgetError
 from slimtable.methods.shared import Shared
 from tests.contract.cases import without_graph
 from tests.ctr.samples import SIZES, make_clicks, make_model
@@ -153,3 +153,17 @@ def test_mistakes_name_the_field() -> None:
         compress_fields(model, {"film": get_config("full")})
     with pytest.raises(ValueError, match="field user cannot be compressed"):
         compress_fields(model, {"user": get_config("mgqe", {"num_codebooks": 3})})
+
+
+def test_a_field_whose_budget_is_too_small_is_named() -> None:
+    with pytest.raises(BudgetError, match=r"field user cannot be compressed so: 0.1% does not pay"):
+        compress_fields(make_model("fm"), {"user": get_config("saec", {"budget": "0.1%"})})
+
+
+def test_counts_may_be_unsigned() -> None:
+    configs, counts = {"user": get_config("saec", {"num_rows": 9})}, np.arange(SIZES["user"])
+    model = make_model("fm")
+    signed, unsigned = (
+        compress_fields(model, configs, {"user": counts.astype(kind)}) for kind in (np.int64, np.uint64)
+    )
+    assert torch.equal(signed.fields.tables[0].row_map(0), unsigned.fields.tables[0].row_map(0))

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from slimtable import metrics
-from slimtable.ctr.model import click_model_names
+from slimtable.ctr.fields import ClickBatch
+from slimtable.ctr.growth import grow_
+from slimtable.ctr.model import build_click_model, click_model_names
 from slimtable.ctr.train import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
+from slimtable.data.clicks import Clicks
 from slimtable.embedding import get_config
-from tests.ctr.samples import make_clicks, make_model
+from slimtable.methods.saec import SaecConfig
+from tests.ctr.samples import SIZES, make_clicks, make_model
 
 METHODS = {
     "full": {},
@@ -137,3 +141,53 @@ def test_mistakes_are_told() -> None:
         trainer.model.linear.bias.fill_(torch.nan)  # type: ignore[union-attr,operator]
     with pytest.raises(ValueError, match="diverged"):
         trainer.fit(make_clicks(5))
+
+
+def test_clicks_of_another_schema_are_refused() -> None:
+    clicks = make_clicks(20)
+    bare = Clicks(clicks.labels, clicks.integers[:, :0], clicks.ids)
+    with pytest.raises(ValueError, match="takes 3 fields and 2 columns of numbers, and the clicks have 3 and 0"):
+        ClickTrainer(make_model("fm")).fit(bare)
+    with pytest.raises(ValueError, match="takes 3 fields and 0 columns of numbers, and the clicks have 3 and 2"):
+        predict(make_model("fm", num_integers=0), clicks)  # it would have left the numbers out without a word
+    with pytest.raises(ValueError, match="the clicks have 2 and 2"):
+        predict(make_model("deepfm"), Clicks(clicks.labels, clicks.integers, clicks.ids[:2]))
+
+
+def test_fields_of_a_batch_are_of_one_length() -> None:
+    batch = ClickBatch.of(make_clicks(20))
+    torn = ClickBatch(batch.labels, batch.integers, (batch.ids[0][:3], *batch.ids[1:]))
+    with pytest.raises(ValueError, match=r"as many rows each, got \[3, 20\]"):
+        make_model("fm")(torn)
+
+
+def test_a_trainer_does_not_go_on_with_tables_that_are_no_longer_there() -> None:
+    model = make_model("fm", SaecConfig(num_rows=5))
+    trainer = ClickTrainer(model)
+    model.load_state_dict(make_model("fm", SaecConfig(num_rows=4)).state_dict())
+    with pytest.raises(ValueError, match="Tables of the model were replaced"):
+        trainer.fit(make_clicks(20))
+    grown = make_model("fm")
+    trainer = ClickTrainer(grown)
+    grow_(grown, {"user": SIZES["user"] + 1})
+    with pytest.raises(ValueError, match="Tables of the model were replaced"):
+        trainer.fit(make_clicks(20))
+
+
+def test_a_state_of_other_widths_is_refused() -> None:
+    config = ClickTrainConfig(row_optimizer="adam")
+    trainer = ClickTrainer(make_model("fm"), config)
+    trainer.fit(make_clicks(20))
+    wider = ClickTrainer(build_click_model("fm", SIZES, 2, 6), config)
+    with pytest.raises(ValueError, match=r"has shape \(40, 5\), but the parameter \(40, 7\)"):
+        wider.load_state_dict(trainer.state_dict())
+
+
+def test_epochs_are_not_negative() -> None:
+    with pytest.raises(ValueError, match="`epochs` must not be negative, got -1"):
+        ClickTrainer(make_model("fm")).fit(make_clicks(20), epochs=-1)
+
+
+def test_ids_that_a_field_does_not_have_are_not_counted() -> None:
+    with pytest.raises(IndexError, match=r"Field 0 has id \d+, but ids lie in 0..9"):
+        make_clicks().counts([10, SIZES["tags"], SIZES["hour"]])

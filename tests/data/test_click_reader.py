@@ -14,6 +14,9 @@ from slimtable.data import click_text
 from slimtable.data.click_raw import RawClicks, RawField, concatenate
 from slimtable.data.click_reader import read_clicks
 from slimtable.data.click_schema import Field, Schema
+from slimtable.data.click_vocabulary import Vocabularies
+from slimtable.data.click_windows import concatenate_clicks
+from slimtable.data.clicks import Bags
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 SCHEMA = Schema(
@@ -272,3 +275,66 @@ def test_rows_can_be_sliced_taken_and_joined(write):
     chosen = np.array([3, 0, 0])
     assert rows(raw.take(chosen)) == [rows(raw)[i] for i in chosen]
     assert rows(raw.slice(1, 4).take(np.array([2]))) == rows(raw)[3:]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("click,user,user\n1,a,b\n", "has several columns 'user'. Rename all but one"),
+        ("click,user\r1,a\r0,b\r", "its first line is no line of columns"),
+        ("click,user," + "x" * 200_000 + "\n1,a,b\n", "its first line is no line of columns"),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_told(tmp_path, text, said):
+    path = tmp_path / "log.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(DatasetError, match=said):
+        list(read_clicks(path, Schema(label="click", fields=(Field(name="user"),))))
+
+
+def test_a_quote_within_a_text_is_a_character_wherever_blocks_end(tmp_path, monkeypatch):
+    lines = ['1,5" screen', '0,"two\nlines, ""quoted"""', '0,7" pad', '1,"three\n\nlines"'] * 5
+    path = tmp_path / "log.csv"
+    path.write_text("click,user\n" + "\n".join(lines) + "\n")
+    schema = Schema(label="click", fields=(Field(name="user"),))
+    expected = ['5" screen', 'two\nlines, "quoted"', '7" pad', "three\n\nlines"] * 5
+    for size in range(3, 90):
+        monkeypatch.setattr(click_text, "BLOCK_BYTES", size)
+        assert cells(concatenate(list(read_clicks(path, schema))).fields[0]) == expected, size
+
+
+def test_a_column_name_that_a_parquet_file_has_twice_is_told(tmp_path):
+    table = pa.Table.from_arrays([pa.array([1, 0]), pa.array(["a", "b"]), pa.array(["c", "d"])], ["y", "u", "u"])
+    pa.parquet.write_table(table, tmp_path / "log.parquet")
+    schema = Schema(format="parquet", label="y", fields=(Field(name="u"),))
+    with pytest.raises(DatasetError, match="has several columns 'u'"):
+        list(read_clicks(tmp_path / "log.parquet", schema))
+
+
+def test_times_finer_than_microseconds_are_rounded(tmp_path):
+    columns = {"y": [1, 0], "u": ["a", "b"], "t": pa.array([1_000_000_001, 2_000_000_999], pa.timestamp("ns"))}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
+    schema = Schema(format="parquet", label="y", time="t", fields=(Field(name="u"),))
+    (rows,) = read_clicks(tmp_path / "log.parquet", schema)
+    assert rows.times.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("values", [[3, 4], ["a", "b"], [[3], [4, 5]], [["a"], []]], ids=str)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_without_a_value_in_a_column_fits_any_type(tmp_path, values, place):
+    columns = [{"y": [1, 0], "u": values}, {"y": [1, 0], "u": pa.nulls(2)}]
+    for number in (0, 1):
+        pa.parquet.write_table(pa.table(columns[number ^ place]), tmp_path / f"{number}.parquet")
+    chunks = list(read_clicks(tmp_path, Schema(format="parquet", label="y", fields=(Field(name="u"),))))
+    vocabularies = Vocabularies({"u": 1})
+    for chunk in chunks:
+        vocabularies.count(chunk)
+    distinct = {value for row in values for value in (row if isinstance(row, list) else [row])}
+    assert len(vocabularies["u"]) == 1 + len(distinct)
+    apart = concatenate_clicks([vocabularies.encode(chunk) for chunk in chunks])
+    together = vocabularies.encode(concatenate(chunks))
+    for encoded in (apart, together):
+        (ids,) = encoded.ids
+        assert len(ids) == 4
+        flat = ids.values if isinstance(ids, Bags) else ids
+        assert sorted(flat[flat > 0]) == sorted(range(1, 1 + len(distinct)))

@@ -81,3 +81,21 @@ def test_any_model_is_read_with_any_error(write):
         read_yaml(write("log: {lable: x}"), Settings, SlimtableError)
     with pytest.raises(SlimtableError, match=r"`epochs`: .*integer.*got 'many'"):
         read_yaml(write("epochs: many"), Settings, SlimtableError)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("name: user,", "name: user, column: clicked,"), "column 'clicked' is the label"),
+        (GOOD.replace("[age, 7]", "[age, clicked]"), "column 'clicked' is the label"),
+        ("format: criteo\nintegers: [label]", "column 'label' is the label"),
+        (GOOD + "positive_from: .nan", "`positive_from`: .*finite"),
+        (GOOD.replace("name: user,", "name: user, column: true,"), "`fields.0.column"),
+        (GOOD.replace("time: at", "time: 2021-13-45"), "is not YAML of settings: month must be in 1..12"),
+        ("[" * 5000, "is not YAML"),
+    ],
+)
+def test_what_would_mislead_training_is_refused(write, text, said):
+    with pytest.raises(DatasetError, match=said) as caught:
+        read_schema(write(text))
+    assert "\n" not in str(caught.value)

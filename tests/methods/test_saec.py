@@ -213,3 +213,15 @@ def test_a_later_table_keeps_its_rows_in_the_coordinates_of_a_metric() -> None:
     again = Saec.from_table(table, config, metric=metric, previous=first)
     moved = (first.row_map(0) != again.row_map(0)).float().mean()
     assert moved < 0.05
+
+
+@pytest.mark.parametrize("head", [0.0, 0.5])
+@pytest.mark.parametrize("usual", [0, 1, 4])
+def test_levels_may_have_more_rows_than_there_are_ids_that_are_not_rare(usual: int, head: float) -> None:
+    vectors, counts = VECTORS[:60], torch.ones(60)
+    counts[:usual] = 9
+    config = SaecConfig(num_rows=12, levels=2, min_frequency=5, head=head)
+    table = taken(config, vectors, counts)
+    torch.testing.assert_close(table.weight[:usual], vectors[:usual], rtol=0, atol=1e-5)
+    again = taken(config, vectors, counts, previous=table)
+    torch.testing.assert_close(again.weight[:usual], vectors[:usual], rtol=0, atol=1e-5)

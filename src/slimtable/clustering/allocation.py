@@ -67,12 +67,20 @@ def allocate(
         together never above the budget.
 
     Raises:
-        ValueError: a field has no frequencies or no sensitivity, or a number is out of range.
+        ValueError: a field has no frequencies, others than its ids, or no sensitivity; the rule is unknown, or a
+            number is out of range.
         BudgetError: the budget is below what one row each takes; the message says how much that is.
     """
     for what, given in (("frequencies", frequencies), ("sensitivity", tables if sensitivity is None else sensitivity)):
         if missing := sorted(set(tables) - set(given)):
             raise ValueError(f"Fields {', '.join(missing)} have no {what}. Give those of every field.")
+    for name, table in tables.items():
+        if np.shape(frequencies[name]) != (len(table),):
+            raise ValueError(
+                f"The frequencies of field {name} must have shape ({len(table)},), got {np.shape(frequencies[name])}."
+            )
+    if rule not in ("gain", "power") or math.isnan(budget_bits):
+        raise ValueError(f"`rule` must be gain or power and `budget_bits` a number, got {rule!r} and {budget_bits}.")
     if alpha < 0 or not 0 < most <= 1:
         raise ValueError(f"`alpha` must not be negative and `most` lie in (0, 1], got {alpha} and {most}.")
     configs = [replace(config, levels=number) for number in levels] if levels and rule == "gain" else [config]

@@ -85,7 +85,8 @@ def cluster_levels(
     )
     usual = [size - default for size in sizes]
     width = affordable_beam(len(ids), usual, beam)
-    if len(sizes) == 1 or min(usual) < 1 or width < 2:
+    # With next to nothing but rare vectors there are more rows than vectors to move; the rare ones fill them up.
+    if len(sizes) == 1 or min(usual) < 1 or width < 2 or len(ids) < max(usual):
         return _one_by_one(
             vectors, sizes, frequencies, sample, iterations, min_frequency, seed, previous, hysteresis, threads
         )
@@ -187,7 +188,8 @@ def refine_levels(
     edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     known = (begin.codes >= 0).all(axis=1, keepdims=True)
     codes = np.where(known, begin.codes + edges[:-1], -1).astype(np.int32)
-    search = _Search(vectors, weights, codes, edges, np.average(vectors, 0, weights).astype(np.float32), threads)
+    everybody = add_up(vectors, weights, np.zeros(len(vectors), np.int32), 1, threads)  # np.average would copy them all
+    search = _Search(vectors, weights, codes, edges, everybody.means(vectors[:1])[0], threads)
     rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), levels on top of each other
     count = max(_FEWEST, _PER_ROW * len(rows))
     if rounds and count < len(vectors):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_LARGEST = 1e12
+
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
@@ -35,6 +37,12 @@ def checked(vectors: np.ndarray, num_rows: int, frequencies: np.ndarray | None) 
     if not 1 <= num_rows <= len(vectors):
         raise ValueError(f"`num_rows` must lie in 1..{len(vectors)}, the number of vectors, got {num_rows}.")
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    largest = max(float(vectors.max()), -float(vectors.min()))  # without a copy, and NaN where there is one
+    if not largest <= _LARGEST:
+        raise ValueError(
+            f"Vectors to cluster must be finite and at most {_LARGEST:g}, since their squares are summed in float32; "
+            f"the largest is {largest:g}. Repair or scale them."
+        )
     if frequencies is None:
         return vectors, np.ones(len(vectors), np.float32)
     frequencies = np.asarray(frequencies)

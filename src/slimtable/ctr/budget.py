@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimtable.budget import bits_of_budget
 from slimtable.clustering.allocation import allocate
-from slimtable.ctr.compress import compress_fields
+from slimtable.ctr.compress import compress_fields, decoded
 from slimtable.ctr.model import ClickModel
 from slimtable.ctr.sensitivity import measure_sensitivity
 from slimtable.data.clicks import Clicks
-from slimtable.methods.saec import SaecConfig, bits_of_budget
+from slimtable.methods.saec import SaecConfig
 
 
 def compress_to_budget(
@@ -49,7 +50,7 @@ def compress_to_budget(
     frequencies = dict(zip(tables, clicks.counts(sizes), strict=True))
     sensitivity = measure_sensitivity(model, clicks) if weigh else None
     configs = allocate(
-        {field: table.weight.numpy() for field, table in tables.items()},
+        {field: decoded(table).cpu().numpy() for field, table in tables.items()},
         frequencies,
         bits_of_budget(budget, model.fields.dense_bits()),
         config if config is not None else SaecConfig(row_bits=8),

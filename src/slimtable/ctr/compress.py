@@ -13,6 +13,7 @@ from torch import Tensor
 from slimtable.ctr.fields import FieldTables
 from slimtable.ctr.model import ClickModel
 from slimtable.embedding import CompressedEmbedding, MethodConfig, method_of
+from slimtable.errors import BudgetError
 from slimtable.modes import evaluating
 
 
@@ -39,6 +40,7 @@ def compress_fields(
 
     Raises:
         ValueError: a field is unknown, or its table cannot be compressed as asked.
+        BudgetError: the budget of a field does not pay for its fewest rows; names the field.
     """
     tables = model.fields.embeddings()
     for what, named in (("configs", configs), ("frequencies", frequencies or {}), ("sensitivity", sensitivity or {})):
@@ -53,14 +55,14 @@ def compress_fields(
         counts, cost = (frequencies or {}).get(field), (sensitivity or {}).get(field)
         try:
             compressed[field] = method_of(configs[field]).from_table(
-                _decoded(table),
+                decoded(table),
                 configs[field],
-                frequencies=None if counts is None else torch.from_numpy(np.asarray(counts)),
+                frequencies=None if counts is None else torch.from_numpy(_signed(np.asarray(counts))),
                 previous=before.get(field),
                 metric=None if cost is None else torch.from_numpy(np.asarray(cost)),
             )
-        except ValueError as error:
-            raise ValueError(f"The table of field {field} cannot be compressed so: {error}") from error
+        except (ValueError, BudgetError) as error:
+            raise type(error)(f"The table of field {field} cannot be compressed so: {error}") from error
     # The copy takes the new tables where it would have copied the old ones, which may be large.
     return copy.deepcopy(model, {id(model.fields): FieldTables(compressed)})
 
@@ -109,7 +111,12 @@ def field_bits(model: ClickModel) -> FieldBits:
     )
 
 
-def _decoded(table: CompressedEmbedding) -> Tensor:
+def _signed(counts: np.ndarray) -> np.ndarray:
+    """Counts of a type that PyTorch can compare; unsigned ones of 64 bits are not."""
+    return counts.astype(np.float64) if counts.dtype.kind == "u" else counts
+
+
+def decoded(table: CompressedEmbedding) -> Tensor:
     """The table (N, width) as it is served, itself where it is stored so: a copy of a large one is worth avoiding."""
     with evaluating(table):
         stored = table.stored_rows()

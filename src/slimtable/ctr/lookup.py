@@ -51,6 +51,7 @@ def gather_fields(
 
     Raises:
         IndexError: an id is out of range.
+        ValueError: fields differ in their numbers of rows.
     """
     if torch.compiler.is_compiling():
         return None
@@ -73,6 +74,9 @@ def gather_fields(
                 embedding.sparse,
             )
         )
+    counts = {len(of_field[1] if isinstance(of_field, tuple) else of_field) for of_field in ids}
+    if len(counts) != 1:  # compiled loops would read beyond the end of the shorter ones
+        raise ValueError(f"The fields of a batch must have as many rows each, got {sorted(counts)}.")
     return _GatherFields.apply(sources, *tables)  # type: ignore[no-untyped-call]
 
 

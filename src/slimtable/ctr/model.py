@@ -52,7 +52,17 @@ class ClickModel(nn.Module, ABC):
         """Logits (B,) of rows (B, F, width) and integers (B, I)."""
 
     def forward(self, batch: ClickBatch) -> Tensor:
-        """Logits (B,)."""
+        """Logits (B,) of a batch of B impressions.
+
+        Raises:
+            IndexError: an id is out of range.
+            ValueError: the batch has other fields, or other columns of numbers, than the model.
+        """
+        if len(batch.ids) != len(self.fields.tables) or batch.integers.shape[1] != self.num_integers:
+            raise ValueError(
+                f"This model takes {len(self.fields.tables)} fields and {self.num_integers} columns of numbers, and "
+                f"the clicks have {len(batch.ids)} and {batch.integers.shape[1]}. Read both by the same schema."
+            )
         return self.logits(self.fields(batch), batch.integers)
 
 

@@ -119,14 +119,24 @@ class ClickTrainer:
             The mean log loss of each epoch, as it was when each batch had its turn, penalties of the methods left out.
 
         Raises:
-            ValueError: there are no clicks, or the loss is not a number, because training diverged.
+            ValueError: there are no clicks, the number of epochs is negative, tables of the model were replaced after
+                this trainer was made, or the loss is not a number, because training diverged.
             IndexError: an id is out of range.
         """
         if not len(clicks):
             raise ValueError("There is nothing to train on: there are no clicks.")
+        epochs = self.config.epochs if epochs is None else epochs
+        if epochs < 0:
+            raise ValueError(f"`epochs` must not be negative, got {epochs}.")
+        present = {id(parameter) for parameter in self.model.parameters()}
+        if any(id(parameter) not in present for parameter in self._parameters()):
+            raise ValueError(
+                "Tables of the model were replaced after this trainer was made, by growing or by a state of other "
+                "sizes, so it would train what is no longer there. Make it afterwards, or hand it to `grow_`."
+            )
         devices = [] if self.config.device == "cpu" else [torch.device(self.config.device)]
         with torch.random.fork_rng(devices=devices):
-            return [self._epoch(clicks, on_batch) for _ in range(self.config.epochs if epochs is None else epochs)]
+            return [self._epoch(clicks, on_batch) for _ in range(epochs)]
 
     def _epoch(self, clicks: Clicks, on_batch: Callable[[int, int], None] | None) -> float:
         config = self.config
@@ -199,12 +209,21 @@ class ClickTrainer:
             parameter = trained[name][1]
             if value.ndim and len(value) != len(parameter):
                 raise ValueError(f"The state of {name} has {len(value)} rows, but the parameter {len(parameter)}.")
+            if value.ndim > 1 and value.shape != parameter.shape:
+                raise ValueError(
+                    f"The state of {name} has shape {tuple(value.shape)}, but the parameter {tuple(parameter.shape)}."
+                )
             found.setdefault(name, {})[key] = value.detach().to(parameter.device).clone()
         for name, (optimizer, parameter) in trained.items():
             optimizer.state.pop(parameter, None)
             if name in found:
                 optimizer.state[parameter] = found[name]
         self.epochs_done = int(state["epochs_done"])
+
+    def _parameters(self) -> Iterator[Tensor]:
+        """Each trained parameter."""
+        optimizers = [self.optimizer] if self.row_optimizer is None else [self.optimizer, self.row_optimizer]
+        return (p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"])
 
     def _trained(self) -> Iterator[tuple[torch.optim.Optimizer, str, Tensor]]:
         """Each trained parameter, its name and its optimizer."""

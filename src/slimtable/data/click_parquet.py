@@ -25,8 +25,9 @@ def read_parquet(path: Path, schema: Schema, chunk_rows: int) -> Iterator[RawCli
         with pyarrow.parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             for column in schema.columns:
-                if column not in names:
-                    raise DatasetError(f"{path} has no column {column!r}. Its columns: {', '.join(names)}.")
+                if names.count(column) != 1:
+                    many = "has several columns" if column in names else "has no column"
+                    raise DatasetError(f"{path} {many} {column!r}. Its columns: {', '.join(names)}.")
             first = 0
             for batch in file.iter_batches(chunk_rows, columns=list(dict.fromkeys(map(str, schema.columns)))):
                 if batch.num_rows:
@@ -60,7 +61,7 @@ class _Batch:
         array = self.batch.column(column)
         kind = array.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            numbers = array.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(zero_copy_only=False) / 1e6
+            numbers = array.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_numpy(zero_copy_only=False) / 1e6
         elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
             if pa.types.is_boolean(kind):
                 array = array.cast(pa.int8())

@@ -153,7 +153,15 @@ def gather(data, starts, stops):  # type: ignore[no-untyped-def]  # pragma: no c
     return gathered, offsets
 
 
+def all_missing(field: RawField) -> bool:
+    """Whether a field holds no value at all."""
+    if isinstance(field.values, Strings):
+        return bool(field.values.offsets[-1] == field.values.offsets[0])
+    return len(field.values) == 0 if field.present is None else not field.present.any()
+
+
 def _joined(fields: Sequence[RawField]) -> RawField:
+    fields = _of_one_kind(fields)
     strings = [field.values for field in fields if isinstance(field.values, Strings)]
     present = None
     if strings:
@@ -167,5 +175,25 @@ def _joined(fields: Sequence[RawField]) -> RawField:
             present = np.concatenate(
                 [np.ones(len(field.values), bool) if field.present is None else field.present for field in fields]
             )
-    offsets = [field.offsets for field in fields if field.offsets is not None]
-    return RawField(values, present, join_offsets(offsets) if offsets else None)
+    if all(field.offsets is None for field in fields):
+        return RawField(values, present, None)
+    bounds = [np.arange(len(field.values) + 1) if field.offsets is None else field.offsets for field in fields]
+    return RawField(values, present, join_offsets(bounds))
+
+
+def _of_one_kind(fields: Sequence[RawField]) -> list[RawField]:
+    """The fields, those without any value as integers or texts like the others: a column of nothing has no type."""
+    kinds = {isinstance(field.values, Strings) for field in fields if not all_missing(field)}
+    if len(kinds) > 1:
+        return list(fields)
+    as_text = kinds.pop() if kinds else isinstance(fields[0].values, Strings)
+    made = []
+    for field in fields:
+        count = len(field.values)
+        if isinstance(field.values, Strings) == as_text:
+            made.append(field)
+        elif as_text:
+            made.append(RawField(Strings(np.zeros(0, np.uint8), np.zeros(count + 1, np.int64)), None, field.offsets))
+        else:
+            made.append(RawField(np.zeros(count, np.int64), np.zeros(count, bool), field.offsets))
+    return made

@@ -14,15 +14,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Strict, model_validator
 from pydantic import Field as Setting
 
 from slimtable.yaml_files import read_yaml
 
 #: A column by name or, in a file without a header, by position from 0.
-Column = str | int
+Column = str | Annotated[int, Strict()]
 
 CRITEO_INTEGERS = tuple(f"I{i}" for i in range(1, 14))
 CRITEO_FIELDS = tuple(f"C{i}" for i in range(1, 27))
@@ -72,7 +72,7 @@ class Schema(BaseModel):
 
     format: Literal["csv", "parquet", "criteo", "libfm"] = "csv"
     label: Column | None = None
-    positive_from: float | None = None
+    positive_from: float | None = Setting(default=None, allow_inf_nan=False)
     integers: tuple[Column, ...] = ()
     fields: tuple[Field, ...] = ()
     time: Column | None = None
@@ -106,6 +106,10 @@ class Schema(BaseModel):
             raise ValueError(f"a {self.format} file leaves no choice of {', '.join(settled)}. Leave it out")
         if self.label is None and self.format in ("csv", "parquet"):
             raise ValueError("`label` is missing. Name the column that says what was clicked")
+        label = "label" if self.format == "criteo" else self.label
+        told = [*self.integers, *(field.place for field in self.fields)]
+        if label is not None and label in told:
+            raise ValueError(f"column {label!r} is the label, so it cannot be a field or an integer as well")
         if self.format == "libfm":
             for field in self.fields:
                 feature_range(field)

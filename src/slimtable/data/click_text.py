@@ -34,7 +34,7 @@ def read_text(path: Path, schema: Schema, chunk_rows: int) -> Iterator[RawClicks
     separator = "\t" if criteo else schema.delimiter
     reader: _Reader | None = None
     first_line = 1
-    for text in text_blocks(path, quotes=not criteo):
+    for text in text_blocks(path, None if criteo else separator):
         _check_utf8(text, path, first_line)
         begin = 0
         if reader is None:
@@ -49,12 +49,12 @@ def read_text(path: Path, schema: Schema, chunk_rows: int) -> Iterator[RawClicks
                 yield chunk
 
 
-def text_blocks(path: Path, quotes: bool = False) -> Iterator[np.ndarray]:
+def text_blocks(path: Path, quotes: str | None = None) -> Iterator[np.ndarray]:
     """The bytes of a file, plain or gzip, in blocks of whole lines; uint8 with a newline at the end of each.
 
     Args:
         path: the file.
-        quotes: a newline between double quotes ends no line.
+        quotes: the column separator, where a newline in a cell between double quotes ends no line; None: it does.
 
     Raises:
         DatasetError: the file cannot be read, or a quote is never closed.
@@ -65,7 +65,7 @@ def text_blocks(path: Path, quotes: bool = False) -> Iterator[np.ndarray]:
             while block := file.read(BLOCK_BYTES):
                 rest += block.removeprefix(codecs.BOM_UTF8) if first else block
                 first = False
-                end = _last_line_end(np.frombuffer(rest, np.uint8)) if quotes else rest.rfind(b"\n") + 1
+                end = _last_line_end(np.frombuffer(rest, np.uint8), ord(quotes)) if quotes else rest.rfind(b"\n") + 1
                 if end:
                     yield np.frombuffer(rest, np.uint8, end)
                     rest = rest[end:]
@@ -98,7 +98,11 @@ def _header(text: np.ndarray, separator: str, named: bool, path: Path) -> tuple[
         raise DatasetError(f"{path} holds no rows. Give at least one.")
     stop = start + int(np.argmax(text[start:] == _NEWLINE))
     line = text[start:stop].tobytes().decode().rstrip("\r")
-    names = next(csv.reader([line], delimiter=separator))
+    try:
+        names = next(csv.reader([line], delimiter=separator))
+    except csv.Error as error:
+        said = str(error).split(" - ")[0]
+        raise DatasetError(f"{path}: its first line is no line of columns: {said}. Correct it.") from None
     return (names, stop + 1) if named else ([""] * len(names), 0)
 
 
@@ -260,6 +264,8 @@ def _place(column: str | int, columns: list[str], path: Path) -> int:
         if 0 <= column < len(columns):
             return column
         raise DatasetError(f"{path} has no column {column}. Its columns: positions 0 to {len(columns) - 1}.")
+    if columns.count(column) > 1:
+        raise DatasetError(f"{path} has several columns {column!r}. Rename all but one, or name it by its position.")
     if column in columns:
         return columns.index(column)
     if not any(columns):
@@ -268,14 +274,20 @@ def _place(column: str | int, columns: list[str], path: Path) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _last_line_end(text):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """How many bytes hold whole lines; a newline between quotes ends none."""
-    end, inside = 0, False
+def _last_line_end(text, separator):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """How many bytes hold whole lines; a newline between quotes ends none.
+
+    As for `_scan`, a quote opens only where a cell begins, so that one within a text (5" screen) is but a character.
+    """
+    end, inside, begins = 0, False, True
     for place in range(text.size):
-        if text[place] == _QUOTE:
+        if text[place] == _QUOTE and (inside or begins):
             inside = not inside
-        elif text[place] == _NEWLINE and not inside:
+            begins = True  # two quotes within a cell close it and open it again
+            continue
+        if text[place] == _NEWLINE and not inside:
             end = place + 1
+        begins = text[place] == separator or text[place] == _NEWLINE
     return end
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from slimtable.artifact.vocabulary import Strings
-from slimtable.data.click_raw import RawClicks, RawField, gather
+from slimtable.data.click_raw import RawClicks, RawField, all_missing, gather
 from slimtable.data.click_schema import Schema
 from slimtable.data.clicks import Bags, Clicks
 from slimtable.errors import DatasetError
@@ -61,6 +61,7 @@ class FieldVocabulary:
             DatasetError: the field held texts so far and now integers, or the other way round; or ids run out.
         """
         for data, offsets, present in self._pieces(values):
+            self.integers = not isinstance(values.values, Strings)
             rows, size = len(offsets) - 1, int(offsets[-1] - offsets[0])
             self._make_room(rows, size)
             self._seen, self._size = _count(
@@ -139,17 +140,17 @@ class FieldVocabulary:
         self._fill_slots(len(ids))
 
     def _pieces(self, values: RawField) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Bytes, offsets and presence of the values, as much as is worked on at once."""
+        """Bytes, offsets and presence of the values, as much as is worked on at once; nothing where all are missing."""
         raw = values.values
         integers = not isinstance(raw, Strings)
-        if len(raw) and self.integers is not None and self.integers != integers:
+        if all_missing(values):  # of a column without a value, nobody can say which type it is
+            return
+        if self.integers is not None and self.integers != integers:
             kinds = ("texts", "integers")
             raise DatasetError(
                 f"field {self.name!r} held {kinds[self.integers]} before and now holds {kinds[integers]}. "
                 "Write all files with one type."
             )
-        if len(raw) and self.integers is None:
-            self.integers = integers
         for start in range(0, len(raw), _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, len(raw))
             present = np.zeros(0, np.bool_) if values.present is None else values.present[start:stop]

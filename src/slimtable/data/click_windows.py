@@ -175,8 +175,8 @@ def concatenate_clicks(parts: Sequence[Clicks]) -> Clicks:
         return parts[0]
     ids: list[np.ndarray | Bags] = []
     for fields in zip(*(part.ids for part in parts), strict=True):
-        bags = [field for field in fields if isinstance(field, Bags)]
-        if bags:
+        if any(isinstance(field, Bags) for field in fields):
+            bags = [field if isinstance(field, Bags) else Bags(field, np.arange(len(field) + 1)) for field in fields]
             values = np.concatenate([bag.values for bag in bags])
             ids.append(Bags(values, join_offsets([bag.offsets for bag in bags])))
         else:

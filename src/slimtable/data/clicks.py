@@ -83,12 +83,20 @@ class Clicks:
         return type(self)(self.labels[rows], self.integers[rows], ids)
 
     def counts(self, sizes: Sequence[int] | Mapping[str, int]) -> list[np.ndarray]:
-        """How often each id occurs: int64 (sizes[f],) for every field f."""
+        """How often each id occurs: int64 (sizes[f],) for every field f.
+
+        Raises:
+            IndexError: an id is not below the size of its field.
+        """
         sizes = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
-        return [
+        counts = [
             np.bincount(field.values if isinstance(field, Bags) else field, minlength=size)
             for field, size in zip(self.ids, sizes, strict=True)
         ]
+        for place, (of_field, size) in enumerate(zip(counts, sizes, strict=True)):
+            if len(of_field) > size:
+                raise IndexError(f"Field {place} has id {len(of_field) - 1}, but ids lie in 0..{size - 1}.")
+        return counts
 
     def with_known(self, sizes: Sequence[int] | Mapping[str, int]) -> Self:
         """The same rows for vocabularies of the given sizes, by field: later ids become out of vocabulary, 0."""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from slimtable.budget import BYTES
 from slimtable.errors import BudgetError
 
 _BUDGET = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|rows?|[kMG]?B)\s*")
-_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _NEAR = 0.985  # of the wanted rows: near enough to stop searching
 _WIDEST = 1e-3  # ratio of the last two values tried, less one, at which no nearer one is to be had
 
@@ -54,8 +54,8 @@ def rows_of_budget(
     if match is None:
         raise ValueError(f"{budget!r} is no budget. Write a share such as 25%, rows such as 12000rows, or bytes: 3MB.")
     number, unit = float(match[1]), match[2]
-    if unit in _BYTES:
-        limit, most = 8 * number * _BYTES[unit], num_users + num_items
+    if unit in BYTES:
+        limit, most = 8 * number * BYTES[unit], num_users + num_items
         if bits_of is None:
             sizes = (32 * embedding_dim, columns, item_columns)
             bits_of, most = partial(_bits_of_rows, num_users, num_items, *sizes), int(limit // sizes[0])

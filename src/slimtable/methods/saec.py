@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
+from slimtable.budget import bits_of_budget
 from slimtable.clustering import Clustering
 from slimtable.clustering.metric import Metric
 from slimtable.clustering.residual import cluster_levels
@@ -20,9 +20,7 @@ from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash
 from slimtable.sharing import SharedRows, Term
 
-_BUDGET = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|[kMG]?B)\s*")
 _NOTHING = 2.0**-11  # of the largest value: an error that steps in half precision make anyway
-_BITS = {"B": 8, "kB": 8 * 10**3, "MB": 8 * 10**6, "GB": 8 * 10**9}
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,8 @@ class Saec(SharedRows):
         counts = None if counts is None else counts[ids]
         terms, of_own, tables = [], values[own], self.tables()
         sizes = [len(shared) - (len(own) if level == 0 else 0) for level, shared in enumerate(tables)]
-        smallest = _NOTHING * float(np.abs(values).max()) if config.row_bits <= 8 else 0.0
+        # Without a copy of absolute values, which would be as large as the table.
+        smallest = _NOTHING * max(float(values.max()), -float(values.min())) if config.row_bits <= 8 else 0.0
 
         def placed(level: int, centroids: np.ndarray) -> Tensor:
             if level > 0 and np.abs(centroids).max() <= smallest:
@@ -309,20 +308,3 @@ class _Earlier:
         rows[: len(known)] = self.rows[known]
         rows[rows >= len(self.centroids)] = -1
         return Clustering(coordinates(self.centroids), rows, self.default, 0.0)
-
-
-def bits_of_budget(budget: str, dense_bits: int) -> float:
-    """Bits that a budget allows: a share of the float32 table, or bytes.
-
-    Raises:
-        ValueError: the text is no budget.
-
-    Example:
-        >>> bits_of_budget("4%", 1000), bits_of_budget("2 kB", 0)
-        (40.0, 16000.0)
-    """
-    match = _BUDGET.fullmatch(budget)
-    if match is None:
-        raise ValueError(f"{budget!r} is no budget of a table. Write a share such as 4%, or bytes such as 2MB.")
-    number = float(match[1])
-    return number * dense_bits / 100 if match[2] == "%" else number * _BITS[match[2]]
