@@ -128,7 +128,7 @@ def compared_table(panel: Panel, rows: Rows) -> Table:
 
 
 def indistinct(rows: Rows) -> str:
-    """Whether a log can tell methods apart: which of the simple ones are within the spread of seeds."""
+    """Whether a log can tell methods apart: which simple ones are within bound or spread of seeds."""
     full = runs_of(FULL, rows)
     spread = None if full is None else full.estimate("auc").std
     if full is None or spread is None:
@@ -139,15 +139,18 @@ def indistinct(rows: Rows) -> str:
         if runs is None or not simple:
             continue
         difference = runs.difference(full, "auc")
-        if difference is not None and difference.mean >= -spread:
+        if difference is not None and difference.mean >= -max(spread, BOUND):
             close.append(f"{entry.name} ({difference.mean:+.4f})")
-    about = f"The AUC of uncompressed tables spreads by {spread:.4f} over seeds."
+    about = f"The AUC of uncompressed tables spreads by {spread:.4f} over seeds, and the bound is {BOUND:g}."
     if close:
         return (
-            f"{about} Within it, or better, are: {', '.join(close)}. So **this log with this model cannot tell "
-            "compression from tables that are simply narrow or hashed**, and says little for any method that does well."
+            f"{about} Within the larger of the two, or better, are: {', '.join(close)}. So this log with this model "
+            "cannot tell compression from tables that are simply narrow or hashed, and says little for any method that "
+            "does well."
         )
-    return f"{about} No low-dimension or hashed table comes within it, so this log with this model tells methods apart."
+    return (
+        f"{about} No low-dimension or hashed table comes within them, so this log with this model tells methods apart."
+    )
 
 
 def holds(differences: Sequence[Difference | None]) -> str:
