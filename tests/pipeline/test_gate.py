@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimtable.pipeline.gate import judge
+from slimtable.pipeline.gate import expected_auc, judge
 from slimtable.pipeline.settings import GateSettings, Limits
 
 SETTINGS = GateSettings(
@@ -63,17 +63,34 @@ def test_a_window_on_which_the_served_version_fails_judges_nobody() -> None:
     flipped = metrics(auc=0.25, log_loss=1.2, calibration=0.4)
     verdict = judge(SETTINGS, flipped, flipped, flipped, served_before=0.75)
     assert verdict.decision == "hold"
-    assert "fell from 0.7500 to 0.2500" in verdict.reasons[0]
+    assert "fell to 0.2500 on the window tested on, where 0.7500 was expected (0.1 is allowed)" in verdict.reasons[0]
     assert not verdict.roll_back
     drifted = metrics(auc=0.62)
     assert judge(SETTINGS, drifted, drifted, drifted, served_before=0.64).decision == "publish"
+
+
+def test_a_suspect_window_that_nobody_can_judge_is_not_trained_on() -> None:
+    flipped = metrics(auc=0.25)
+    verdict = judge(SETTINGS, metrics(), metrics(), flipped, served_before=0.5, suspect=True)
+    assert (verdict.decision, verdict.roll_back) == ("hold", True)
+    assert judge(SETTINGS, metrics(), metrics(), metrics(), served_before=0.75, suspect=True).decision == "publish"
+
+
+def test_expectations_come_down_slowly_while_windows_are_suspect() -> None:
+    assert (
+        expected_auc("publish", 0.6, 0.8) == expected_auc("refuse", 0.6, 0.8) == expected_auc("hold", 0.6, None) == 0.6
+    )
+    expected, held = 0.75, 0
+    while expected - 0.25 > 0.1:  # labels that stay flipped, at the default limit
+        expected, held = expected_auc("hold", 0.25, expected), held + 1
+    assert held == 3
 
 
 def test_a_window_of_one_class_judges_nobody() -> None:
     alike = metrics(auc=None, log_loss=2.0, calibration=None)
     verdict = judge(SETTINGS, alike, alike, alike, served_before=0.75)
     assert verdict.decision == "hold"
-    assert "all labels of this window are alike" in verdict.reasons[0]
+    assert "all labels of the window tested on are alike" in verdict.reasons[0]
     assert not verdict.roll_back
 
 
@@ -87,6 +104,13 @@ def test_worse_than_chance_is_never_served() -> None:
     bad = metrics(auc=0.45)
     assert "below 0.5" in judge(SETTINGS, bad, bad).reasons[0]
     assert judge(SETTINGS.model_copy(update={"min_auc": None}), bad, bad).decision == "publish"
+
+
+def test_a_first_window_that_teaches_less_than_chance_is_forgotten() -> None:
+    bad = metrics(auc=0.45)
+    assert judge(SETTINGS, bad, bad).roll_back
+    assert not judge(SETTINGS, bad, metrics()).roll_back  # what compression did
+    assert not judge(SETTINGS, metrics(calibration=2.0), metrics(calibration=2.0)).roll_back
 
 
 def test_limits_that_are_not_set_do_not_limit() -> None:

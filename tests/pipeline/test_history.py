@@ -25,7 +25,7 @@ def test_what_the_journal_does_not_know_is_dropped(tmp_path: Path) -> None:
     with (tmp_path / HISTORY).open("a") as file:
         file.write('{"window": 3, "cut o')
     assert len(read_history(tmp_path)) == 3
-    again = History(tmp_path, 2)
+    again = History(tmp_path, 2)  # a kill leaves one line at most that the journal does not know
     again.append({"window": 2, "anew": True})
     assert read_history(tmp_path) == [{"window": 0}, {"window": 1}, {"window": 2, "anew": True}]
 
@@ -39,3 +39,7 @@ def test_damage_is_said(tmp_path: Path) -> None:
         History(tmp_path, 2)
     with pytest.raises(SlimtableError, match="no state folder"):
         read_history(tmp_path / "nowhere")
+    (tmp_path / HISTORY).write_text('{"window": 0}\n{"window": 1}\n{"window": 2}\n')
+    with pytest.raises(CheckpointError, match=r"has 3 windows, but the journal beside it knows of 1\."):
+        History(tmp_path, 1)
+    assert len(read_history(tmp_path)) == 3

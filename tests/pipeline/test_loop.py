@@ -131,21 +131,25 @@ def test_windows_that_come_one_by_one_give_the_same(finished: Path, tmp_path: Pa
     assert published(tmp_path / "state") == published(finished / "state")
 
 
-def test_follow_waits_for_windows_until_there_are_enough(finished: Path, tmp_path: Path) -> None:
+def test_follow_waits_for_windows_until_they_are_whole(finished: Path, tmp_path: Path) -> None:
+    """Every window is copied in two pieces, and the loop looks at it in between."""
     (tmp_path / "windows").mkdir()
     waited = []
+    pieces = [(f"window-{number:03}.csv", piece) for number in range(COUNT) for piece in (0, 1)]
 
     def on_stage(window: int, stage: str) -> None:
         if stage == "wait":
-            number = len(waited)
             waited.append(window)
-            name = f"window-{number:03}.csv"
-            shutil.copy(finished / "windows" / name, tmp_path / "windows" / name)
+            if pieces and pieces[0][0] <= f"window-{window + 1:03}.csv":  # what it waits for
+                name, piece = pieces.pop(0)
+                content = (finished / "windows" / name).read_bytes()
+                with (tmp_path / "windows" / name).open("ab") as file:
+                    file.write(content[len(content) // 2 :] if piece else content[: len(content) // 2])
 
     settings = read_settings(write_settings(tmp_path))
     records = run_pipeline(settings, follow=True, windows=4, poll_seconds=0.01, on_stage=on_stage)
     assert [record["window"] for record in records] == [0, 1, 2, 3]
-    assert waited == [0, 0, 1, 2, 3]
+    assert set(waited) == {0, 1, 2, 3}
     assert published(tmp_path / "state") == published(finished / "state")
 
 
@@ -162,6 +166,26 @@ def test_a_poisoned_window_is_refused_and_forgotten(finished: Path, tmp_path: Pa
     # Training goes on as if the poisoned window had never been trained on.
     assert history[4]["metrics"]["uncompressed"]["auc"] > 0.7
     assert history[4]["metrics"]["uncompressed"]["auc"] > history[3]["metrics"]["uncompressed"]["auc"] + 0.2
+
+
+def test_two_poisoned_windows_in_a_row_do_not_vouch_for_each_other(tmp_path: Path) -> None:
+    folder = write_windows(tmp_path / "windows", 7, poisoned=3)
+    (folder / "window-004.csv").write_text(window_text(4, flip=True))
+    run(tmp_path, gate={"min_auc": None})
+    history = read_history(tmp_path / "state")
+    assert [record["served"] for record in history] == ["v00000", "v00001", "v00001", "v00001", "v00001", "v00005"]
+    assert [record["verdict"]["decision"] for record in history[2:5]] == ["hold", "hold", "refuse"]
+    assert [record["verdict"]["roll_back"] for record in history[2:5]] == [False, True, True]
+    assert history[5]["metrics"]["uncompressed"]["auc"] > 0.85  # as if neither had been there
+
+
+def test_a_poisoned_beginning_is_forgotten(finished: Path, tmp_path: Path) -> None:
+    write_windows(tmp_path / "windows", 5, poisoned=0)
+    run(tmp_path, gate={"max_window_fall": None})
+    history = read_history(tmp_path / "state")
+    assert [record["verdict"]["decision"] for record in history] == ["refuse", "publish", "publish", "publish"]
+    assert history[0]["verdict"]["roll_back"]
+    assert history[2]["metrics"]["uncompressed"]["auc"] > 0.75
 
 
 def test_training_may_keep_what_a_refused_window_taught_it(tmp_path: Path) -> None:
@@ -337,6 +361,36 @@ def test_damaged_files_are_said_to_be(finished: Path, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="damaged"):
             run(own)
         path.write_bytes(content)
+    assert len(run(own)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("journal.json", None, r"journal\.json is missing, but .*history\.jsonl is there"),
+        ("journal.json", "{}", r"journal\.json is damaged \(format is missing\)"),
+        ("settings.json", None, r"settings\.json is missing"),
+        ("windows/00003/compress/configs.json", None, r"configs\.json has no sizes"),
+        ("windows/00003/train/model.npz", None, r"model\.npz is missing"),
+        ("windows/00003/train/model.npz", "{}", r"model\.npz is damaged \(it is no whole archive of arrays\)"),
+    ],
+)
+def test_nothing_is_begun_anew_over_what_is_left(
+    finished: Path, tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(finished, own, symlinks=True)
+    (own / "windows" / "window-005.csv").write_text(window_text(5))
+    before, history = published(own / "state"), read_history(own / "state")
+    kept = (own / "state" / name).read_bytes()
+    (own / "state" / name).unlink()
+    if content is not None:
+        (own / "state" / name).write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        run(own)
+    assert published(own / "state") == before
+    assert read_history(own / "state") == history
+    (own / "state" / name).write_bytes(kept)
     assert len(run(own)) == 1
 
 

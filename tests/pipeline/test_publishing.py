@@ -11,7 +11,7 @@ import pytest
 
 from slimtable.errors import CheckpointError
 from slimtable.pipeline.folder import delete, finishing
-from slimtable.pipeline.publishing import publish, served_model
+from slimtable.pipeline.publishing import publish, served_model, versions
 from tests.pipeline.samples import Killed, dying
 
 
@@ -72,6 +72,44 @@ def test_killed_anywhere_there_is_a_whole_version_to_read(
     meta = put(tmp_path, 1)
     assert meta["delta"]["from"] == "v00000"
     assert (tmp_path / "published" / "current" / "model.safetensors").read_text() == "model 1"
+
+
+def test_what_else_lies_there_stays(tmp_path: Path) -> None:
+    for window in (0, 1):
+        put(tmp_path, window)
+    folder = tmp_path / "published"
+    (folder / "v00000.bak").mkdir()
+    (folder / "vault").mkdir()
+    put(tmp_path, 2, keep=1)
+    assert sorted(path.name for path in folder.iterdir()) == ["current", "v00000.bak", "v00002", "vault"]
+    assert versions(folder) == ["v00002"]
+
+
+def test_a_state_folder_of_yesterday_takes_no_version_out_of_service(tmp_path: Path) -> None:
+    for window in range(3):
+        put(tmp_path, window, keep=3)
+    put(tmp_path, 1, keep=1)  # the same again, from a folder that was restored
+    assert (tmp_path / "published" / "current" / "model.safetensors").read_text() == "model 1"
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "published").rename(other / "published")
+    (other / "published" / "v00002" / "model.safetensors").unlink()
+    (other / "published" / "v00002" / "model.safetensors").write_text("another model")
+    with pytest.raises(CheckpointError, match="v00002 is there, but holds another model than window 2 gave"):
+        put(other, 2)
+    assert served_model(other / "published") == other / "published" / "v00001" / "model.safetensors"
+
+
+def test_a_version_is_deleted_under_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, 0, keep=1)
+
+    def killed(path: Path) -> None:
+        raise Killed
+
+    monkeypatch.setattr("slimtable.pipeline.publishing.delete", killed)
+    with pytest.raises(Killed):
+        put(tmp_path, 1, keep=1)
+    assert versions(tmp_path / "published") == ["v00001"]
 
 
 def test_a_pointer_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from slimtable.errors import DatasetError, SlimtableError
 from slimtable.pipeline import read_settings
+from slimtable.pipeline import windows as windows_module
 from slimtable.pipeline.windows import WindowSource, open_source
 from tests.pipeline.samples import ROWS, window_text, write_settings, write_windows
 
@@ -50,6 +51,39 @@ def test_files_that_were_read_may_go_but_not_change(tmp_path: Path) -> None:
     (folder / "window-001.csv").write_text(window_text(7))
     with pytest.raises(DatasetError, match=r"window-001\.csv has changed since it was read as window 1"):
         windows.available(done)
+
+
+def test_touched_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_windows(tmp_path / "windows", 2)
+    windows = source(tmp_path)
+    done = read_all(windows)
+    os.utime(folder / "window-000.csv", (1, 1))
+    read: list[Path] = []
+
+    def identify(file: Path) -> dict[str, Any]:
+        read.append(file)
+        return {"sha256": done[0]["sha256"]}
+
+    monkeypatch.setattr(windows_module, "_identify", identify)
+    for _ in range(3):
+        assert windows.available(done) == 2
+    assert len(read) == 1
+
+
+def test_a_window_that_grows_is_told(tmp_path: Path) -> None:
+    folder = write_windows(tmp_path / "windows", 3)
+    windows = source(tmp_path)
+    assert windows.growing([], 2)  # never seen before
+    assert not windows.growing([], 2)
+    with (folder / "window-001.csv").open("a") as file:
+        file.write("half a li")
+    assert not windows.growing([], 1)
+    with (folder / "window-001.csv").open("a") as file:
+        file.write("ne")
+    assert windows.growing([], 2)
+    assert not windows.growing([], 2)
+    (folder / "window-003.csv").touch()
+    assert not windows.growing([], 2)  # one that is not needed yet
 
 
 def test_a_window_out_of_order_is_refused(tmp_path: Path) -> None:
@@ -100,6 +134,8 @@ def test_a_dataset_by_name(tmp_path: Path) -> None:
         ({"data": {"path": "one.csv"}}, "`windows` or `rows_per_window`"),
         ({"data": {"path": "one.csv", "rows_per_window": 300}}, "fewer than two windows"),
         ({"data": {"windows": 3}}, "Leave `windows` and `rows_per_window` out"),
+        ({"state": "windows"}, "lies in the state folder"),
+        ({"data": {"path": "state/windows"}}, "lies in the state folder"),
         ({"schema": None}, "`schema` is missing"),
         ({"schema": "none.yaml"}, r"none\.yaml"),
         ({"data": {"path": None, "dataset": "synthetic-ctr:900"}}, "has a schema of its own"),

@@ -8,13 +8,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from slimtable.budget import bits_of_budget
 from slimtable.clustering.allocation import allocate
 from slimtable.ctr.compress import field_bits
 from slimtable.ctr.model import ClickModel
 from slimtable.embedding import CompressedEmbedding, MethodConfig, create, get_config, method_of
 from slimtable.errors import BudgetError
 from slimtable.modes import evaluating
-from slimtable.pipeline.budget import budget_bits, takes_rows
+from slimtable.pipeline.budget import takes_rows
 from slimtable.pipeline.settings import CompressSettings
 
 _ROWS = 1 << 16  # rows looked at at a time
@@ -48,7 +49,7 @@ def choose_configs(
     others = [field for field in tables if field not in configs]
     if settings.budget is None:
         return {field: configs.get(field, settings.config) for field in tables}
-    left = budget_bits(settings.budget, model.fields.dense_bits())
+    left = bits_of_budget(settings.budget, model.fields.dense_bits())
     for field, config in configs.items():
         counts = torch.from_numpy(np.asarray(frequencies[field]))
         left -= create(config, tables[field].num_embeddings, tables[field].embedding_dim, frequencies=counts).bits()
@@ -72,7 +73,7 @@ def _share_out(
     tables: Mapping[str, CompressedEmbedding],
     frequencies: Arrays,
     sensitivity: Arrays | None,
-    bits: int,
+    bits: float,
 ) -> Configs:
     config = settings.config
     if takes_rows(config):
@@ -96,7 +97,7 @@ def fits_budget(settings: CompressSettings, model: ClickModel) -> bool:
     """Whether the tables of a compressed model keep the budget, and leave little of it unused."""
     if settings.budget is None:
         return True
-    allowed = budget_bits(settings.budget, model.fields.dense_bits())
+    allowed = bits_of_budget(settings.budget, model.fields.dense_bits())
     return _USED * allowed <= field_bits(model).total <= allowed
 
 

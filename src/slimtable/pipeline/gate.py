@@ -11,6 +11,8 @@ from slimtable.pipeline.settings import GateSettings, Limits
 
 Metrics = Mapping[str, float | None]
 
+_CHANCE = 0.5  # AUC of a model that knows nothing
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -38,6 +40,8 @@ def judge(
     served: Metrics | None = None,
     served_before: float | None = None,
     too_large: str = "",
+    *,
+    suspect: bool = False,
 ) -> Verdict:
     """Decides on a candidate, by what all models do on rows that none of them was trained on.
 
@@ -46,8 +50,10 @@ def judge(
         candidate: ``auc``, ``log_loss`` and ``calibration`` of the compressed model.
         uncompressed: of the model that it was compressed from.
         served: of the version being served; None where there is none yet.
-        served_before: AUC of the version being served on the window before; None where that is not known.
+        served_before: what :func:`expected_auc` gave for the window before; None where nothing is known.
         too_large: why the candidate could not be compressed as asked; empty where it was.
+        suspect: whether the window that was trained on could not judge the one before it. Where it cannot be judged
+            either, nothing speaks for it, and it is not trained on.
 
     Returns:
         The verdict.
@@ -56,24 +62,43 @@ def judge(
     now = None if served is None else served["auc"]
     if fallen is not None and now is not None and served_before is not None and served_before - now > fallen:
         reason = (
-            f"the AUC of the version being served fell from {served_before:.4f} to {now:.4f} on this window, more than "
-            f"{fallen:g}: the window is suspect and judges nobody"
+            f"the AUC of the version being served fell to {now:.4f} on the window tested on, where {served_before:.4f} "
+            f"was expected ({fallen:g} is allowed): that window is suspect and judges nobody"
         )
-        return Verdict("hold", (reason,))
+        return Verdict("hold", (reason,), roll_back=suspect and settings.on_refusal == "roll_back")
     if uncompressed["auc"] is None and candidate["auc"] is None and _look_at_auc(settings):
-        return Verdict("hold", ("all labels of this window are alike, so that it has no AUC and judges nobody",))
+        return Verdict(
+            "hold", ("all labels of the window tested on are alike, so that it has no AUC and judges nobody",)
+        )
     compression = [too_large] if too_large else []
     compression += _compare(settings, candidate, uncompressed, "the uncompressed model")
     itself = _alone(settings, candidate)
     service: list[str] = []
     learned_worse = False
-    if served is not None:
+    if served is None:  # the first model: an order that is worse than chance was learned from wrong labels
+        learned_worse = uncompressed["auc"] is not None and uncompressed["auc"] < _CHANCE and bool(itself)
+    else:
         service = _compare(settings.served, candidate, served, "the version being served")
         learned_worse = bool(_compare(settings.served, uncompressed, served, "")) or bool(service and not compression)
     reasons = (*compression, *service, *itself)
     if not reasons:
         return Verdict("publish")
     return Verdict("refuse", reasons, roll_back=learned_worse and settings.on_refusal == "roll_back")
+
+
+def expected_auc(decision: str, reached: float, expected: float | None) -> float:
+    """What the next window is expected to let the served version reach, so that a fall can be told.
+
+    One suspect window is no reason to expect as little of the next: several wrong ones in a row would only have to
+    agree with each other. Nor may it be ignored, since the world does change: expectations come down by halves, and
+    after a few windows a lasting change is no longer a fall.
+
+    Args:
+        decision: of the gate on the last window.
+        reached: AUC there, of the version that is served now.
+        expected: what had been expected of it; None where nothing was.
+    """
+    return (reached + expected) / 2 if decision == "hold" and expected is not None else reached
 
 
 def _compare(limits: Limits, model: Metrics, other: Metrics, name: str) -> list[str]:

@@ -49,11 +49,11 @@ class History:
 
     Args:
         state: the state folder.
-        finished: how many windows the journal knows to be finished; later lines were written before a kill and are
-            dropped, since their windows are finished anew.
+        finished: how many windows the journal knows to be finished; a line after them was written before a kill and
+            is dropped, since its window is finished anew.
 
     Raises:
-        CheckpointError: a line is damaged, or a finished window has none.
+        CheckpointError: a line is damaged, a finished window has none, or the journal is older than the history.
     """
 
     def __init__(self, state: Path, finished: int) -> None:
@@ -62,6 +62,11 @@ class History:
         records, ends = _parse(self._path, content)
         if len(records) < finished:
             raise CheckpointError(f"{self._path} has {len(records)} of {finished} windows. Restore it from a copy.")
+        if len(records) > finished + 1:  # a kill leaves one at most
+            raise CheckpointError(
+                f"{self._path} has {len(records)} windows, but the journal beside it knows of {finished}. Restore both "
+                "from the same copy."
+            )
         self.records = records[:finished]
         keep = ends[finished - 1] if finished else 0
         if keep < len(content):

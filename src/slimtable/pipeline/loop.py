@@ -13,9 +13,9 @@ from slimtable.errors import CheckpointError
 from slimtable.files import write_json
 from slimtable.pipeline import stages
 from slimtable.pipeline.compression import check_fields
-from slimtable.pipeline.folder import PUBLISHED, SETTINGS, StateFolder, explaining_a_full_disk, read_state
-from slimtable.pipeline.gate import judge
-from slimtable.pipeline.history import History, Record
+from slimtable.pipeline.folder import JOURNAL, PUBLISHED, SETTINGS, StateFolder, explaining_a_full_disk, read_state
+from slimtable.pipeline.gate import expected_auc, judge
+from slimtable.pipeline.history import HISTORY, History, Record
 from slimtable.pipeline.publishing import MODEL, publish
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
@@ -66,7 +66,7 @@ def run_pipeline(
         loop = _Loop(settings, source, folder, on_stage or (lambda window, stage: None), on_batch)
         records: list[Record] = []
         while windows is None or loop.window < windows:
-            if not loop.may_begin():
+            if not loop.may_begin(settled=follow):
                 if not follow:
                     break
                 loop.on_stage(loop.window, "wait")
@@ -85,7 +85,7 @@ class _Loop:
     The journal holds: ``format``; ``window``, the one in progress; ``ingested``, by window, what the ingestion of that
     one and the next found; ``stages``, what the finished stages of the window found; ``accepted``, the window whose
     training is gone on from, with its ``sizes``; ``served``, the version being served; ``groups``, those of that
-    version; and ``served_auc``, what it reached on the last window that it was tested on.
+    version; and ``served_auc``, what the next window is expected to let it reach.
     """
 
     def __init__(
@@ -99,19 +99,8 @@ class _Loop:
         self.settings, self.source, self.folder = settings, source, folder
         self.on_stage, self.on_batch = on_stage, on_batch
         schema = source.schema.model_dump(mode="json")
+        self.journal = _begin_or_go_on(folder)
         _check_settings(folder.path, {**settings.identity(), "schema": schema})
-        self.journal: dict[str, Any] = folder.journal() or {
-            "format": _FORMAT,
-            "window": 0,
-            "ingested": {},
-            "stages": {},
-            "accepted": None,
-            "groups": None,
-            "served": None,
-            "served_auc": None,
-        }
-        if self.journal.get("format") != _FORMAT:
-            raise CheckpointError(f"{folder.path} was made by another version of slimtable. Choose another folder.")
         self.history = History(folder.path, self.window)
         self._vocabularies: tuple[int, Vocabularies] | None = None  # those of the last window that was ingested
         self._clean()
@@ -122,9 +111,11 @@ class _Loop:
         window: int = self.journal["window"]
         return window
 
-    def may_begin(self) -> bool:
-        """Whether the window and the next one are there."""
-        return self.source.available(self._sources()) > self.window + 1
+    def may_begin(self, *, settled: bool) -> bool:
+        """Whether the window and the next one are there and, if asked, as they were at the last look."""
+        sources = self._sources()
+        growing = settled and self.source.growing(sources, self.window + 2 - len(sources))
+        return self.source.available(sources) > self.window + 1 and not growing
 
     def finish_window(self) -> Record:
         """Takes the window through all stages that are left."""
@@ -210,6 +201,7 @@ class _Loop:
             metrics["served"],
             self.journal["served_auc"],
             done["compress"].get("too_large", ""),
+            suspect=any(record["verdict"]["decision"] == "hold" for record in self.history.records[-1:]),
         )
         found: Result = {"verdict": verdict.to_dict(), "version": None, "delta": None}
         if verdict.decision == "publish":
@@ -282,7 +274,7 @@ class _Loop:
             journal["groups"] = None  # they were not good enough
         tested = record["metrics"]["retrained" if record["version"] else "served"]
         if tested and tested["auc"] is not None:  # else what was measured last is the best that is known
-            journal["served_auc"] = tested["auc"]
+            journal["served_auc"] = expected_auc(verdict["decision"], tested["auc"], journal["served_auc"])
         journal["ingested"] = {str(window + 1): journal["ingested"][str(window + 1)]}
         journal["stages"], journal["window"] = {}, window + 1
         self.folder.write_journal(journal)
@@ -303,6 +295,39 @@ class _Loop:
         """Where all windows came from that were read, in order."""
         later = sorted(map(int, self.journal["ingested"]))
         return [record["source"] for record in self.history.records] + [self._ingested(own)["source"] for own in later]
+
+
+def _begin_or_go_on(folder: StateFolder) -> dict[str, Any]:
+    """The journal of a pipeline, or that of a new one.
+
+    Raises:
+        CheckpointError: it is damaged, or a file is gone that was written before others that are there.
+    """
+    path, journal = folder.path, folder.journal()
+    beginning: dict[str, Any] = {
+        "format": _FORMAT,
+        "window": 0,
+        "ingested": {},
+        "stages": {},
+        "accepted": None,
+        "groups": None,
+        "served": None,
+        "served_auc": None,
+    }
+    if journal is None:  # to begin beside what an earlier pipeline left would put its versions out of service
+        if left := [name for name in (HISTORY, PUBLISHED) if (path / name).exists()]:
+            raise CheckpointError(
+                f"{path / JOURNAL} is missing, but {path / left[0]} is there. Restore it from a copy, or name another "
+                "folder as `state`."
+            )
+        return beginning
+    if not (path / SETTINGS).exists():
+        raise CheckpointError(f"{path / SETTINGS} is missing. Restore it from a copy, or begin anew in another folder.")
+    if missing := [name for name in beginning if name not in journal]:
+        raise CheckpointError(f"{path / JOURNAL} is damaged ({missing[0]} is missing). Restore it from a copy.")
+    if journal["format"] != _FORMAT:
+        raise CheckpointError(f"{path} was made by another version of slimtable. Choose another folder.")
+    return journal
 
 
 def _check_settings(state: Path, wanted: dict[str, Any]) -> None:

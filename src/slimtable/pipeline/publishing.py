@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ from slimtable.files import write_json
 from slimtable.pipeline.folder import delete, finishing, point_to, read_state
 
 MODEL, DELTA, META, CURRENT = "model.safetensors", "delta.safetensors", "meta.json", "current"
+
+_VERSION = re.compile(r"v\d{5,}")
 
 
 def version_name(window: int) -> str:
@@ -68,10 +72,16 @@ def publish(
         is no delta).
 
     Raises:
-        CheckpointError: the pointer leads nowhere.
+        CheckpointError: the pointer leads nowhere, or there is another version of this name.
     """
     name = version_name(window)
-    if not (published / name).exists():  # else a killed process got this far
+    if (published / name).exists():  # a killed process got this far
+        if not _same(published / name / MODEL, model):
+            raise CheckpointError(
+                f"{published / name} is there, but holds another model than window {window} gave. Take it away, if the "
+                "state folder was restored from an older copy."
+            )
+    else:
         old = served_model(published)
         with finishing(published / name) as folder:
             _link(model, folder / MODEL)
@@ -80,10 +90,26 @@ def publish(
                 delta = {"from": old.parent.name, **write_delta(old, folder / MODEL, folder / DELTA)}
             write_json(folder / META, {"version": name, **meta, "delta": delta})
     point_to(published / CURRENT, name)
-    versions = sorted((path for path in published.glob("v*") if path.is_dir()), key=lambda path: int(path.name[1:]))
-    for outdated in versions[:-keep]:
-        delete(outdated)
+    older = [other for other in versions(published) if _window(other) < window]
+    for outdated in older[: max(0, len(older) + 1 - keep)]:
+        aside = published / f".{outdated}.partial"  # a name that nobody reads, while it is deleted
+        os.replace(published / outdated, aside)
+        delete(aside)
     return read_state(published / name / META) or {}
+
+
+def versions(published: Path) -> list[str]:
+    """Names of the versions that are there, oldest first; whatever else lies beside them is none."""
+    names = [path.name for path in published.glob("v*") if _VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(names, key=_window)
+
+
+def _window(version: str) -> int:
+    return int(version[1:])
+
+
+def _same(file: Path, other: Path) -> bool:
+    return file.is_file() and (file.samefile(other) or filecmp.cmp(file, other, shallow=False))
 
 
 def _link(file: Path, target: Path) -> None:

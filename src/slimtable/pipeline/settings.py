@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from slimtable.budget import bits_of_budget
 from slimtable.config import Config
 from slimtable.ctr.model import get_click_model
 from slimtable.ctr.train import ClickTrainConfig
 from slimtable.data.click_schema import Schema
 from slimtable.embedding import MethodConfig, get_config
 from slimtable.errors import SlimtableError
-from slimtable.pipeline.budget import budget_bits, takes_budget, takes_rows
+from slimtable.pipeline.budget import takes_budget, takes_rows
 from slimtable.yaml_files import check_settings, read_yaml
 
 
@@ -150,7 +151,7 @@ class CompressSettings(MethodSettings):
         if (self.levels or self.most_rows < 1) and (self.budget is None or not takes_rows(self.config)):
             raise ValueError("`levels` and `most_rows` need a `budget` and a method whose rows it can allot")
         if self.budget is not None:
-            budget_bits(self.budget, 0)
+            bits_of_budget(self.budget, 0)
             if not takes_budget(self.config):
                 raise ValueError(
                     f"method {self.method} has no size that `budget` could choose; set that to null, and say by "

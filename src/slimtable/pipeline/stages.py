@@ -25,7 +25,7 @@ from slimtable.ctr.sensitivity import measure_sensitivity
 from slimtable.ctr.train import ClickTrainer, evaluate_clicks
 from slimtable.data.click_vocabulary import Vocabularies
 from slimtable.embedding import MethodConfig
-from slimtable.errors import BudgetError
+from slimtable.errors import BudgetError, CheckpointError
 from slimtable.files import write_json
 from slimtable.pipeline.compression import (
     choose_configs,
@@ -106,6 +106,8 @@ class Task:
     def load_compressed(self, folder: Path) -> tuple[ClickModel, dict[str, MethodConfig]]:
         """A model that :func:`compress` left, and the configurations of its fields."""
         spelled = read_state(folder / CONFIGS) or {}
+        if missing := [key for key in ("sizes", "fields") if key not in spelled]:
+            raise CheckpointError(f"{folder / CONFIGS} has no {missing[0]}. Restore the state folder, or begin anew.")
         configs = read_configs(spelled["fields"])
         model = self.build(spelled["sizes"], configs, load_arrays(folder / COUNTS))
         model.load_state_dict(load_tensors(folder / PARAMETERS))

@@ -31,8 +31,12 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing. Restore the state folder, or begin anew.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Restore the state folder, or begin anew.") from error
+        # numpy takes what is no archive for a pickle, and says how to open one: nobody should
+        what = error if zipfile.is_zipfile(path) else "it is no whole archive of arrays"
+        raise CheckpointError(f"{path} is damaged ({what}). Restore the state folder, or begin anew.") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from slimtable.errors import SlimtableError
 from slimtable.pipeline.folder import JOURNAL, LOCK, PUBLISHED, read_state
 from slimtable.pipeline.history import read_history
-from slimtable.pipeline.publishing import served_model
+from slimtable.pipeline.publishing import served_model, versions
 from slimtable.pipeline.settings import read_settings
 
 
@@ -51,7 +53,7 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
         "stages": list(journal["stages"]),
         "served": model and model.parent.name,
         "bytes": model and model.stat().st_size,
-        "published": sorted(path.name for path in (state / PUBLISHED).glob("v*")),
+        "published": versions(state / PUBLISHED),
         "refused": [record["window"] for record in history if record["verdict"]["decision"] == "refuse"],
         "disk": disk_use(state),
         "last": history[-1] if history else None,
@@ -61,12 +63,14 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
 def disk_use(folder: Path) -> int:
     """Bytes of the files under a folder; a file with several names counts once."""
     sizes = {}
-    for path in folder.rglob("*"):
-        try:
-            found = path.lstat()
-        except FileNotFoundError:  # the pipeline is running
-            continue
-        sizes[found.st_dev, found.st_ino] = found.st_size if path.is_file() and not path.is_symlink() else 0
+    for place, _, names in os.walk(folder):  # which goes on where folders vanish: the pipeline may be running
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(place, name))
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                sizes[found.st_dev, found.st_ino] = found.st_size
     return sum(sizes.values())
 
 

@@ -19,6 +19,9 @@ from slimtable.pipeline.settings import PipelineSettings
 
 _BLOCK = 1 << 20  # bytes hashed at a time
 
+Stamp = tuple[int, int]
+"""Size of a file, and nanoseconds of its last change."""
+
 
 @dataclass(frozen=True, eq=False)
 class Window:
@@ -58,6 +61,15 @@ class WindowSource(ABC):
             DatasetError: one of those has changed, or a new one stands before them.
         """
 
+    def growing(self, done: Sequence[dict[str, Any]], count: int) -> bool:
+        """Whether one of the next windows is new, or other, since this was asked last: it may still be written.
+
+        Args:
+            done: as above.
+            count: how many windows, those first that were not read yet.
+        """
+        return False
+
     @abstractmethod
     def read(self, window: int, done: Sequence[dict[str, Any]], after: float | None) -> Window:
         """Reads a window that is available.
@@ -85,6 +97,10 @@ def open_source(settings: PipelineSettings) -> WindowSource:
             raise SlimtableError(f"The dataset {data.dataset} has a schema of its own. Leave `schema` out.")
         return CutLog(load_click_dataset(data.dataset, data_root=data.data_root, **data.options), settings)
     assert data.path is not None
+    if data.path.resolve().is_relative_to(
+        settings.state.resolve()
+    ):  # what lies there is deleted, or taken for a window
+        raise SlimtableError(f"{data.path} lies in the state folder {settings.state}. Name another folder as `state`.")
     if schema is None and (data.path / "schema.yaml").is_file():
         schema = read_schema(data.path / "schema.yaml")
     if schema is None:
@@ -105,14 +121,20 @@ def open_source(settings: PipelineSettings) -> WindowSource:
 class WindowFolder(WindowSource):
     """A folder with a file for each window, in the order of their names.
 
-    A file that is still being written must be hidden or lie elsewhere: write it aside and rename it. Files of windows
-    that were read may be taken away, but not changed.
+    A file that is still being written must be hidden, end in ``.partial`` or lie elsewhere: write it aside and rename
+    it. Files of windows that were read may be taken away, but not changed.
     """
 
     grows = True
 
     def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder, self.schema = folder, schema
+        self._touched: dict[str, Stamp] = {}  # files with other times than when they were read, but the same bytes
+        self._seen: dict[str, Stamp] = {}  # files that were there at the last look
+
+    def growing(self, done: Sequence[dict[str, Any]], count: int) -> bool:
+        before, self._seen = self._seen, {file.name: _stamp(file) for file in self._new(done)}
+        return any(before.get(name) != self._seen[name] for name in list(self._seen)[:count])
 
     def available(self, done: Sequence[dict[str, Any]]) -> int:
         return len(done) + len(self._new(done))
@@ -133,12 +155,16 @@ class WindowFolder(WindowSource):
         files = {file.name: file for file in self._files()}
         for number, source in enumerate(done):
             file = files.pop(source["name"], None)
-            if file is None or _stamp(file) == (source["size"], source["mtime_ns"]):
+            if file is None:
+                continue
+            stamp = _stamp(file)
+            if stamp in ((source["size"], source["mtime_ns"]), self._touched.get(file.name)):
                 continue
             if _identify(file)["sha256"] != source["sha256"]:
                 raise DatasetError(
                     f"{file} has changed since it was read as window {number}. Put it back as it was, or take it away."
                 )
+            self._touched[file.name] = stamp
         last = done[-1]["name"] if done else ""
         early = sorted(name for name in files if name < last)
         if early:
@@ -214,6 +240,6 @@ def _identify(file: Path) -> dict[str, Any]:
     return {"name": file.name, "size": size, "mtime_ns": mtime_ns, "sha256": digest.hexdigest()}
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _stamp(file: Path) -> Stamp:
     found = file.stat()
     return found.st_size, found.st_mtime_ns

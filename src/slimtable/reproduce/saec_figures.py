@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from slimtable.bench.plots import COLOURS, blank_figure, to_png
-from slimtable.reproduce.saec import AS_PUBLISHED, BOUND, FULL, RATIOS, SAEC, Panel
+from slimtable.reproduce.saec import AS_PUBLISHED, BOUND, FAMILIES, FULL, RATIOS, SAEC, Panel
 from slimtable.reproduce.saec_tables import Rows, Runs, runs_of, times_smaller
 
 _GREY = "#555555"
@@ -131,7 +131,8 @@ def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Runs]], Runs]
             axes.axhspan(-BOUND, BOUND, color="#dddddd", linewidth=0, zorder=0)
             axes.axhline(0, color=_GREY, linewidth=1)
             for line, (panel, families, full) in zip(("-", "--", ":"), of_log, strict=False):
-                for colour, (family, all_runs) in zip(COLOURS, families.items(), strict=False):
+                for family, all_runs in families.items():
+                    colour = COLOURS[list(FAMILIES).index(family)]  # the same on every log
                     found = [(runs.smallest(times_smaller), runs.difference(full, metric)) for runs in all_runs]
                     points = [(times, sign * each.mean) for times, each in found if each is not None]
                     if points:
@@ -155,7 +156,7 @@ def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Runs]], Runs]
                            if metric == "auc" else f"rise of {_NAMES[metric]}", loc="left", fontsize=10)  # fmt: skip
     for axes in panes[-len(logs) :]:
         axes.set_xlabel("bytes of the tables, of uncompressed ones")
-    _legend_below(figure, panes[0])
+    _legend_below(figure, *panes)
     return to_png(figure)
 
 
@@ -168,7 +169,12 @@ def _mean(runs: Runs, value: Any) -> np.ndarray:
     return np.mean([[value(window) for window in windows] for windows in runs.windows()], axis=0)
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
+def _legend_below(figure: Figure, *panes: Axes) -> None:
+    """One legend of everything that some panes show, each label once."""
+    shown: dict[str, Any] = {}
+    for axes in panes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    labels, handles = list(shown), list(shown.values())
     figure.tight_layout(rect=(0, 0.35 / figure.get_figheight(), 1, 1))
     figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=_SMALL)
