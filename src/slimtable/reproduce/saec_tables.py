@@ -128,23 +128,27 @@ def compared_table(panel: Panel, rows: Rows) -> Table:
 
 
 def indistinct(rows: Rows) -> str:
-    """Whether a log can tell methods apart: which simple ones are within bound or spread of seeds."""
+    """Whether a log can tell methods apart: which simple ones are within bound or spread of seeds, by both metrics."""
     full = runs_of(FULL, rows)
-    spread = None if full is None else full.estimate("auc").std
-    if full is None or spread is None:
+    spreads = [] if full is None else [full.estimate(metric).std for metric in ("auc", "log_loss")]
+    if full is None or None in spreads:
         return "Whether this log can tell methods apart cannot be said of fewer than two seeds."
+    room = [max(spread or 0.0, BOUND) for spread in spreads]
     close = []
     for entry, runs in rows:
         simple = entry.name.startswith("low dimension") or entry.kind == "trained"
         if runs is None or not simple:
             continue
-        difference = runs.difference(full, "auc")
-        if difference is not None and difference.mean >= -max(spread, BOUND):
-            close.append(f"{entry.name} ({difference.mean:+.4f})")
-    about = f"The AUC of uncompressed tables spreads by {spread:.4f} over seeds, and the bound is {BOUND:g}."
+        auc, loss = runs.difference(full, "auc"), runs.difference(full, "log_loss")
+        if auc is not None and loss is not None and auc.mean >= -room[0] and loss.mean <= room[1]:
+            close.append(f"{entry.name} ({auc.mean:+.4f}, {loss.mean:+.4f})")
+    about = (
+        f"AUC and log loss of uncompressed tables spread by {spreads[0]:.4f} and {spreads[1]:.4f} over seeds, and the "
+        f"bound is {BOUND:g}."
+    )
     if close:
         return (
-            f"{about} Within the larger of the two, or better, are: {', '.join(close)}. So this log with this model "
+            f"{about} Within the larger of the two, or better, are: {'; '.join(close)}. So this log with this model "
             "cannot tell compression from tables that are simply narrow or hashed, and says little for any method that "
             "does well."
         )
