@@ -100,6 +100,7 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
         verify_artifact(path)
     sized = field_bits(small)
     return {
+        "command": f"benchmarks/ctr_scale.py --rows {rows} --users {users} --items {items}",
         "rows": rows,
         "values": {field: size - 1 for field, size in sizes.items()},
         "vectors": sized.num_vectors,
@@ -128,7 +129,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# Ten million values: seconds and memory",
         "",
-        f"`python benchmarks/ctr_scale.py --rows {result['rows']}` on {result['date']}: {result['machine']}, "
+        f"`python {result['command']}` on {result['date']}: {result['machine']}, "
         f"{result['threads']} threads; " + ", ".join(f"{name} {v}" for name, v in result["versions"].items()) + ".",
         "",
         f"DeepFM, d = {EMBEDDING_DIM}, {values:,} values in {len(result['values'])} fields ("
