@@ -57,5 +57,5 @@ def test_tables_must_be_equally_wide() -> None:
 def test_unknown_backbones_and_methods_list_the_known() -> None:
     with pytest.raises(ValueError, match=r"no backbone 'bert'\. Known backbones: bprmf, gmf"):
         get_backbone("bert")
-    with pytest.raises(ValueError, match=r"no method 'zip'\. Known methods: baco, cce, .*mgqe, shared, uniform"):
+    with pytest.raises(ValueError, match=r"no method 'zip'\. Known methods: baco, cce, .*qr, saec, shared, uniform"):
         get_config("zip")
