@@ -187,6 +187,10 @@ def page(results: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         f"{METHODS[method]} at {size} million" for method, size in (entry.split(":") for entry in arguments.skip)
     )
     left_out = f" Not run, for lack of time: {skipped}." if skipped else ""
+    skip = ["--skip", *arguments.skip] if arguments.skip else []
+    options = " ".join(
+        ["--sizes", *(f"{size:g}" for size in arguments.sizes), "--limit", f"{arguments.limit:g}", *skip]
+    )
     heads = "; ".join(f"{each['head']:,} of {each['count']:,}" for each in results)
     return (
         "# Fast clustering against full k-means\n\n"
@@ -207,7 +211,7 @@ def page(results: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         f"{os.getloadavg()[0]:.1f}\n"
         f"- versions: Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, faiss "
         f"{faiss.__version__}, scikit-learn {sklearn.__version__}\n"
-        f"- command: `python {' '.join(sys.argv)}`\n"
+        f"- command: `python benchmarks/clustering.py {options}`\n"
     )
 
 
