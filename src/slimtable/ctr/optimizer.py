@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-class RowOptimizer(Optimizer):
+class RowOptimizer(Optimizer, ABC):
     """What optimizers of rows have in common.
 
     Every parameter is a matrix, or a vector of rows with one value. Rows that a sparse gradient does not name, and rows
@@ -110,13 +111,15 @@ class RowOptimizer(Optimizer):
         count = _merge(rows, values, self._slots, merged, sums)
         return merged[:count], sums[:count]
 
+    @abstractmethod
     def _step_compiled(
         self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
-        raise NotImplementedError
+        """Updates a parameter on the CPU, in compiled code."""
 
+    @abstractmethod
     def _step_torch(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Updates a parameter on any device, by PyTorch operations."""
 
 
 class RowwiseAdagrad(RowOptimizer):
