@@ -88,7 +88,9 @@ class BACO(Study):
         self._sizes([item], place.out, place.data_root)
         return render_item(item, self._workplace(place))
 
-    def measure(self, items: Sequence[str], out: Path, data_root: Path | None) -> None:
+    def measure(
+        self, items: Sequence[str], out: Path, data_root: Path | None, *, workers: int | None, progress: bool
+    ) -> None:
         if "timing" not in items:
             return
         sizes, limit = self._sizes(["timing"], out, data_root), self.profile.time_limit

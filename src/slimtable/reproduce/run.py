@@ -71,13 +71,15 @@ def reproduce(
         The folder's tables and figures.
 
     Raises:
-        ValueError: there is no such table or figure.
+        ValueError: there is no such table or figure, or ``workers`` is not positive.
         SlimtableError: the folder was begun with other settings, or runs failed; the others are finished and shown.
         DatasetError: the data cannot be had.
     """
     for name in only:
         if name not in paper.items:
             raise ValueError(f"There is no {name!r} to reproduce. Choose from {', '.join(paper.items)}.")
+    if workers is not None and workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
     out = Path(out)
     study = _agreed(out, paper, study)
     chosen = [item for item in study.items if not only or item in only]
@@ -98,7 +100,7 @@ def reproduce(
             on_change=lambda finished: printer.write_complete(chosen, finished),
         )
         records, failed = done.records, done.raise_failures
-        study.measure(chosen, out, root)
+        study.measure(chosen, out, root, workers=workers, progress=progress)
     printer.write(chosen, records)
     printer.write_pages(records)
     if failed is not None:

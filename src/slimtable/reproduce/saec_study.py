@@ -24,13 +24,9 @@ class Saec(Study):
 
     Attributes:
         profile: how much of it is done.
-        workers: processes, one thread each; None for one per core.
-        progress: show a progress bar on a terminal.
     """
 
     profile: Profile = field(default_factory=Profile)
-    workers: int | None = 1
-    progress: bool = True
 
     name: ClassVar[str] = "saec"
     heading: ClassVar[str] = "Similarity-aware embedding compression (Wu et al. 2020, arXiv 1903.00103), reconstructed"
@@ -64,9 +60,11 @@ class Saec(Study):
     def grids(self, items: Sequence[str], out: Path, data_root: Path | None) -> list[Grid]:
         return []
 
-    def measure(self, items: Sequence[str], out: Path, data_root: Path | None) -> None:
-        workers = self.workers if self.workers is not None else os.cpu_count() or 1
-        measure_cells(self.profile.cells(items), out, data_root, workers=workers, progress=self.progress)
+    def measure(
+        self, items: Sequence[str], out: Path, data_root: Path | None, *, workers: int | None, progress: bool
+    ) -> None:
+        workers = workers if workers is not None else os.cpu_count() or 1
+        measure_cells(self.profile.cells(items), out, data_root, workers=workers, progress=progress)
 
     def missing(self, item: str, place: Place) -> int:
         known = read_cells(place.out)
@@ -104,13 +102,8 @@ def reproduce_saec(
 
     Returns:
         The folder's tables and figures; errors are those of :func:`slimtable.reproduce.run.reproduce`.
-
-    Raises:
-        ValueError: there is no such item, or ``workers`` is not positive.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"`workers` must be at least 1, got {workers}.")
-    study = None if profile is None else Saec(profile, workers, progress)
+    study = None if profile is None else Saec(profile)
     return reproduce(
         Saec,
         out,
@@ -118,7 +111,7 @@ def reproduce_saec(
         only=only,
         render=render,
         data_root=data_root,
-        workers=1,
+        workers=workers,
         progress=progress,
         on_item=on_item,
     )

@@ -115,13 +115,17 @@ class Study(ABC):
             data_root: folder of datasets; None for the usual one.
         """
 
-    def measure(self, items: Sequence[str], out: Path, data_root: Path | None) -> None:
+    def measure(
+        self, items: Sequence[str], out: Path, data_root: Path | None, *, workers: int | None, progress: bool
+    ) -> None:
         """Measures what is not there yet of items that need more than trainings; nothing by default.
 
         Args:
             items: their names.
             out: folder of the results, where it is kept.
             data_root: folder of datasets; None for the usual one.
+            workers: processes, one thread each, that may be used; None for one per core.
+            progress: show a progress bar on a terminal.
         """
         return
 
