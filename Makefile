@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # One thread per process: the tests run in parallel, and small tables train fastest so.
 THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
-SOURCES := src tests benchmarks examples
+SOURCES := src studies tests benchmarks examples
 DATA ?= ml-1m
 OUT ?= runs/gmf
 
@@ -25,7 +25,7 @@ check: $(STAMP) ## format, lint and types
 	$(VENV)/bin/mypy
 
 test: $(STAMP) ## the test suite and the examples in docstrings, in two processes
-	$(THREADS) $(PYTHON) -m pytest -q -n 2 --doctest-modules src/slimtable tests
+	$(THREADS) $(PYTHON) -m pytest -q -n 2 --doctest-modules src/slimtable studies tests
 
 test-slow: $(STAMP) ## the tests that take minutes
 	$(THREADS) $(PYTHON) -m pytest -q -n 2 -m slow
@@ -36,7 +36,7 @@ bench: $(STAMP) ## the benchmark of the documentation, on DATA=ml-1m into OUT=ru
 
 clean: ## remove .venv and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
-	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+	find src studies tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=$$(for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \

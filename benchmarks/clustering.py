@@ -63,7 +63,7 @@ def cluster(method: str, folder: Path, num_rows: int, threads: int, repeat: int)
     """Runs a method; best seconds, distortion of requests, and peak memory before that is measured."""
     import faiss
 
-    from slimtable.clustering import fast_kmeans, full_kmeans
+    from slimtable.codecs.quantize import fast_kmeans, full_kmeans
 
     faiss.omp_set_num_threads(threads)
     vectors, counts = np.load(folder / "vectors.npy"), np.load(folder / "counts.npy")

@@ -26,17 +26,17 @@ import torch
 
 from slimtable import verify_artifact
 from slimtable.bench.machine import cpu_name
-from slimtable.clustering.allocation import allocate
-from slimtable.ctr.compress import compress_fields, field_bits
-from slimtable.ctr.distill import soften
-from slimtable.ctr.model import build_click_model
-from slimtable.ctr.packing import pack_click_model
-from slimtable.ctr.sensitivity import measure_sensitivity
-from slimtable.ctr.train import ClickTrainConfig, ClickTrainer, evaluate_clicks
-from slimtable.data.click_datasets.synthetic_ctr import make_synthetic_clicks
-from slimtable.data.click_vocabulary import Vocabularies
-from slimtable.data.click_windows import concatenate_clicks
+from slimtable.codecs.allocation import allocate
+from slimtable.data.clicks.vocabulary import Vocabularies
+from slimtable.data.clicks.windows import concatenate_clicks
+from slimtable.data.datasets.synthetic_ctr import make_synthetic_clicks
 from slimtable.methods.saec import SaecConfig
+from slimtable.models.ctr import build_click_model
+from slimtable.training.ctr_packing import pack_click_model
+from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, evaluate_clicks
+from slimtable.training.distillation import soften
+from slimtable.training.field_compression import compress_fields, field_bits
+from slimtable.training.sensitivity import measure_sensitivity
 
 EMBEDDING_DIM, BATCH, RETRAINED, TESTED = 16, 4096, 0.1, 0.02
 SHARE = 1 / 27

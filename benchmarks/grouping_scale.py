@@ -98,9 +98,9 @@ def build(source: Path, folder: Path) -> dict[str, Any]:
 
 def cluster(folder: Path, seed: int) -> dict[str, Any]:
     from slimtable.grouping import InteractionGraph, RowMap, group
+    from slimtable.grouping.algorithms.baco import BACO
     from slimtable.grouping.edges import open_graph
     from slimtable.grouping.statistics import measure
-    from slimtable.grouping.ways.baco import BACO
 
     tiny = [np.array(part, kind) for part, kind in _TINY]
     for part in tiny:

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from slimtable.backbone import Batch, build, get_backbone
 from slimtable.bench import label_of, parse_methods
 from slimtable.bench.machine import cpu_name, versions
-from slimtable.embedding import MethodConfig
+from slimtable.embeddings.base import MethodConfig
 from slimtable.files import replace_file, write_json
-from slimtable.threads import one_thread
-from slimtable.train import TrainConfig
+from slimtable.models.base import Batch, build, get_backbone
+from slimtable.training.threads import one_thread
+from slimtable.training.trainer import TrainConfig
 
 METHODS = "full,low_rank,dpq,mgqe,mgqe[preset=compact;dense_epochs=0],dpq[num_codebooks=16],dpq[num_codebooks=8]"
 NUM_USERS, NUM_ITEMS, EMBEDDING_DIM, NEGATIVES = 6_040, 3_416, 64, 4
@@ -110,7 +110,7 @@ def measure(race: Race, rounds: int) -> list[dict[str, Any]]:
 
 
 def stepper(config: MethodConfig, race: Race) -> Callable[[], None]:
-    """A function that takes one training step, as :func:`slimtable.train.train` does, on the next batch."""
+    """A function that takes one training step, as :func:`slimtable.training.trainer.train` does, on the next batch."""
     torch.manual_seed(0)
     model = build(race.backbone, NUM_USERS, NUM_ITEMS, EMBEDDING_DIM, config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=model.adam_betas, fused=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from slimtable import open_artifact
 from slimtable.artifact.delta import apply_delta
-from slimtable.data.click_datasets import make_synthetic_clicks
-from slimtable.data.click_writer import write_windows
+from slimtable.data.clicks.writer import write_windows
+from slimtable.data.datasets import make_synthetic_clicks
 from slimtable.pipeline import PipelineSettings, run_pipeline
 
 with tempfile.TemporaryDirectory() as folder:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from slimtable import MGQEConfig, TrainConfig, evaluate, load_dataset, load_model, train
-from slimtable.backbones.sasrec import SASRecConfig
 from slimtable.data import order_by_frequency, split
-from slimtable.runs import pack_model
+from slimtable.models.sasrec import SASRecConfig
+from slimtable.training.packing import pack_model
 
 torch.set_num_threads(1)
 parts = order_by_frequency(split(load_dataset("synthetic:20000")))  # or "ml-1m", or a file of yours with times

@@ -10,8 +10,8 @@ import torch
 
 from slimtable import FullConfig, InteractionGraph, TrainConfig, evaluate, group, load_dataset, load_model, train
 from slimtable.data import order_by_frequency, split
-from slimtable.embedding import get_config
-from slimtable.runs import pack_model
+from slimtable.embeddings.base import get_config
+from slimtable.training.packing import pack_model
 
 torch.set_num_threads(1)
 parts = order_by_frequency(split(load_dataset("synthetic:20000"), "random"))  # or "beauty", or a file of yours

@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from slimtable.data.interactions import Interactions
-from slimtable.data.split import Split, leave_two_out, order_by_frequency
+from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.split import Split, leave_two_out, order_by_frequency
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # the first example may wait for a kernel to be compiled

@@ -13,8 +13,8 @@ from torch import nn
 from slimtable.artifact.file import write_artifact
 from slimtable.artifact.layouts import decode
 from slimtable.compress import compress_, compress_table, read_table
-from slimtable.embedding import CompressedEmbedding
-from slimtable.frozen import FrozenEmbedding, freeze_
+from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.frozen import FrozenEmbedding, freeze_
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQEConfig
 from slimtable.methods.uniform import UniformConfig

@@ -44,7 +44,3 @@ def test_example_prints_what_it_promises(name: str, tmp_path: Path) -> None:
 
 def test_no_example_is_left_out() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(PROMISES)
-
-
-def test_examples_are_short() -> None:
-    assert [path.name for path in EXAMPLES.glob("*.py") if len(path.read_text().splitlines()) > 40] == []

@@ -6,7 +6,6 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import FunctionType
 
 import pytest
 
@@ -48,7 +47,7 @@ def test_public_names_are_sorted_and_the_same_for_type_checkers() -> None:
 
 
 def test_every_method_and_its_config_are_public() -> None:
-    from slimtable.embedding import get_method, method_names
+    from slimtable.embeddings.base import get_method, method_names
 
     for name in method_names():
         method = get_method(name)
@@ -67,14 +66,6 @@ def test_every_error_is_public() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         slimtable.nope  # noqa: B018
-
-
-@pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_a_function_is_never_hidden_by_the_module_of_its_name(name: str) -> None:
-    __import__(f"slimtable.{name}")
-    assert isinstance(getattr(slimtable, name), FunctionType)
-    first_the_module = f"import slimtable.{name}; from slimtable import {name}; print(type({name}).__name__)"
-    assert printed(first_the_module) == "function"
 
 
 def test_missing_extra_says_what_to_install() -> None:

@@ -10,8 +10,6 @@ The names below are imported when they are first used, so that opening and servi
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from slimtable._version import __version__
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from slimtable.bench import run_bench
     from slimtable.compress import compress_
     from slimtable.data import Interactions, load_dataset
-    from slimtable.embedding import CompressedEmbedding
+    from slimtable.embeddings.base import CompressedEmbedding
     from slimtable.errors import (
         ArtifactChecksumError,
         ArtifactError,
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
         DatasetNotFoundError,
         SlimtableError,
     )
-    from slimtable.evaluate import evaluate
     from slimtable.grouping import InteractionGraph, RowMap, group
     from slimtable.methods.baco import BACO, BACOConfig
     from slimtable.methods.cce import CCE, CCEConfig
@@ -50,9 +47,10 @@ if TYPE_CHECKING:
     from slimtable.methods.saec import Saec, SaecConfig
     from slimtable.methods.shared import Shared, SharedConfig
     from slimtable.methods.uniform import Uniform, UniformConfig
-    from slimtable.runs import load_model
     from slimtable.serve import Artifact, open_artifact
-    from slimtable.train import TrainConfig, train
+    from slimtable.training.evaluation import evaluate
+    from slimtable.training.packing import load_model
+    from slimtable.training.trainer import TrainConfig, train
 
 __all__ = [
     "BACO",
@@ -117,9 +115,9 @@ _NAMES_OF_MODULE = {
     "slimtable.bench": ("run_bench",),
     "slimtable.compress": ("compress_",),
     "slimtable.data": ("Interactions", "load_dataset"),
-    "slimtable.embedding": ("CompressedEmbedding",),
+    "slimtable.embeddings.base": ("CompressedEmbedding",),
     "slimtable.errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "slimtable.evaluate": ("evaluate",),
+    "slimtable.training.evaluation": ("evaluate",),
     "slimtable.grouping": ("InteractionGraph", "RowMap", "group"),
     "slimtable.methods.baco": ("BACO", "BACOConfig"),
     "slimtable.methods.cce": ("CCE", "CCEConfig"),
@@ -135,9 +133,9 @@ _NAMES_OF_MODULE = {
     "slimtable.methods.saec": ("Saec", "SaecConfig"),
     "slimtable.methods.shared": ("Shared", "SharedConfig"),
     "slimtable.methods.uniform": ("Uniform", "UniformConfig"),
-    "slimtable.runs": ("load_model",),
+    "slimtable.training.packing": ("load_model",),
     "slimtable.serve": ("Artifact", "open_artifact"),
-    "slimtable.train": ("TrainConfig", "train"),
+    "slimtable.training.trainer": ("TrainConfig", "train"),
 }
 _MODULE_OF_NAME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names}
 
@@ -160,17 +158,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``slimtable.train`` and ``slimtable.evaluate`` the functions, whatever was imported before.
-
-    Importing the submodule of the same name would otherwise put the module in the function's place.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (isinstance(value, ModuleType) and name in _MODULE_OF_NAME):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

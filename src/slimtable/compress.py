@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
-from slimtable.embedding import CompressedEmbedding, MethodConfig, method_of
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, method_of
+from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.files import check_archive
-from slimtable.frozen import FrozenEmbedding
 
 
 def compress_(
@@ -51,7 +51,7 @@ def compress_(
             if isinstance(module, nn.EmbeddingBag):
                 raise ValueError(
                     f"Table {name} is an EmbeddingBag, which cannot be replaced in place. Use nn.Embedding with "
-                    "slimtable.bag.embedding_bag, or leave it out with filter_fn."
+                    "slimtable.embeddings.bag.embedding_bag, or leave it out with filter_fn."
                 )
             assert isinstance(module, (nn.Embedding, CompressedEmbedding))
             chosen[name] = module

@@ -15,14 +15,14 @@ from artifact_samples import dense, samples, shared
 from delta_samples import follower, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.cases import create, without_graph
 
 from slimtable.artifact import Packed, write_artifact
 from slimtable.artifact.bits import pack_bits, packed_size
 from slimtable.artifact.delta import apply_delta, write_delta
 from slimtable.artifact.edits import Candidate, apply_edit, encode_edit, plan_edit, read_edit
-from slimtable.embedding import method_names
+from slimtable.embeddings.base import method_names
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError
+from tests.contract.cases import create, without_graph
 
 ONE = (0, 0, "stored", 1.0)
 

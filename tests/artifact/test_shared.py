@@ -10,8 +10,8 @@ from test_layouts import changed
 
 from slimtable.artifact import Decoder, decode, exact_bits, validate
 from slimtable.artifact.bits import pack_bits, unpack_bits
+from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
-from slimtable.frozen import FrozenEmbedding
 
 STORED = "stored"
 ONE = (0, 0, STORED, 1.0)

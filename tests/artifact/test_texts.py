@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimtable.artifact.vocabulary import STRING_BYTES, STRING_OFFSETS, Strings, encode
-from slimtable.runs import with_padding
+from slimtable.training.packing import with_padding
 
 TEXTS = ["two", "", "ä\0", "четыре", "2", "two "]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slimtable.bench import label_of, parse_methods
-from slimtable.embedding import method_of
-from slimtable.evaluate import MASKS
-from slimtable.train import TrainConfig
+from slimtable.embeddings.base import method_of
+from slimtable.training.evaluation import MASKS
+from slimtable.training.trainer import TrainConfig
 
 
 def make_record(method: str, seed: int, hit_rate: float, bits: int = 1000, **changes: Any) -> dict[str, Any]:

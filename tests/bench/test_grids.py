@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from slimtable.backbone import backbone_names, get_backbone
-from slimtable.backbones.neumf import NeuMFConfig
 from slimtable.bench import jobs as jobs_module
 from slimtable.bench import parse_methods, run_bench
 from slimtable.bench.columns import command, tables, to_csv
@@ -18,7 +16,9 @@ from slimtable.bench.measures import HIT_RATE, MAE, NDCG, NDCG_20, RECALL, RMSE,
 from slimtable.bench.report import render
 from slimtable.bench.results import Record, identity_of, setting_of
 from slimtable.bench.table import headline, tabulate
-from slimtable.train import TrainConfig
+from slimtable.models.base import backbone_names, get_backbone
+from slimtable.models.neumf import NeuMFConfig
+from slimtable.training.trainer import TrainConfig
 from tests.bench.samples import make_record, write_records
 
 SMALL, OTHER = Source("synthetic:1500"), Source("synthetic:1600")

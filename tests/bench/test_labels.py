@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from slimtable.bench import label_of, parse_methods
-from slimtable.embedding import get_config, method_names
+from slimtable.embeddings.base import get_config, method_names
 from slimtable.methods.dpq import DPQConfig
 from slimtable.methods.full import FullConfig
 from slimtable.methods.mgqe import MGQEConfig

@@ -14,7 +14,7 @@ from slimtable.bench import BenchResult, parse_methods, run_bench
 from slimtable.bench import jobs as jobs_module
 from slimtable.bench.jobs import Source
 from slimtable.errors import DatasetNotFoundError, SlimtableError
-from slimtable.train import TrainConfig
+from slimtable.training.trainer import TrainConfig
 
 DATA, METHODS = "synthetic:2000", "uniform,full,uniform[bits=3],low_rank"
 TRAIN = TrainConfig(embedding_dim=8, epochs=3, learning_rate=0.01, batch_size=128)
@@ -124,7 +124,7 @@ _KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
 from tests.bench.test_run import bench
-folder = importlib.import_module("slimtable.run_folder").RunFolder
+folder = importlib.import_module("slimtable.training.run_folder").RunFolder
 add = folder.add
 def add_and_die(self, record, state, *, last):
     add(self, record, state, last=last)
@@ -138,7 +138,9 @@ bench(Path(sys.argv[1]))
 def test_a_killed_bench_goes_on_as_if_nothing_had_happened(tmp_path: Path, finished: BenchResult) -> None:
     root = Path(__file__).parents[2]
     killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+        [sys.executable, "-c", _KILLED, str(tmp_path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"},
     )
     assert killed.returncode == -9
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4  # seed 0

@@ -21,7 +21,7 @@ from tests.bench.test_run import DATA, TRAIN, bench, folder_of, lasting
 _LONG = """
 import sys
 from pathlib import Path
-from slimtable.train import TrainConfig
+from slimtable.training.trainer import TrainConfig
 from tests.bench.test_run import TRAIN, bench
 if __name__ == "__main__":
     endless = TrainConfig.from_dict({**TRAIN.to_dict(), "epochs": 100_000})
@@ -75,7 +75,7 @@ def test_processes_end_with_their_parent(tmp_path: Path, way: str) -> None:
     script.write_text(_LONG)
     parent = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"},
         stderr=subprocess.PIPE,
         start_new_session=True,
     )

@@ -15,7 +15,7 @@ import torch
 from slimtable import TrainConfig, __version__, load_model, open_artifact
 from slimtable.cli.options import parse_columns, parse_settings
 from slimtable.cli.output import size
-from slimtable.runs import restore_run
+from slimtable.training.packing import restore_run
 from tests.cli.commands import PROCESS, TRAIN, Command
 
 COMMANDS = ["demo", "train", "bench", "compress", "pack", "inspect", "verify", "lookup", "data"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.cli.commands import Command
-from tests.clustering.samples import make_vectors
+from tests.codecs.quantize.samples import make_vectors
 
 
 @pytest.fixture

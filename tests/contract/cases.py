@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slimtable.embedding import CompressedEmbedding, MethodConfig, get_config, method_names, method_of
-from slimtable.embedding import create as create_embedding
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, get_config, method_names, method_of
+from slimtable.embeddings.base import create as create_embedding
+from slimtable.embeddings.shared_rows import SharedRows
 from slimtable.grouping.row_map import RowMap
-from slimtable.sharing import SharedRows
 
 # Options beyond the defaults that a method must also keep the contract with. A method not named here is tested
 # with its defaults alone, so a new method is under contract from its first day.

@@ -14,8 +14,8 @@ from torch import nn
 
 from slimtable.artifact.file import read_artifact, verify_artifact, write_artifact
 from slimtable.artifact.layouts import decode, exact_bits, validate
-from slimtable.embedding import CompressedEmbedding, get_config, method_names
-from slimtable.frozen import FrozenEmbedding
+from slimtable.embeddings.base import CompressedEmbedding, get_config, method_names
+from slimtable.embeddings.frozen import FrozenEmbedding
 from tests.contract.cases import CASES, case_id, create, from_table, make_config, shares_rows
 
 N, D = 50, 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.grouping import InteractionGraph
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slimtable.grouping import InteractionGraph
+from slimtable.grouping.algorithms.baco import BACO, Propagation
 from slimtable.grouping.baco_kernels import _HINTS, _SHORT
-from slimtable.grouping.ways.baco import BACO, Propagation
 from tests.grouping.graphs import graph_of
 
 GAMMA, SWEEPS = 40.0, 2

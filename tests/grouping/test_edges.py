@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from slimtable.data import load_dataset
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError, DatasetNotFoundError
 from slimtable.grouping import InteractionGraph, group
 from slimtable.grouping import edges as module

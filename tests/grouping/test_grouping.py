@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import BudgetError, DatasetError
 from slimtable.grouping import (
     Hash,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slimtable.grouping import Labels, group
+from slimtable.grouping.algorithms.baco import BACO, Propagation, objective
 from slimtable.grouping.merging import merge_clusters
-from slimtable.grouping.ways.baco import BACO, Propagation, objective
 from tests.grouping.graphs import graph_of, power_law, two_bicliques
 
 GRAPH = power_law()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from slimtable.backbone import build
-from slimtable.embedding import get_config
+from slimtable.embeddings.base import get_config
 from slimtable.grouping import InteractionGraph, group
 from slimtable.methods.baco import BACOConfig
+from slimtable.models.base import build
 
 
 def test_users_have_the_mean_of_two_rows(communities) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slimtable.embedding import create
+from slimtable.embeddings.base import create
 from slimtable.methods.cce import CCEConfig
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimtable.embedding import get_method, method_names
+from slimtable.embeddings.base import get_method, method_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| `")]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slimtable.backbone import build
-from slimtable.embedding import create
+from slimtable.embeddings.base import create
 from slimtable.grouping.row_map import RowMap
 from slimtable.methods.double_graph_hash import DoubleGraphHashConfig
+from slimtable.models.base import build
 
 
 def test_rows_are_those_of_group_and_hash() -> None:

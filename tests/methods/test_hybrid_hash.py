@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slimtable.embedding import create
+from slimtable.embeddings.base import create
 from slimtable.methods.hybrid_hash import HybridHashConfig
 
 

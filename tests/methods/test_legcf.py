@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slimtable.backbone import build
-from slimtable.embedding import create
+from slimtable.embeddings.base import create
 from slimtable.grouping.row_map import RowMap
 from slimtable.methods.legcf import LEGCFConfig
+from slimtable.models.base import build
 
 
 def test_rows_are_tanh_of_two_weighted_meta_embeddings() -> None:

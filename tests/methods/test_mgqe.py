@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimtable.backbone import build
-from slimtable.embedding import get_config
+from slimtable.embeddings.base import get_config
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQE, MGQEConfig
+from slimtable.models.base import build
 
 
 def test_one_tier_is_dpq() -> None:

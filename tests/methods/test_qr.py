@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from slimtable.backbone import build
-from slimtable.data.interactions import Interactions
-from slimtable.embedding import create
+from slimtable.data.interactions.interactions import Interactions
+from slimtable.embeddings.base import create
 from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash, Quotient
 from slimtable.methods.qr import QR, QRConfig
+from slimtable.models.base import build
 
 WAYS = ("mult", "sum", "concat")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimtable.embedding import create, get_config
+from slimtable.embeddings.base import create, get_config
 from slimtable.errors import BudgetError
 from slimtable.methods.full import Full
 from slimtable.methods.saec import Saec, SaecConfig
-from tests.clustering.samples import make_vectors
+from tests.codecs.quantize.samples import make_vectors
 
 VECTORS, COUNTS = (torch.from_numpy(each) for each in make_vectors(3000, width=8))
 

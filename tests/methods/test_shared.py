@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slimtable.embedding import create, get_config
+from slimtable.embeddings.base import create, get_config
 from slimtable.grouping import InteractionGraph, group
 from slimtable.grouping.row_map import RowMap
 from slimtable.methods.shared import SharedConfig

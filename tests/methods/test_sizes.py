@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from slimtable.backbone import build
-from slimtable.backbones.neumf import NeuMFConfig
-from slimtable.backbones.sasrec import SASRecConfig
-from slimtable.embedding import get_config
+from slimtable.embeddings.base import get_config
+from slimtable.models.base import build
+from slimtable.models.neumf import NeuMFConfig
+from slimtable.models.sasrec import SASRecConfig
 
 USERS, ITEMS, DIM = 6040, 3416, 64  # MovieLens-1M
 

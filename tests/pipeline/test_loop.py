@@ -13,13 +13,13 @@ import pytest
 
 from slimtable import open_artifact
 from slimtable.artifact.delta import apply_delta
-from slimtable.ctr.packing import load_click_model
-from slimtable.ctr.train import evaluate_clicks
 from slimtable.errors import CheckpointError, DatasetError, SlimtableError
 from slimtable.pipeline import read_history, read_settings, run_pipeline
 from slimtable.pipeline.folder import StateFolder, read_state
 from slimtable.pipeline.state import load_arrays, load_clicks
 from slimtable.pipeline.status import disk_use, pipeline_status
+from slimtable.training.ctr_packing import load_click_model
+from slimtable.training.ctr_trainer import evaluate_clicks
 from tests.pipeline.samples import Killed, dying, published, window_text, without_times, write_settings, write_windows
 
 COUNT = 5  # windows; the last one tests the one before it

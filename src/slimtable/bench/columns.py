@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slimtable.backbone import get_backbone
 from slimtable.bench.measures import HIT_RATE, NDCG, RECALL, RMSE, Measure
 from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.config import Config
-from slimtable.evaluate import MASKS, POPULARITY_SHARES
-from slimtable.train import TrainConfig
+from slimtable.models.base import get_backbone
+from slimtable.training.evaluation import MASKS, POPULARITY_SHARES
+from slimtable.training.trainer import TrainConfig
 
 _RANKING = (
     "Every withheld interaction of the test part is ranked against all items but those that the user has in training; "

@@ -14,12 +14,12 @@ from slimtable.bench.results import Record, ResultsFile
 from slimtable.bench.workers import Failure, run_here, run_parallel
 from slimtable.config import Config
 from slimtable.data import Split
-from slimtable.embedding import MethodConfig
+from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import SlimtableError
 from slimtable.progress import progress_bar
-from slimtable.run_folder import LOG
-from slimtable.threads import one_thread
-from slimtable.train import TrainConfig
+from slimtable.training.run_folder import LOG
+from slimtable.training.threads import one_thread
+from slimtable.training.trainer import TrainConfig
 
 _LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs
 

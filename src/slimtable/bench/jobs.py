@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from slimtable.backbone import Backbone, build, get_backbone
 from slimtable.bench.labels import label_of
 from slimtable.bench.machine import cpu_name, versions
 from slimtable.bench.measures import leading_measures
@@ -22,11 +21,12 @@ from slimtable.compress import compress_
 from slimtable.config import Config
 from slimtable.data import Split, load_dataset, order_by_frequency
 from slimtable.data import split as split_data
-from slimtable.embedding import MethodConfig, get_config, method_of
+from slimtable.embeddings.base import MethodConfig, get_config, method_of
 from slimtable.errors import DatasetError
-from slimtable.evaluate import evaluate
 from slimtable.methods.full import FullConfig
-from slimtable.train import TrainConfig, Trained, train
+from slimtable.models.base import Backbone, build, get_backbone
+from slimtable.training.evaluation import evaluate
+from slimtable.training.trainer import TrainConfig, Trained, train
 
 _PARTS = ("train", "valid", "test")
 _HEAD = ("data", "fingerprint", "counts", "split", "backbone", "train", "seed")
@@ -258,7 +258,7 @@ def _folder_name(head: Record) -> str:
 
 
 def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Backbone:
-    """A model as :func:`slimtable.train.train` builds it."""
+    """A model as :func:`slimtable.training.trainer.train` builds it."""
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
     model = build(
         backbone,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from slimtable.embedding import MethodConfig, get_config, method_of
-from slimtable.spelling import read_entry, split_entries, write_entry
+from slimtable.embeddings.base import MethodConfig, get_config, method_of
+from slimtable.specs import read_entry, split_entries, write_entry
 
 
 def parse_methods(text: str) -> list[MethodConfig]:

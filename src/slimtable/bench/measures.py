@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimtable.backbone import get_backbone
 from slimtable.bench.results import Record
+from slimtable.models.base import get_backbone
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def read_results(out: Path) -> list[Record]:
     path = out / RESULTS
     records = _parse(path, path.read_bytes())[0] if path.is_file() else []
     if not records:
-        raise SlimtableError(f"{path} holds no finished run. Start one with `slimtable bench` or `reproduce`.")
+        raise SlimtableError(f"{path} holds no finished run. Start one with `slimtable bench`.")
     return records
 
 

@@ -9,8 +9,8 @@ from slimtable.bench.grids import Grid, run_grids
 from slimtable.bench.jobs import Source
 from slimtable.bench.report import BenchResult, render
 from slimtable.config import Config
-from slimtable.embedding import MethodConfig
-from slimtable.train import TrainConfig
+from slimtable.embeddings.base import MethodConfig
+from slimtable.training.trainer import TrainConfig
 
 
 def run_bench(

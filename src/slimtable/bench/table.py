@@ -12,7 +12,7 @@ from scipy import stats
 from slimtable.bench.measures import Measure, measures_of
 from slimtable.bench.paper import PaperResult, paper_result
 from slimtable.bench.results import Record, canonical, setting_of
-from slimtable.embedding import MethodConfig, method_of
+from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.methods.full import FullConfig
 
 _CONFIDENCE = 0.95

@@ -18,7 +18,7 @@ from slimtable.bench.jobs import Job, Source, load_again, run_job
 from slimtable.bench.results import Record
 from slimtable.data import Split
 from slimtable.errors import SlimtableError
-from slimtable.threads import one_thread
+from slimtable.training.threads import one_thread
 
 _FAILURE_LOG = "error.log"
 _PATIENCE = 10.0  # seconds that a process gets to end by itself

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, deltas, demo, group, pipeline, reproduce, tables, train
+from slimtable.cli import bench, data, deltas, demo, group, pipeline, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -31,97 +31,73 @@ app = typer.Typer(
 )
 
 
-def _examples(*lines: str) -> str:
+def examples(*lines: str) -> str:
+    """The epilog of a command: command lines that work."""
     return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
 app.command(
-    epilog=_examples("slimtable demo", "slimtable demo --out runs/first --json"),
+    epilog=examples("slimtable demo", "slimtable demo --out runs/first --json"),
 )(demo.demo)
 app.add_typer(data.app, name="data")
 app.command(
     cls=TrainingCommand,
-    epilog=_examples(
+    epilog=examples(
         "slimtable train --data ml-1m --method mgqe --set codebook_sizes=[256,64] --out runs/mgqe",
         "slimtable train --data clicks.parquet --column user=visitor --method dpq --out runs/clicks",
     ),
 )(train.train)
 app.command(
     cls=GridCommand,
-    epilog=_examples(
+    epilog=examples(
         "slimtable bench --data ml-1m --methods full,low_rank,uniform,dpq,mgqe --seeds 3 --epochs 20 --out runs/gmf",
         "slimtable bench --data synthetic --methods 'full,uniform\\[bits=4],dpq\\[num_codebooks=8]' --out runs/grid",
     ),
 )(bench.bench)
 app.command(
-    epilog=_examples(
+    epilog=examples(
         "slimtable group --data gowalla --grouping baco --budget 25% --out gowalla-map.safetensors",
         "slimtable group --data beauty --grouping louvain --resolution 200 --json",
         "slimtable group --data edges.parquet --graph-folder graphs/edges --gamma 5",
     ),
 )(group.group)
-reproduce.app.command(
-    "mgqe",
-    epilog=_examples(
-        "slimtable reproduce mgqe --quick",
-        "slimtable reproduce mgqe --only table4 --only figure7 --seeds 3 --out runs/mgqe",
-        "slimtable reproduce mgqe --render --out runs/mgqe",
-    ),
-)(reproduce.mgqe)
-reproduce.app.command(
-    "baco",
-    epilog=_examples(
-        "slimtable reproduce baco --quick",
-        "slimtable reproduce baco --only beauty --only quartiles --seeds 3 --out runs/baco",
-        "slimtable reproduce baco --render --out runs/baco",
-    ),
-)(reproduce.baco)
-reproduce.app.command(
-    "saec",
-    epilog=_examples(
-        "slimtable reproduce saec --quick",
-        "slimtable reproduce saec --only movietweetings --only sizes --seeds 3 --out runs/saec",
-        "slimtable reproduce saec --render --out runs/saec",
-    ),
-)(reproduce.saec)
-app.add_typer(reproduce.app, name="reproduce", epilog=_examples("slimtable reproduce mgqe --quick"))
 app.command(
-    epilog=_examples(
+    epilog=examples(
         "slimtable compress items.npy --method uniform --set bits=4 --out items.safetensors",
         "slimtable compress model.pt --name item.weight --method mgqe --frequencies counts.npy --out items.safetensors",
     ),
 )(tables.compress)
 app.command(
-    epilog=_examples(
+    epilog=examples(
         "slimtable pack runs/mgqe --out model.safetensors",
         "slimtable pack runs/mgqe --epoch best --out best.safetensors",
     ),
 )(tables.pack)
-app.command(epilog=_examples("slimtable inspect model.safetensors", "slimtable inspect model.safetensors --json"))(
+app.command(epilog=examples("slimtable inspect model.safetensors", "slimtable inspect model.safetensors --json"))(
     tables.inspect
 )
-app.command(epilog=_examples("slimtable verify model.safetensors"))(tables.verify)
+app.command(epilog=examples("slimtable verify model.safetensors"))(tables.verify)
 app.command(
-    epilog=_examples(
+    epilog=examples(
         "slimtable lookup model.safetensors item 0 1 2",
         "slimtable lookup model.safetensors item --raw 2571 --json",
     ),
     context_settings={"ignore_unknown_options": True},  # so that -1 is an id, which is then refused as one
 )(tables.lookup)
 app.command(
-    epilog=_examples("slimtable delta monday.safetensors tuesday.safetensors --out tuesday.delta"),
+    epilog=examples("slimtable delta monday.safetensors tuesday.safetensors --out tuesday.delta"),
 )(deltas.delta)
 app.command(
-    epilog=_examples("slimtable patch monday.safetensors tuesday.delta --out tuesday.safetensors"),
+    epilog=examples("slimtable patch monday.safetensors tuesday.delta --out tuesday.safetensors"),
 )(deltas.patch)
 
 pipeline.app.command(
-    epilog=_examples("slimtable pipeline run examples/pipeline.yaml", "slimtable pipeline run hourly.yaml --follow"),
+    epilog=examples("slimtable pipeline run examples/pipeline.yaml", "slimtable pipeline run hourly.yaml --follow"),
 )(pipeline.run)
 pipeline.app.command()(pipeline.status)
-pipeline.app.command(epilog=_examples("slimtable pipeline history runs/hourly --json"))(pipeline.history)
-pipeline.app.command(epilog=_examples("slimtable pipeline report runs/hourly --out report.html"))(pipeline.report)
-app.add_typer(pipeline.app, name="pipeline", epilog=_examples("slimtable pipeline run examples/pipeline.yaml"))
+pipeline.app.command(epilog=examples("slimtable pipeline history runs/hourly --json"))(pipeline.history)
+pipeline.app.command(epilog=examples("slimtable pipeline report runs/hourly --out report.html"))(pipeline.report)
+app.add_typer(pipeline.app, name="pipeline", epilog=examples("slimtable pipeline run examples/pipeline.yaml"))
 
 
 def _print_version(wanted: bool) -> None:
@@ -140,7 +116,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Runs a command of ``slimtable``.
 
     Args:
         arguments: the words after ``slimtable``; None for those of the process.
@@ -148,9 +124,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error, or 130 after Ctrl-C.
     """
+    return run_app(app, arguments)
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, name: str = "slimtable") -> int:
+    """Runs a command of an app; whatever goes wrong is one line on standard error.
+
+    Args:
+        app: the commands.
+        arguments: the words after the program's name; None for those of the process.
+        name: how the program is called.
+
+    Returns:
+        The exit code: 0, 2 after an error, or 130 after Ctrl-C.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = typer.main.get_command(app).main(args=words, prog_name="slimtable", standalone_mode=False)
+        code = typer.main.get_command(app).main(args=words, prog_name=name, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Exception as error:

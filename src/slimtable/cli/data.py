@@ -21,7 +21,7 @@ app = typer.Typer(help="List, fetch and make datasets.")
 def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
     """List the datasets that can be loaded by name."""
     from slimtable.data import list_datasets
-    from slimtable.data.click_datasets import list_click_datasets
+    from slimtable.data.datasets import list_click_datasets
 
     listed = list_datasets(data_root)
     clicks = list_click_datasets(data_root)
@@ -59,7 +59,7 @@ def fetch(
 ) -> None:
     """Download a dataset where it is not there yet; what was cut off is continued."""
     from slimtable.data import fetch_dataset
-    from slimtable.data.click_datasets import fetch_click_dataset, list_click_datasets
+    from slimtable.data.datasets import fetch_click_dataset, list_click_datasets
 
     of_clicks = name in {info.name for info in list_click_datasets(data_root)}
     folder = (fetch_click_dataset if of_clicks else fetch_dataset)(name, data_root)
@@ -103,8 +103,8 @@ def make_clicks(
     as_json: Json = False,
 ) -> None:
     """Make a synthetic click log: window files with heavy-tailed fields, new values and drift, and their schema."""
-    from slimtable.data.click_datasets import make_synthetic_clicks
-    from slimtable.data.click_writer import write_windows
+    from slimtable.data.clicks.writer import write_windows
+    from slimtable.data.datasets import make_synthetic_clicks
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already and not an empty folder. Choose another name.")

@@ -22,8 +22,8 @@ def demo(
 ) -> None:
     """See it all in about a minute: train, compare, pack, verify and look up. Needs no data."""
     from slimtable.bench import console_table, parse_methods, run_bench
-    from slimtable.runs import pack_model, restore_run
-    from slimtable.train import TrainConfig
+    from slimtable.training.packing import pack_model, restore_run
+    from slimtable.training.trainer import TrainConfig
 
     config = TrainConfig(epochs=_EPOCHS, batch_size=_BATCH_SIZE, learning_rate=_LEARNING_RATE)
     result = run_bench("synthetic", "gmf", parse_methods(_METHODS), train=config, seeds=[0], out=out)

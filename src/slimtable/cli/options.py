@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from slimtable.config import Config
 
 if TYPE_CHECKING:
-    from slimtable.embedding import MethodConfig
+    from slimtable.embeddings.base import MethodConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file where it exists.")]
@@ -55,7 +55,7 @@ def parse_method(method: str, preset: str | None, settings: Sequence[str] | None
         ValueError: there is no such method, preset or option.
         TypeError: an option has the wrong type.
     """
-    from slimtable.embedding import get_config
+    from slimtable.embeddings.base import get_config
 
     options = parse_settings(settings)
     return get_config(method, options if preset is None else {"preset": preset, **options})
@@ -100,7 +100,7 @@ def parse_backbone(name: str, settings: Sequence[str] | None) -> Config:
         ValueError: there is no such backbone or option, or a pair is not ``OPTION=VALUE``.
         TypeError: a value has the wrong type.
     """
-    from slimtable.backbone import get_backbone
+    from slimtable.models.base import get_backbone
 
     return get_backbone(name).config_class.from_dict(parse_settings(settings, "--backbone-set"))
 
@@ -138,7 +138,7 @@ class TrainingCommand(TyperCommand):
         return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        from slimtable.train import TrainConfig
+        from slimtable.training.trainer import TrainConfig
 
         names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in self.skipped]
         values = {name: ctx.params.pop(name) for name in names}
@@ -156,7 +156,7 @@ class GridCommand(TrainingCommand):
 
 def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
     """The parameters of a command that has one flag for each field of `TrainConfig`."""
-    from slimtable.train import TrainConfig
+    from slimtable.training.trainer import TrainConfig
 
     meanings, hints = _attributes(TrainConfig), get_type_hints(TrainConfig)
     parameters = []
@@ -188,7 +188,7 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
 
 def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
     """The default of a training setting, with those of the backbones that have their own; True for just itself."""
-    from slimtable.backbone import backbone_names, get_backbone
+    from slimtable.models.base import backbone_names, get_backbone
 
     own = {name: get_backbone(name).train_defaults.get(field.name, field.default) for name in backbone_names()}
     others = [f"{value} for {name}" for name, value in own.items() if value != field.default]

@@ -98,7 +98,7 @@ def pack(
     as_json: Json = False,
 ) -> None:
     """Pack the model of a run into one file."""
-    from slimtable.runs import pack_model, restore_run
+    from slimtable.training.packing import pack_model, restore_run
 
     require_free(out, force)
     restored = restore_run(run, None if epoch is None else epoch.value)
@@ -222,7 +222,7 @@ def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[s
     Raises:
         ValueError: the method has none.
     """
-    from slimtable.embedding import get_config
+    from slimtable.embeddings.base import get_config
 
     options = get_config(method).to_dict()
     if "budget" not in options:

@@ -22,7 +22,7 @@ from slimtable.cli.options import (
 from slimtable.cli.output import show, show_json, size, table
 
 if TYPE_CHECKING:
-    from slimtable.train import TrainConfig
+    from slimtable.training.trainer import TrainConfig
 
 RESULT, PACKED = "result.json", "model.safetensors"
 """Files that the command adds to a run folder."""
@@ -64,10 +64,10 @@ def train(
 
     from slimtable.data import load_dataset, order_by_frequency
     from slimtable.data import split as split_data
-    from slimtable.evaluate import evaluate
     from slimtable.files import write_json
-    from slimtable.runs import pack_model
-    from slimtable.train import train as train_model
+    from slimtable.training.evaluation import evaluate
+    from slimtable.training.packing import pack_model
+    from slimtable.training.trainer import train as train_model
 
     config: TrainConfig = context.obj
     method_config = parse_method(method, preset, settings)

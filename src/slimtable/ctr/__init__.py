@@ -1,13 +1,13 @@
 """Click-through-rate models over field tables, and how they are trained, tested and compressed."""
 
-from slimtable.ctr.budget import compress_to_budget
-from slimtable.ctr.compress import FieldBits, compress_fields, field_bits
-from slimtable.ctr.distill import soften
-from slimtable.ctr.fields import ClickBatch, FieldTables
-from slimtable.ctr.model import ClickModel, build_click_model, click_model_names
-from slimtable.ctr.packing import load_click_model, pack_click_model
-from slimtable.ctr.sensitivity import measure_sensitivity
-from slimtable.ctr.train import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
+from slimtable.models.ctr import ClickModel, build_click_model, click_model_names
+from slimtable.models.parts.fields import ClickBatch, FieldTables
+from slimtable.training.ctr_packing import load_click_model, pack_click_model
+from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
+from slimtable.training.distillation import soften
+from slimtable.training.field_budget import compress_to_budget
+from slimtable.training.field_compression import FieldBits, compress_fields, field_bits
+from slimtable.training.sensitivity import measure_sensitivity
 
 __all__ = [
     "ClickBatch",

@@ -1,10 +1,10 @@
 """Interactions: how they are read, named, filtered and split."""
 
 from slimtable.data.datasets import Dataset, fetch_dataset, list_datasets, load_dataset
-from slimtable.data.formats import detect_format, read_interactions, read_pairs, read_train_test
-from slimtable.data.interactions import Interactions, frequency_order
-from slimtable.data.pairs import Pairs
-from slimtable.data.split import (
+from slimtable.data.interactions.formats import detect_format, read_interactions, read_pairs, read_train_test
+from slimtable.data.interactions.interactions import Interactions, frequency_order
+from slimtable.data.interactions.pairs import Pairs
+from slimtable.data.interactions.split import (
     Split,
     fixed_split,
     holdout_split,

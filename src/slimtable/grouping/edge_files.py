@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimtable.data.tables import Columns, choose_id_columns, require_polars
+from slimtable.data.interactions.tables import Columns, choose_id_columns, require_polars
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 _SEPARATORS = "\t,;|"

@@ -14,7 +14,7 @@ _MOST = np.iinfo(np.int32).max
 
 
 class Numbering:
-    """Numbers the distinct raw ids of one column, ascending, as :func:`slimtable.data.vocabulary.encode` does.
+    """Numbers the distinct raw ids of one column, ascending, as the vocabulary of interactions does.
 
     First every chunk is shown to :meth:`see`, then :meth:`finish` is called, then :meth:`ids` translates chunks.
     Whole numbers below 2²⁸ are counted in a table; others and texts are sorted. Where some ids are texts, all are.

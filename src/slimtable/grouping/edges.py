@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from slimtable.data.tables import Columns
+from slimtable.data.interactions.tables import Columns
 from slimtable.errors import DatasetError
 from slimtable.files import write_json
 from slimtable.grouping.edge_files import Source, read_chunks

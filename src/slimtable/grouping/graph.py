@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from slimtable.data.interactions import Interactions, without_repeats
+from slimtable.data.interactions.interactions import Interactions, without_repeats
 from slimtable.errors import DatasetError
 
 

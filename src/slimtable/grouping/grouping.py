@@ -15,7 +15,7 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Statistics, measure
 from slimtable.registry import Registry
-from slimtable.spelling import read_entry, write_entry
+from slimtable.specs import read_entry, write_entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Grouping(Config, ABC):
         return None, None
 
 
-_GROUPINGS: Registry[Grouping] = Registry("grouping", "slimtable.grouping.ways")
+_GROUPINGS: Registry[Grouping] = Registry("grouping", "slimtable.grouping.algorithms")
 
 register_grouping = _GROUPINGS.add
 """Class decorator that makes a grouping known under a name, its file stem."""

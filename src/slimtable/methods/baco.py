@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from slimtable.embedding import register
+from slimtable.embeddings.base import register
 from slimtable.methods.shared import Shared, SharedConfig
 
 
@@ -16,9 +16,9 @@ class BACOConfig(SharedConfig):
     """Options of shared rows, with balanced co-clusters as the grouping.
 
     Presets: ``published`` draws rows from N(0, 1), as the published code does. ``best`` has four views side by side,
-    their clusters merged as wholes (:attr:`slimtable.grouping.ways.baco.BACO.merge`), and rows of 8 bits: with LightGCN
-    on Beauty, on whose test part it was chosen, as good as full tables for the trained parameters of BACO. ``compact``
-    has one such view and rows of 4 bits.
+    their clusters merged as wholes (:attr:`slimtable.grouping.algorithms.baco.BACO.merge`), and rows of 8 bits: with
+    LightGCN on Beauty, on whose test part it was chosen, as good as full tables for the trained parameters of BACO.
+    ``compact`` has one such view and rows of 4 bits.
     """
 
     grouping: str = "baco"

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
-from slimtable.embedding import register
+from slimtable.codecs.quantize.nearest import nearest_codes
+from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.embeddings.base import register
+from slimtable.embeddings.modes import evaluating
+from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import HashedRowsConfig
 from slimtable.grouping.row_map import Hash
-from slimtable.kmeans import kmeans
-from slimtable.modes import evaluating
-from slimtable.nearest import nearest_codes
-from slimtable.row_budget import HashedRowsConfig
-from slimtable.sharing import SharedRows, Term
 
 _USUAL_CHUNKS = (4, 2, 1)
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimtable.embedding import register
+from slimtable.embeddings.base import register
+from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import GroupedRowsConfig, hashed_map
 from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.row_map import RowMap
 from slimtable.methods.shared import terms_of
-from slimtable.row_budget import GroupedRowsConfig, hashed_map
-from slimtable.sharing import SharedRows, Term
 
 if TYPE_CHECKING:
-    from slimtable.data.interactions import Interactions
+    from slimtable.data.interactions.interactions import Interactions
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimtable.embedding import register
-from slimtable.row_budget import HashedRowsConfig, hashed_map
-from slimtable.sharing import SharedRows, Term
+from slimtable.embeddings.base import register
+from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import HashedRowsConfig, hashed_map
 
 
 @dataclass(frozen=True)

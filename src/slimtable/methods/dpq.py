@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slimtable.embedding import register
-from slimtable.quantized import QuantizedEmbedding, Tier
-from slimtable.quantizer import QuantizerConfig, check_codebook_size
+from slimtable.embeddings.base import register
+from slimtable.embeddings.product_quantizer import QuantizerConfig, check_codebook_size
+from slimtable.embeddings.quantized import QuantizedEmbedding, Tier
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
-from slimtable.embedding import CompressedEmbedding, MethodConfig, register
-from slimtable.tensors import float_bits, to_array
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.tensors import float_bits, to_array
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimtable.artifact.bits import code_bits
-from slimtable.embedding import register
+from slimtable.embeddings.base import register
+from slimtable.embeddings.shared_rows_config import is_sorted
 from slimtable.methods.double_hash import DoubleHash, DoubleHashConfig
-from slimtable.row_budget import is_sorted
 
 
 @dataclass(frozen=True)

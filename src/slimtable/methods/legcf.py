@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
-from slimtable.embedding import register
+from slimtable.codecs.quantize.nearest import nearest_codes
+from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.embeddings.base import register
+from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import HashedRowsConfig
 from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
-from slimtable.kmeans import kmeans
-from slimtable.nearest import nearest_codes
-from slimtable.row_budget import HashedRowsConfig
-from slimtable.sharing import SharedRows, Term
 
 if TYPE_CHECKING:
-    from slimtable.data.interactions import Interactions
+    from slimtable.data.interactions.interactions import Interactions
 
 _KMEANS_ROUNDS = 20
 _NEARLY_ONE = 0.999  # what tanh can reach

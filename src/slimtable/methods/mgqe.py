@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from slimtable.embedding import register
-from slimtable.quantized import QuantizedEmbedding, Tier, tier_sizes
-from slimtable.quantizer import QuantizerConfig, check_codebook_size
+from slimtable.embeddings.base import register
+from slimtable.embeddings.product_quantizer import QuantizerConfig, check_codebook_size
+from slimtable.embeddings.quantized import QuantizedEmbedding, Tier, tier_sizes
 
 # 5, 3 and 2 bits a value: a tenth of the table from some 1,300 ids on, where the codebook no longer weighs. Twenty
 # dense epochs are a whole training of GMF or NeuMF, after which the codes are fitted to it.

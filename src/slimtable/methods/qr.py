@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
-from slimtable.embedding import register
+from slimtable.embeddings.base import register
+from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import CountedRowsConfig
 from slimtable.grouping.row_map import Hash, Quotient, RowMap
-from slimtable.row_budget import CountedRowsConfig
-from slimtable.sharing import SharedRows, Term
 
 _ROUNDS = 20  # of alternating least squares, when a table is taken over
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
 from slimtable.budget import bits_of_budget
-from slimtable.clustering import Clustering
-from slimtable.clustering.metric import Metric
-from slimtable.clustering.residual import cluster_levels
-from slimtable.embedding import CompressedEmbedding, MethodConfig, register
+from slimtable.codecs.quantize import Clustering
+from slimtable.codecs.quantize.metric import Metric
+from slimtable.codecs.quantize.residual import cluster_levels
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash
-from slimtable.sharing import SharedRows, Term
 
 _NOTHING = 2.0**-11  # of the largest value: an error that steps in half precision make anyway
 
@@ -115,10 +115,10 @@ class Saec(SharedRows):
     """Clusters the rows of a trained table by frequency-weighted k-means; ids of a cluster share its row.
 
     Tencent's Saec does so for every field of a click-through-rate model, and trains the shared rows on. There is no
-    public code: which vectors k-means looks at (:func:`slimtable.clustering.fast_kmeans`), own rows for frequent ids,
-    default rows and levels are our reconstruction, and so is the search over levels
-    (:func:`slimtable.clustering.residual.refine_levels`). Until there is a table to cluster, ids are hashed to rows by
-    maps that are stored, so that the size is the same before and after.
+    public code: which vectors k-means looks at (:func:`slimtable.codecs.quantize.fast_kmeans`), own rows for frequent
+    ids, default rows and levels are our reconstruction, and so is the search over levels
+    (:func:`slimtable.codecs.quantize.residual.refine_levels`). Until there is a table to cluster, ids are hashed to
+    rows by maps that are stored, so that the size is the same before and after.
 
     Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 (K / levels)⌉ for each level.
     """

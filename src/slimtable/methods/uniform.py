@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
-from slimtable.embedding import CompressedEmbedding, MethodConfig, register
-from slimtable.scalar import codes_of, make_grid
+from slimtable.codecs.quantize.scalar import codes_of, make_grid
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
 
 
 @dataclass(frozen=True)

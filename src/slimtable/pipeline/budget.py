@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimtable.embedding import MethodConfig
+from slimtable.embeddings.base import MethodConfig
 
 
 def takes_rows(config: MethodConfig) -> bool:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from slimtable.budget import bits_of_budget
-from slimtable.clustering.allocation import allocate
-from slimtable.ctr.compress import field_bits
-from slimtable.ctr.model import ClickModel
-from slimtable.embedding import CompressedEmbedding, MethodConfig, create, get_config, method_of
+from slimtable.codecs.allocation import allocate
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, create, get_config, method_of
+from slimtable.embeddings.modes import evaluating
 from slimtable.errors import BudgetError
-from slimtable.modes import evaluating
+from slimtable.models.ctr import ClickModel
 from slimtable.pipeline.budget import takes_rows
 from slimtable.pipeline.settings import CompressSettings
+from slimtable.training.field_compression import field_bits
 
 _ROWS = 1 << 16  # rows looked at at a time
 _USED = 0.95  # of a budget, at least, before tables that continue earlier ones are given other sizes

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slimtable.data.click_vocabulary import Vocabularies
+from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.errors import CheckpointError
 from slimtable.files import write_json
 from slimtable.pipeline import stages
@@ -20,7 +20,7 @@ from slimtable.pipeline.publishing import MODEL, publish
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
 from slimtable.pipeline.windows import WindowSource, open_source
-from slimtable.threads import one_thread
+from slimtable.training.threads import one_thread
 
 _FORMAT = 1
 _REMEMBERED = (("accepted", "train"), ("groups", "compress"))

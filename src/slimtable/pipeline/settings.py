@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from slimtable.budget import bits_of_budget
 from slimtable.config import Config
-from slimtable.ctr.model import get_click_model
-from slimtable.ctr.train import ClickTrainConfig
-from slimtable.data.click_schema import Schema
-from slimtable.embedding import MethodConfig, get_config
+from slimtable.data.clicks.schema import Schema
+from slimtable.embeddings.base import MethodConfig, get_config
 from slimtable.errors import SlimtableError
+from slimtable.models.ctr import get_click_model
 from slimtable.pipeline.budget import takes_budget, takes_rows
-from slimtable.yaml_files import check_settings, read_yaml
+from slimtable.settings_file import check_settings, read_yaml
+from slimtable.training.ctr_trainer import ClickTrainConfig
 
 
 class _Section(BaseModel):
@@ -242,7 +242,7 @@ class PipelineSettings(_Section):
         data: where windows come from.
         log_schema: columns and fields (key ``schema``): a file or the schema itself; None for that of the dataset.
         model: the model.
-        train: fields of :class:`slimtable.ctr.train.ClickTrainConfig`, but for its seed.
+        train: fields of :class:`slimtable.training.ctr_trainer.ClickTrainConfig`, but for its seed.
         compress: how its tables are made small.
         retrain: how it is trained on then.
         new_values: what values with too few observations are served as: the row that compression gives them

@@ -15,18 +15,11 @@ import numpy as np
 import torch
 
 from slimtable.artifact.delta import write_delta
-from slimtable.ctr.compress import compress_fields, field_bits
-from slimtable.ctr.distill import soften
-from slimtable.ctr.growth import grow_
-from slimtable.ctr.model import ClickModel, build_click_model
-from slimtable.ctr.new_values import cooccurrence_vectors
-from slimtable.ctr.packing import load_click_model, pack_click_model
-from slimtable.ctr.sensitivity import measure_sensitivity
-from slimtable.ctr.train import ClickTrainer, evaluate_clicks
-from slimtable.data.click_vocabulary import Vocabularies
-from slimtable.embedding import MethodConfig
+from slimtable.data.clicks.vocabulary import Vocabularies
+from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import BudgetError, CheckpointError
 from slimtable.files import write_json
+from slimtable.models.ctr import ClickModel, build_click_model
 from slimtable.pipeline.compression import (
     choose_configs,
     decoded,
@@ -40,6 +33,13 @@ from slimtable.pipeline.publishing import MODEL
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.state import load_arrays, load_clicks, load_tensors, save_arrays, save_clicks, save_tensors
 from slimtable.pipeline.windows import Window
+from slimtable.training.ctr_packing import load_click_model, pack_click_model
+from slimtable.training.ctr_trainer import ClickTrainer, evaluate_clicks
+from slimtable.training.distillation import soften
+from slimtable.training.field_compression import compress_fields, field_bits
+from slimtable.training.growth import grow_
+from slimtable.training.new_values import cooccurrence_vectors
+from slimtable.training.sensitivity import measure_sensitivity
 
 Result = dict[str, Any]
 """What a stage found, as JSON values."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimtable.data.clicks import Bags, Clicks
+from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.errors import CheckpointError
 
 

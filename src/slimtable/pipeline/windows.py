@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimtable.data.click_datasets import ClickDataset, load_click_dataset
-from slimtable.data.click_raw import RawClicks, concatenate
-from slimtable.data.click_reader import log_files, read_clicks
-from slimtable.data.click_schema import Schema, read_schema
-from slimtable.data.click_windows import check_order, raw_windows
+from slimtable.data.clicks.raw import RawClicks, concatenate
+from slimtable.data.clicks.reader import log_files, read_clicks
+from slimtable.data.clicks.schema import Schema, read_schema
+from slimtable.data.clicks.windows import check_order, raw_windows
+from slimtable.data.datasets import ClickDataset, load_click_dataset
 from slimtable.errors import DatasetError, SlimtableError
 from slimtable.pipeline.settings import PipelineSettings
 

@@ -15,7 +15,7 @@ import slimtable.data.datasets as package
 from slimtable.data.datasets import synthetic
 from slimtable.data.datasets.source import Dataset, Fetchable, Source
 from slimtable.data.download import download as download_file
-from slimtable.data.formats import read_interactions, read_pairs, read_train_test
+from slimtable.data.interactions.formats import read_interactions, read_pairs, read_train_test
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 
@@ -50,7 +50,7 @@ def sources() -> dict[str, Source]:
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
-    found = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
+    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), Source)]
     return {source.name: source for source in sorted(found, key=lambda source: source.name)}
 
 
@@ -80,8 +80,8 @@ def load_dataset(
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
         download: fetch a named dataset where it is absent.
         **options: of ``synthetic``: `num_interactions`, `seed`; of a file: those of
-            :func:`slimtable.data.formats.read_interactions`, where ``format="pairs"``, or a column with the role
-            ``other``, asks for :func:`slimtable.data.formats.read_pairs`; of a folder: `format`.
+            :func:`slimtable.data.interactions.formats.read_interactions`, where ``format="pairs"``, or a column with
+            the role ``other``, asks for :func:`slimtable.data.interactions.formats.read_pairs`; of a folder: `format`.
 
     Returns:
         The dataset, its counts checked where they are documented.

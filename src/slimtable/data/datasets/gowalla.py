@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
-from slimtable.data.formats import read_train_test
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.formats import read_train_test
+from slimtable.data.interactions.interactions import Interactions
 
 _BASE = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/gowalla"
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimtable.data.datasets.source import RemoteFile, Source, check_counts
-from slimtable.data.formats import read_interactions
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.formats import read_interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
 _SASREC = "sasrec_ml-1m.txt"  # as SASRec released it, ids renumbered from 1

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimtable.data.datasets import ml_1m
-from slimtable.data.pair_scores import sample_pairs, score_by_npmi
-from slimtable.data.pairs import Pairs
-from slimtable.data.split import leave_two_out
+from slimtable.data.interactions.pair_scores import sample_pairs, score_by_npmi
+from slimtable.data.interactions.pairs import Pairs
+from slimtable.data.interactions.split import leave_two_out
 
 _PAIRS = 200_000
 

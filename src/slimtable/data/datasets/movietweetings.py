@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
-from slimtable.data.formats import read_interactions
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.formats import read_interactions
+from slimtable.data.interactions.interactions import Interactions
 
 _DOCUMENTED = 141_695
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from slimtable.data.datasets import movietweetings
-from slimtable.data.pair_scores import sample_pairs, score_by_cosine
-from slimtable.data.pairs import Pairs
-from slimtable.data.split import leave_two_out
+from slimtable.data.interactions.pair_scores import sample_pairs, score_by_cosine
+from slimtable.data.interactions.pairs import Pairs
+from slimtable.data.interactions.split import leave_two_out
 
 _MOST_PAIRS = 200_000
 _MIN_RATERS = 5  # leaves 49,602 pairs of the version of 141,695 ratings, so all of them are taken

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
 
@@ -19,7 +19,7 @@ class Dataset:
         name: what it is asked for by, or the path it was read from.
         interactions: all rows, or the training rows where there is a `fixed_test`.
         fixed_test: the test rows that the source itself sets apart, same vocabularies; or None.
-        default_split: how the literature splits it; see :func:`slimtable.data.split.split`.
+        default_split: how the literature splits it; see :func:`slimtable.data.interactions.split.split`.
         about: one line on what it holds.
         licence: under what terms it may be used.
         url: where it comes from.

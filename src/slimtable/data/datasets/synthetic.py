@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from slimtable.data.datasets.source import Dataset
-from slimtable.data.interactions import Interactions
+from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
 ABOUT = "made on the spot: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"

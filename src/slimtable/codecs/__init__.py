@@ -1,0 +1,1 @@
+"""Codecs: trained vectors in, packed arrays out, without PyTorch."""

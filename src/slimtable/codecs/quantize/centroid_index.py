@@ -1,0 +1,231 @@
+"""Finding the nearest of many centroids: cells say in which few of them to look."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from slimtable.codecs.quantize import kernels
+
+BLOCK = 1 << 16  # rows that a thread takes at a time; sums are added in the order of blocks, whatever the threads
+_FROM_CENTROIDS = 128  # with fewer, computing every distance is as fast as an index
+_CELL_ROUNDS = 4
+_LIST = 2.0  # centroids looked at, over √K
+_EXACT = 1 << 29  # distances that are few enough to compute them all, half a second
+_LANES = 32  # lists are as long as a multiple of it, since what a loop leaves over is slow
+_FAR = np.float32(1e30)  # half the squared norm of centroids that are none
+_NO_STAY = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class CentroidIndex:
+    """Centroids, and lists of those that may be nearest in each cell of space.
+
+    Attributes:
+        centroids: float32 (K, d).
+        cells: float32 (1, d, G) centres of the cells.
+        half_cells: float32 (1, G) half their squared norms.
+        lists: float32 (G, d, L) the centroids nearest to each centre.
+        half_lists: float32 (G, L) half their squared norms.
+        names: int32 (G, L) their numbers.
+        lengths: int64 (G,) how many of a list count.
+    """
+
+    centroids: np.ndarray
+    cells: np.ndarray
+    half_cells: np.ndarray
+    lists: np.ndarray
+    half_lists: np.ndarray
+    names: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def exact(cls, centroids: np.ndarray) -> Self:
+        """One cell with all centroids."""
+        centres = np.zeros((1, centroids.shape[1]), np.float32)
+        return cls.of(centroids, centres, np.arange(len(centroids))[None], np.array([len(centroids)]))
+
+    @classmethod
+    def of(cls, centroids: np.ndarray, centres: np.ndarray, names: np.ndarray, lengths: np.ndarray) -> Self:
+        """Cells (G, d) with lists (G, L) of centroids."""
+        half = 0.5 * np.einsum("kd,kd->k", centroids, centroids)
+        width = _padded(names.shape[1])
+        lists = np.zeros((len(names), centroids.shape[1], width), np.float32)
+        half_lists = np.full((len(names), width), _FAR, np.float32)
+        padded = np.zeros((len(names), width), np.int32)
+        used = np.arange(names.shape[1]) < lengths[:, None]
+        lists[:, :, : names.shape[1]] = centroids[names].transpose(0, 2, 1)
+        half_lists[:, : names.shape[1]] = np.where(used, half[names], _FAR)
+        padded[:, : names.shape[1]] = names
+        cells = np.zeros((1, centres.shape[1], _padded(len(centres))), np.float32)
+        half_cells = np.full((1, cells.shape[2]), _FAR, np.float32)
+        cells[0, :, : len(centres)] = centres.T
+        half_cells[0, : len(centres)] = 0.5 * np.einsum("gd,gd->g", centres, centres)
+        return cls(centroids, cells, half_cells, lists, half_lists, padded, _padded(lengths))
+
+    @classmethod
+    def near(cls, centroids: np.ndarray, centres: np.ndarray, length: int) -> Self:
+        """Cells whose lists are the centroids nearest to each centre.
+
+        Args:
+            centroids: float32 (K, d).
+            centres: float32 (G, d).
+            length: of a list. Where a cell holds more centroids, its list has all of them: those that lie far out,
+                where frequent vectors are, have few neighbours and would be in no list at all.
+
+        Returns:
+            The index, with one list of all centroids if that is as fast.
+        """
+        if not len(centres) or len(centres) + length >= len(centroids):
+            return cls.exact(centroids)
+        # Squared distances (G, K), less what is the same for all centroids of a row.
+        squared = np.einsum("kd,kd->k", centroids, centroids)[None] - 2.0 * centres @ centroids.T
+        cell = (squared + np.einsum("gd,gd->g", centres, centres)[:, None]).argmin(axis=0)
+        squared[cell, np.arange(len(centroids))] = -np.inf
+        lengths = np.maximum(np.bincount(cell, minlength=len(centres)), length)
+        most = int(lengths.max())
+        names = np.argpartition(squared, most - 1, axis=1)[:, :most]
+        order = np.argsort(np.take_along_axis(squared, names, axis=1), axis=1)  # those of the cell come first
+        return cls.of(centroids, centres, np.take_along_axis(names, order, axis=1), lengths)
+
+    @classmethod
+    def quick(cls, centroids: np.ndarray, generator: np.random.Generator, threads: int, looks: int = 0) -> Self:
+        """An index with about √K cells; one exact list where ``looks`` vectors are few enough for that."""
+        if looks * len(centroids) <= _EXACT and looks:
+            return cls.exact(centroids)
+        return cls.near(centroids, cells_of(centroids, generator, threads), list_length(len(centroids)))
+
+    def assign(
+        self,
+        vectors: np.ndarray,
+        weights: np.ndarray,
+        rows: np.ndarray,
+        *,
+        stay: np.ndarray = _NO_STAY,
+        hysteresis: float = 0.0,
+        threads: int = 1,
+    ) -> Sums:
+        """Assigns every row to a centroid and adds the rows up.
+
+        Args:
+            vectors: float32 (n, d).
+            weights: float32 (n,).
+            rows: int32 (n,), written; left as they are for rows that are passed over.
+            stay: int32 (n,) clusters so far, -1 for none, -2 for rows to pass over; empty for none at all.
+            hysteresis: a row in a cluster leaves it where another is nearer by more than this share.
+            threads: how many work at once; the result is the same.
+
+        Returns:
+            The sums by cluster.
+        """
+        arrays = (self.cells, self.half_cells, self.lists, self.half_lists, self.names, self.lengths, self.centroids)
+        keep = np.float32(1.0 - hysteresis)
+
+        def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
+            return kernels.search(vectors, weights, first, last, *arrays, stay, keep, rows, sums, masses)
+
+        return summed(work, len(vectors), self.centroids.shape, threads)
+
+
+def _padded(lengths: Any) -> Any:
+    """Lengths, an integer or an array, rounded up."""
+    return -(-lengths // _LANES) * _LANES
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Rows added up by cluster.
+
+    Attributes:
+        sums: float64 (K, d) of weight times vector.
+        masses: float64 (K,) of weight.
+        error: of weight times squared distance.
+        power: of weight times squared norm.
+    """
+
+    sums: np.ndarray
+    masses: np.ndarray
+    error: float
+    power: float
+
+    def means(self, instead: np.ndarray) -> np.ndarray:
+        """Weighted means, float32 (K, d); of clusters that weigh nothing the row of ``instead``."""
+        used = self.masses > 0
+        means = np.array(instead, dtype=np.float32)
+        means[used] = self.sums[used] / self.masses[used, None]
+        return means
+
+    def least_error(self) -> float:
+        """Weighted sum of squared distances to the means themselves."""
+        used = self.masses > 0
+        explained = float((np.square(self.sums[used]).sum(axis=1) / self.masses[used]).sum())
+        return max(0.0, self.power - explained)
+
+
+def list_length(num_rows: int) -> int:
+    """Centroids to look at in a cell."""
+    return min(num_rows, 8 * math.ceil(_LIST * math.sqrt(num_rows) / 8))
+
+
+def cells_of(centroids: np.ndarray, generator: np.random.Generator, threads: int) -> np.ndarray:
+    """Centres (G, d) of about √K cells, by a few rounds of k-means on the centroids; none where they are few."""
+    if len(centroids) < _FROM_CENTROIDS:
+        return centroids[:0]
+    count = 8 * math.ceil(math.sqrt(len(centroids)) / 8)
+    centres = centroids[generator.choice(len(centroids), count, replace=False)]
+    ones, rows = np.ones(len(centroids), np.float32), np.empty(len(centroids), np.int32)
+    for _ in range(_CELL_ROUNDS):
+        centres = CentroidIndex.exact(centres).assign(centroids, ones, rows, threads=threads).means(centres)
+    return centres
+
+
+def add_up(vectors: np.ndarray, weights: np.ndarray, rows: np.ndarray, num_rows: int, threads: int) -> Sums:
+    """Adds rows up by the clusters that they are in; negative ones are left out."""
+
+    def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
+        return 0.0, kernels.add_up(vectors, weights, rows, first, last, sums, masses)
+
+    return summed(work, len(vectors), (num_rows, vectors.shape[1]), threads)
+
+
+def summed(work: Callable[..., Any], count: int, shape: tuple[int, ...], threads: int) -> Sums:
+    """Sums over blocks of rows, each thread with a fixed part of them, so that rounding is always the same."""
+    # Sixteen parts at most: each has sums of its own, which are added in order.
+    parts = max(1, min(16, -(-count // BLOCK)))
+    edges = np.linspace(0, count, parts + 1).astype(np.int64)
+
+    def part(index: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+        sums, masses = np.zeros(shape), np.zeros(shape[0])
+        error, power = work(int(edges[index]), int(edges[index + 1]), sums, masses)
+        return sums, masses, error, power
+
+    if threads <= 1 or parts == 1:
+        done = [part(index) for index in range(parts)]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            done = list(pool.map(part, range(parts)))
+    sums, masses, error, power = done[0]
+    for more in done[1:]:
+        sums += more[0]
+        masses += more[1]
+        error += more[2]
+        power += more[3]
+    return Sums(sums, masses, error, power)
+
+
+def usable_threads(threads: int | None) -> int:
+    """A number of threads: as asked, else ``OMP_NUM_THREADS``, else the cores that this process may use."""
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"`threads` must be positive, got {threads}.")
+        return threads
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

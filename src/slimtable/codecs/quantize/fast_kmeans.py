@@ -1,0 +1,216 @@
+"""Fast frequency-weighted k-means: centroids from a sample, then one pass that assigns everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimtable.codecs.quantize.centroid_index import CentroidIndex, Sums, add_up, cells_of, list_length, usable_threads
+from slimtable.codecs.quantize.clustering import Clustering, checked
+from slimtable.codecs.quantize.sample import Sampling, costs_of, draw, fill_empty, starts
+
+_FEWEST, _MOST = 24, 64  # vectors of the sample for each centroid
+_SHARE = 64  # between these, the sample is one of so many vectors, so that it costs less than looking at all of them
+_SMALL = 16_384  # vectors that are few enough not to be spared
+
+
+def fast_kmeans(
+    vectors: np.ndarray,
+    num_rows: int,
+    frequencies: np.ndarray | None = None,
+    *,
+    sample: Sampling = "proportional",
+    head: float = 0.9,
+    iterations: int = 8,
+    rows_per_centroid: int | None = None,
+    min_frequency: float = 0,
+    seed: int = 0,
+    previous: Clustering | None = None,
+    hysteresis: float = 0.0,
+    changed: np.ndarray | None = None,
+    threads: int | None = None,
+) -> Clustering:
+    """Clusters vectors so that the distortion that requests see is small, in little more than one look at each.
+
+    Lloyd iterations run on a sample that holds the frequent vectors themselves and some of the rare ones with more
+    weight; then every vector is assigned once. Both look only at the centroids near the vector's cell of space, of
+    which there are about √K. Centroids end as the weighted means of all their vectors.
+
+    Args:
+        vectors: float (n, d).
+        num_rows: clusters, K, with the default row.
+        frequencies: (n,) how much each vector weighs; None for all alike.
+        sample: "proportional" to frequency; only the "head" that carries a share; or "uniform".
+        head: the share that "head" carries.
+        iterations: Lloyd rounds on the sample.
+        rows_per_centroid: size of the sample over K. None for a 64th of the vectors, but 24 to 64 per centroid
+            and 16,384 at least.
+        min_frequency: vectors seen less often go to a default row, the first, which is their weighted mean.
+        seed: of what is drawn.
+        previous: clusters of the first vectors, or of all: each begins as the mean of its present members, no round
+            is run on the sample, and vectors leave their clusters only as ``hysteresis`` allows. Clusters that are
+            more than before begin at the vectors that fit worst; of those that are too many the lightest vanish.
+        hysteresis: share of its squared distance by which another centroid must be nearer for a vector to move.
+        changed: bool (n,) which vectors differ from those of ``previous``; all others keep their clusters unseen.
+            None where that is not known.
+        threads: None for all that the process may use.
+
+    Returns:
+        The clustering. It is the same for any number of threads.
+
+    Raises:
+        ValueError: shapes do not fit or a number is out of range.
+
+    Example:
+        >>> vectors = np.repeat(np.eye(3, 4, dtype=np.float32), 5, axis=0)
+        >>> fast_kmeans(vectors, 3).distortion
+        0.0
+    """
+    _check(iterations, rows_per_centroid, hysteresis)
+    if min_frequency > 0 and frequencies is None:
+        raise ValueError("`min_frequency` says which vectors are rare by `frequencies`. Pass them.")
+    vectors, weights = checked(vectors, num_rows, frequencies)
+    threads, generator = usable_threads(threads), np.random.default_rng(seed)
+    total = float(weights.sum(dtype=np.float64))
+    rows = np.full(len(vectors), -1, np.int32)
+    if min_frequency <= 0:
+        search = _Search(vectors, weights, rows, num_rows, generator, threads)
+    else:
+        assert frequencies is not None
+        rare = np.asarray(frequencies) < min_frequency
+        rows[rare] = -2  # distances pass them over
+        usual = np.where(rare, np.float32(0), weights)
+        search = _Search(vectors, usual, rows, num_rows - 1, generator, threads)
+    if search.count == 0:
+        centroids, error = np.empty((0, vectors.shape[1]), np.float32), 0.0
+    elif previous is None:
+        begin = search.sampled(search.size(rows_per_centroid), sample, head, iterations)
+        centroids, error = search.assign(begin, 0.0, None)
+    else:
+        begin = search.restarted(previous)
+        centroids, error = search.assign(begin, hysteresis, _kept(rows, previous, changed))
+    if min_frequency <= 0:
+        return Clustering(centroids, rows, None, error / total)
+    out = rows < 0
+    of_default = add_up(vectors, weights, np.where(out, np.int32(0), np.int32(-1)), 1, threads)
+    instead = vectors[out].mean(axis=0, dtype=np.float64) if out.any() else np.zeros(vectors.shape[1])
+    rows += 1
+    rows[out] = 0
+    centroids = np.concatenate([of_default.means(instead[None]), centroids])
+    return Clustering(centroids, rows, 0, (error + of_default.least_error()) / total)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Vectors on their way into clusters: -1 in ``rows`` is none so far, -2 none at all."""
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
+    count: int
+    generator: np.random.Generator
+    threads: int
+
+    def size(self, rows_per_centroid: int | None) -> int:
+        """Vectors of the sample."""
+        if rows_per_centroid is not None:
+            return rows_per_centroid * self.count
+        return max(min(max(_FEWEST * self.count, len(self.vectors) // _SHARE), _MOST * self.count), _SMALL)
+
+    def sampled(self, size: int, sample: Sampling, head: float, iterations: int) -> np.ndarray:
+        """Centroids (K, d) by Lloyd rounds on a sample, whose vectors are then in their clusters."""
+        ids, weights = draw(self.weights, size, sample, head, self.generator)
+        if len(ids) < self.count:
+            free = np.ones(len(self.weights), bool)
+            free[ids] = False
+            ids = np.sort(np.concatenate([ids, np.flatnonzero(free)[: self.count - len(ids)]]))
+            weights = self.weights[ids]
+        vectors, rows = self.vectors[ids], np.full(len(ids), -1, np.int32)
+        chosen = starts(vectors, weights, self.count, self.generator, self.threads)
+        # Vectors leave a centroid only for a nearer one: frequent ones far out, each nearly a cluster of its own, are
+        # in few lists of an index and might never find theirs.
+        rows[chosen] = np.arange(self.count, dtype=np.int32)
+        centroids = vectors[chosen]
+        centres = cells_of(centroids, self.generator, self.threads)
+        for done in range(iterations):
+            if done in (0, iterations - 1):
+                index = CentroidIndex.quick(centroids, self.generator, self.threads, len(vectors))
+            else:
+                index = CentroidIndex.near(centroids, centres, list_length(self.count))
+            found = index.assign(vectors, weights, rows, stay=rows, threads=self.threads)
+            centroids = fill_empty(found, centroids, vectors, weights, rows)
+        self.rows[ids] = np.where(self.rows[ids] == -2, -2, rows)
+        return centroids
+
+    def restarted(self, previous: Clustering) -> np.ndarray:
+        """Centroids (K, d) that clusters of before begin with, whose vectors are then in them."""
+        known, vectors, count = previous.rows, self.vectors, self.count
+        if len(known) > len(vectors) or previous.centroids.shape[1] != vectors.shape[1]:
+            raise ValueError(
+                f"`previous` clusters {len(known)} vectors of width {previous.centroids.shape[1]}, and here are "
+                f"{len(vectors)} of width {vectors.shape[1]}. Only more vectors at the end are possible."
+            )
+        skipped = 0 if previous.default is None else 1  # the default row, which is the first
+        old = len(previous.centroids) - skipped
+        codes = np.full(len(vectors), -1, np.int32)
+        codes[: len(known)] = np.maximum(known - skipped, -1)
+        codes[self.rows == -2] = -2
+        sums = add_up(vectors, self.weights, codes, old, self.threads)
+        centroids = np.zeros((count, vectors.shape[1]), np.float32)
+        kept = np.arange(old)
+        if old > count:
+            kept = np.sort(np.argsort(-sums.masses, kind="stable")[:count])
+            renumbered = np.full(old, -1, np.int32)
+            renumbered[kept] = np.arange(count)
+            codes[codes >= 0] = renumbered[codes[codes >= 0]]
+        centroids[: len(kept)] = sums.means(previous.centroids[skipped:])[kept]
+        self.rows[:] = codes
+        used = np.bincount(codes[codes >= 0], minlength=count) > 0
+        if not used.all():
+            centroids[~used] = self._worst(centroids[used], count - int(used.sum()))
+        return centroids
+
+    def assign(self, begin: np.ndarray, hysteresis: float, kept: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """Puts every vector into a cluster, but for those kept; weighted means (K, d) and the sum of errors."""
+        rows, before = self.rows, None
+        if kept is not None:
+            before = rows[kept]
+            rows[kept] = -2
+        index = CentroidIndex.quick(begin, self.generator, self.threads)
+        found = index.assign(self.vectors, self.weights, rows, stay=rows, hysteresis=hysteresis, threads=self.threads)
+        if kept is not None:
+            rows[kept] = before
+            more = add_up(self.vectors, self.weights, np.where(kept, rows, np.int32(-1)), self.count, self.threads)
+            found = Sums(
+                found.sums + more.sums, found.masses + more.masses, found.error + more.error, found.power + more.power
+            )
+        return found.means(begin), found.least_error()
+
+    def _worst(self, centroids: np.ndarray, count: int) -> np.ndarray:
+        """The vectors (count, d) that some centroids serve worst."""
+        if not len(centroids):
+            return self.vectors[starts(self.vectors, self.weights, count, self.generator, self.threads)]
+        index = CentroidIndex.quick(centroids, self.generator, self.threads)
+        nearest = np.zeros(len(self.vectors), np.int32)
+        index.assign(self.vectors, self.weights, nearest, threads=self.threads)
+        costs = costs_of(self.vectors, self.weights, nearest, centroids)
+        return self.vectors[np.sort(np.argpartition(costs, len(costs) - count)[len(costs) - count :])]
+
+
+def _check(iterations: int, rows_per_centroid: int | None, hysteresis: float) -> None:
+    if iterations < 1 or (rows_per_centroid is not None and rows_per_centroid < 1):
+        raise ValueError(
+            f"`iterations` and `rows_per_centroid` must be positive, got {iterations}, {rows_per_centroid}."
+        )
+    if not 0 <= hysteresis < 1:
+        raise ValueError(f"`hysteresis` must be at least 0 and below 1, got {hysteresis}.")
+
+
+def _kept(rows: np.ndarray, previous: Clustering, changed: np.ndarray | None) -> np.ndarray | None:
+    """Vectors that are known to be as they were."""
+    if changed is None:
+        return None
+    if changed.shape != rows.shape or changed.dtype != np.bool_:
+        raise ValueError(f"`changed` must be bool ({len(rows)},), got {changed.dtype} {changed.shape}.")
+    return (rows >= 0) & ~changed

@@ -1,0 +1,372 @@
+"""Sums of one centroid of each of several levels: which ones by beam search, where they lie by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from slimtable.codecs.quantize import beam as kernels
+from slimtable.codecs.quantize.centroid_index import add_up, summed, usable_threads
+from slimtable.codecs.quantize.clustering import Clustering, checked
+from slimtable.codecs.quantize.fast_kmeans import fast_kmeans
+from slimtable.codecs.quantize.sample import Sampling, draw
+
+ROUNDS = 6  # on the sample; twice as many gain a few per cent more
+_LOOKS = 1 << 37  # sums that the last pass may look at: a minute or two
+_LOOKS_OF_ROUNDS = 1 << 35  # that all rounds together may look at
+_MOST_ROWS = 1 << 13  # of all levels; their products, which the search keeps, take 256 MB
+_FEWEST, _PER_ROW = 1 << 14, 32  # vectors of the sample: at least, and for each row of all levels
+_STEPS = 12  # of conjugate gradients, each from where the last ones ended
+_BLOCK = 1 << 11  # vectors that a thread takes at a time
+_NO_VECTORS = np.empty((0, 0), np.float32)
+
+Serve = Callable[[int, np.ndarray], np.ndarray]
+"""Centroids (K, d) of a level as they are served, rounded to few bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Centroids of several levels; a vector is the sum of one of each.
+
+    Attributes:
+        centroids: float32 (K_l, d) of each level; the first is the default row, where there is one.
+        codes: int32 (n, L) which ones.
+    """
+
+    centroids: list[np.ndarray]
+    codes: np.ndarray
+
+
+def cluster_levels(
+    vectors: np.ndarray,
+    sizes: Sequence[int],
+    frequencies: np.ndarray | None = None,
+    *,
+    sample: Sampling = "proportional",
+    iterations: int = 8,
+    min_frequency: float = 0,
+    beam: int = 16,
+    seed: int = 0,
+    previous: Sequence[Clustering] = (),
+    hysteresis: float = 0.0,
+    serve: Serve | None = None,
+    threads: int | None = None,
+) -> Levels:
+    """Clusters vectors, then what is left of them, and so on; then all levels are improved together.
+
+    Each level begins with the clusters of what those before it leave (:func:`fast_kmeans`), and
+    :func:`refine_levels` goes on from there, unless that were too much work (:func:`affordable_beam`).
+
+    Args:
+        vectors: float32 (n, d).
+        sizes: centroids of each level, default rows with them.
+        frequencies: (n,) how much each vector weighs; None for all alike.
+        sample: vectors that centroids are found on.
+        iterations: Lloyd rounds of each level.
+        min_frequency: vectors seen less often go to a default row, their mean, and to zeros of further levels.
+        beam: sums that the search keeps from level to level; 1 leaves levels as they were found one by one.
+        seed: of what is drawn.
+        previous: clusters of every level of an earlier table; empty for none.
+        hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
+        serve: how centroids are rounded before vectors choose among them for good; None for not at all.
+        threads: None for all that the process may use.
+
+    Returns:
+        The levels; equal for any number of threads.
+    """
+    default = 1 if min_frequency > 0 else 0
+    ids = (
+        np.arange(len(vectors)) if frequencies is None or not default else np.flatnonzero(frequencies >= min_frequency)
+    )
+    usual = [size - default for size in sizes]
+    width = affordable_beam(len(ids), usual, beam)
+    # With next to nothing but rare vectors there are more rows than vectors to move; the rare ones fill them up.
+    if len(sizes) == 1 or min(usual) < 1 or width < 2 or len(ids) < max(usual):
+        return _one_by_one(
+            vectors, sizes, frequencies, sample, iterations, min_frequency, seed, previous, hysteresis, threads
+        )
+    chosen = vectors if len(ids) == len(vectors) else vectors[ids]
+    weights = None if frequencies is None else frequencies[ids]
+    if previous:
+        begin = _restarted(previous, usual, ids, len(vectors))
+    else:
+        begin = _one_by_one(chosen, usual, weights, sample, iterations, 0, seed, (), 0.0, threads)
+    found = refine_levels(
+        chosen,
+        weights,
+        begin,
+        beam=width,
+        rounds=0 if previous else ROUNDS,
+        sample=sample,
+        hysteresis=hysteresis if previous else 0.0,
+        serve=serve,
+        seed=seed,
+        threads=threads,
+    )
+    if not default:
+        return found
+    assert frequencies is not None
+    codes = np.zeros((len(vectors), len(sizes)), np.int32)
+    codes[ids] = found.codes + 1
+    rare = np.where(frequencies < min_frequency, np.int32(0), np.int32(-1))
+    sums = add_up(vectors, checked(vectors, 1, frequencies)[1], rare, 1, usable_threads(threads))
+    rest = vectors[rare == 0]
+    mean = sums.means(rest.mean(axis=0, keepdims=True) if len(rest) else np.zeros((1, vectors.shape[1])))
+    rows = [mean, *[np.zeros_like(mean)] * (len(sizes) - 1)]
+    return Levels([np.concatenate(pair) for pair in zip(rows, found.centroids, strict=True)], codes)
+
+
+def affordable_beam(count: int, sizes: Sequence[int], beam: int) -> int:
+    """The beam with which so many vectors can be searched: at most 2³⁷ sums are looked at, and 8,192 centroids.
+
+    Ten million vectors and three levels of 2,000 have a beam of 2, a million the full one of 16. Below 2, levels
+    are best left as they are.
+    """
+    if sum(sizes) > _MOST_ROWS:
+        return 0
+    return min(beam, _LOOKS // max(1, count * sum(sizes)))
+
+
+def refine_levels(
+    vectors: np.ndarray,
+    frequencies: np.ndarray | None,
+    begin: Levels,
+    *,
+    beam: int = 16,
+    rounds: int = ROUNDS,
+    sample: Sampling = "proportional",
+    hysteresis: float = 0.0,
+    serve: Serve | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Levels:
+    """Improves all levels together, so that their sums are nearer to the vectors.
+
+    Level by level, the best choice at first is often not the best in the end: a beam search keeps several sums. For
+    what vectors chose, least squares place the centroids of all levels at once. Both alternate on a sample, then all
+    vectors choose, and centroids are placed for all. No step makes the weighted error larger, but for rounding.
+
+    The work of a pass is vectors x beam x centroids. All rounds together, on 32 vectors for each centroid (16,384 at
+    least), stay below 2³⁵ sums: by a smaller beam, and by fewer rounds where that is not enough.
+
+    Args:
+        vectors: float32 (n, d).
+        frequencies: (n,) how much each vector weighs; None for all alike.
+        begin: levels to begin with; codes are -1 for vectors that have none yet.
+        beam: sums kept from level to level.
+        rounds: on the sample; 0 to leave vectors where they are as far as hysteresis allows.
+        sample: how it is drawn.
+        hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
+        serve: how centroids are rounded before vectors choose among them for good, where the sample is all of them;
+            None for not at all.
+        seed: of the sample.
+        threads: None for all that the process may use.
+
+    Returns:
+        The levels; equal for any number of threads.
+
+    Raises:
+        ValueError: shapes do not fit or a number is out of range.
+    """
+    sizes = [len(centroids) for centroids in begin.centroids]
+    if begin.codes.shape != (len(vectors), len(sizes)):
+        raise ValueError(f"`codes` must have shape {(len(vectors), len(sizes))}, got {begin.codes.shape}.")
+    if (begin.codes >= np.array(sizes)).any():
+        raise ValueError("`codes` must be below the number of centroids of their level.")
+    if beam < 1 or rounds < 0 or not 0 <= hysteresis < 1:
+        raise ValueError(
+            "`beam` must be positive, `rounds` not negative and `hysteresis` in [0, 1), "
+            f"got {beam}, {rounds}, {hysteresis}."
+        )
+    vectors, weights = checked(vectors, 1, frequencies)
+    threads = usable_threads(threads)
+    edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    known = (begin.codes >= 0).all(axis=1, keepdims=True)
+    codes = np.where(known, begin.codes + edges[:-1], -1).astype(np.int32)
+    everybody = add_up(vectors, weights, np.zeros(len(vectors), np.int32), 1, threads)  # np.average would copy them all
+    search = _Search(vectors, weights, codes, edges, everybody.means(vectors[:1])[0], threads)
+    rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), levels on top of each other
+    count = max(_FEWEST, _PER_ROW * len(rows))
+    if rounds and count < len(vectors):
+        ids, drawn = draw(weights, count, sample, 0.9, np.random.default_rng(seed))
+        part = _Search(vectors[ids], drawn, codes[ids], edges, search.mean, threads)
+    else:
+        part = search
+    looks = _LOOKS_OF_ROUNDS // (len(part.vectors) * len(rows))
+    rounds = min(rounds, looks)
+    for _ in range(rounds):
+        costs = part.choose(rows, min(beam, looks // rounds), 0.0)
+        rows = part.place(part.revive(rows, costs))
+    if part is search and rounds:
+        served = rows
+        if serve is not None:
+            parts = [serve(level, rows[a:b].astype(np.float32)) for level, (a, b) in enumerate(pairwise(edges))]
+            served = np.concatenate(parts).astype(np.float64)
+        search.choose(served, beam, hysteresis)
+        rows = search.place(rows) if serve is None else rows
+    else:  # many vectors, for which another pass would gain half a per cent in 4 bits, or those of before
+        if part is not search:
+            codes[ids] = part.codes
+        rows = search.place(rows) if not rounds else rows
+        costs = search.choose(rows, beam, hysteresis)
+        revived = search.revive(rows, costs)
+        if revived is not rows and not rounds:  # more rows than before, that all vectors may choose
+            search.choose(revived, beam, hysteresis)
+        rows = search.place(revived)
+    centroids = [rows[a:b].astype(np.float32) for a, b in pairwise(edges)]
+    return Levels(centroids, codes - edges[:-1].astype(np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Vectors and the rows that they have in all levels together, -1 for none yet."""
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    codes: np.ndarray
+    edges: np.ndarray
+    mean: np.ndarray
+    threads: int
+
+    def choose(self, rows: np.ndarray, beam: int, hysteresis: float) -> np.ndarray:
+        """Lets every vector choose its sum; weight times squared distance of each, float32 (n,)."""
+        # Distances come from products, which are exact enough only near the middle.
+        near = rows.copy()
+        near[: self.edges[1]] -= self.mean
+        near = near.astype(np.float32)
+        if not np.isfinite(near).all():
+            raise FloatingPointError("centroids of levels are not finite")
+        half = 0.5 * np.einsum("kd,kd->k", near, near)
+        costs = np.empty(len(self.vectors), np.float32)
+        arrays = (np.ascontiguousarray(near.T), half, near @ near.T, near, self.edges)
+        keep = np.float32(1.0 - hysteresis)
+
+        def work(first: int) -> None:
+            last = min(first + _BLOCK, len(self.vectors))
+            kernels.search(self.vectors, self.weights, self.mean, first, last, *arrays, beam, keep, self.codes, costs)
+
+        firsts = range(0, len(self.vectors), _BLOCK)
+        if self.threads <= 1 or len(firsts) == 1:
+            for first in firsts:
+                work(first)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(work, firsts))
+        return costs
+
+    def revive(self, rows: np.ndarray, costs: np.ndarray) -> np.ndarray:
+        """Moves rows that nobody chose to where they serve the vectors that add most to the error."""
+        used = np.bincount(self.codes.ravel(), self._weight_of_codes(), minlength=len(rows)) > 0
+        unused = np.flatnonzero(~used)[: len(costs) // 2]
+        if not len(unused):
+            return rows
+        worst = np.argpartition(costs, len(costs) - len(unused))[len(costs) - len(unused) :]
+        worst = worst[np.argsort(-costs[worst], kind="stable")]
+        worst, unused = worst[costs[worst] > 0], unused[: int((costs[worst] > 0).sum())]
+        level = np.searchsorted(self.edges, unused, side="right") - 1
+        rows = rows.copy()
+        others = rows[self.codes[worst]].sum(axis=1) - rows[self.codes[worst, level]]
+        rows[unused] = self.vectors[worst] - others
+        self.codes[worst, level] = unused
+        return rows
+
+    def place(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (S, d) of less squared error for what vectors chose, by conjugate gradients from where they are."""
+        found = self._pull(self.vectors, rows)
+        scale = np.zeros((len(rows), 1))
+        np.divide(1.0, found.masses[:, None], out=scale, where=found.masses[:, None] > 0)
+        left, moved = found.sums, rows.copy()
+        direction = scale * left
+        size = (left * direction).sum(axis=0)  # of every column, for each is a problem of its own
+        # Below what single precision can show of the vectors there is only rounding, which would be blown up.
+        energy = np.einsum("n,nd,nd->d", self.weights, self.vectors, self.vectors, dtype=np.float64)
+        enough = np.maximum(1e-10 * size, 1e-14 * energy)
+        for _ in range(_STEPS):
+            size = np.where(size > enough, size, 0.0)  # columns that are done stay: what is left of them is rounding
+            if not size.any():
+                break
+            image = -self._pull(_NO_VECTORS, direction).sums
+            length = _ratio(size, (direction * image).sum(axis=0))
+            moved += length * direction
+            left = left - length * image
+            step = scale * left
+            size, before = (left * step).sum(axis=0), size
+            direction = step + _ratio(size, before) * direction
+        return moved
+
+    def _pull(self, vectors: np.ndarray, rows: np.ndarray) -> Any:
+        """Sums, for each row, of weight times what is left of the vectors that have it."""
+
+        def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
+            kernels.pull(vectors, self.weights, self.codes, rows, first, last, sums, masses)
+            return 0.0, 0.0
+
+        return summed(work, len(self.codes), rows.shape, self.threads)
+
+    def _weight_of_codes(self) -> np.ndarray:
+        return np.repeat(self.weights, self.codes.shape[1])
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """Quotients, 0 where nothing is left to divide by."""
+    return np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+
+
+def _one_by_one(
+    vectors: np.ndarray,
+    sizes: Sequence[int],
+    frequencies: np.ndarray | None,
+    sample: Sampling,
+    iterations: int,
+    min_frequency: float,
+    seed: int,
+    previous: Sequence[Clustering],
+    hysteresis: float,
+    threads: int | None,
+) -> Levels:
+    """Levels each of which clusters what those before it leave."""
+    centroids, codes, left = [], np.empty((len(vectors), len(sizes)), np.int32), vectors
+    for level, size in enumerate(sizes):
+        found = fast_kmeans(
+            left,
+            size,
+            frequencies,
+            sample=sample,
+            iterations=iterations,
+            min_frequency=min_frequency,
+            seed=seed + level,
+            previous=previous[level] if previous else None,
+            hysteresis=hysteresis,
+            threads=threads,
+        )
+        centroids.append(found.centroids)
+        codes[:, level] = found.rows
+        if level + 1 < len(sizes):
+            left = left - found.centroids[found.rows]
+    return Levels(centroids, codes)
+
+
+def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.ndarray, count: int) -> Levels:
+    """Levels of before for some of so many vectors; rows that are more than before are zeros, too many are dropped."""
+    centroids, codes = [], np.full((len(ids), len(sizes)), -1, np.int32)
+    for level, (before, size) in enumerate(zip(previous, sizes, strict=True)):
+        skipped = 0 if before.default is None else 1
+        known = np.full(count, -1, np.int32)
+        known[: len(before.rows)] = np.maximum(before.rows - skipped, -1)
+        known, old = known[ids], before.centroids[skipped:]
+        kept = np.arange(len(old))
+        if len(old) > size:
+            kept = np.sort(np.argsort(-np.bincount(known[known >= 0], minlength=len(old)), kind="stable")[:size])
+        renumbered = np.full(len(old) + 1, -1, np.int32)  # the last is that of -1
+        renumbered[kept] = np.arange(len(kept))
+        codes[:, level] = renumbered[known]
+        rows = np.zeros((size, old.shape[1]), np.float32)
+        rows[: len(kept)] = old[kept]
+        centroids.append(rows)
+    codes[(codes < 0).any(axis=1)] = -1
+    return Levels(centroids, codes)

@@ -1,1 +1,0 @@
-"""One file per click-through-rate model; the file stem is its name."""

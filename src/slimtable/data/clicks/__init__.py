@@ -1,0 +1,1 @@
+"""Click logs: fields and labels, read in chunks."""

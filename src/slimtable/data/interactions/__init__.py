@@ -1,0 +1,1 @@
+"""Interactions: who chose what, read, filtered and split."""

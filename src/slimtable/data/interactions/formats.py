@@ -1,0 +1,263 @@
+"""Readers of interaction files, chosen by what is in a file and not by what it is called.
+
+=============  ===============================================================================================
+format         what a file holds
+=============  ===============================================================================================
+``sasrec``     ``user item`` a line, integers; each user's lines in time order
+``sequence``   ``user item item …`` a line, integers; items in time order
+``lightgcn``   the same lines in no order; a folder of them holds ``train.txt`` and ``test.txt``
+``weighted``   a folder of ``train.txt`` and ``test.txt`` with tab-separated ``user item weight`` lines, unordered
+``inter``      a RecBole atomic file: tab-separated, header of ``name:type`` such as ``user_id:token``
+``ratings``    MovieLens ``ratings.dat``: ``user::item::rating::time``
+``table``      CSV or TSV with a header, or without one and `columns` given by position
+``parquet``    a Parquet file
+=============  ===============================================================================================
+
+How :func:`detect_format` decides, in this order, from the first 64 KiB:
+
+1. A folder with ``train.txt`` and ``test.txt`` is ``weighted`` if the first line of ``train.txt`` has tabs,
+   else ``lightgcn``.
+2. A file that begins with ``PAR1`` is ``parquet``; one whose first line is all ``name:type`` fields parted by
+   tabs is ``inter``; one with ``::`` in its first line is ``ratings``.
+3. Lines of integers parted by spaces are ``sasrec`` if each of them has two, else ``sequence``. (Where every
+   user of a sequence file has one item the two readings are the same.) Integers parted by tabs are ``sasrec``
+   if each line has two; any other number is a table without a header, whose columns have to be given.
+4. A first line with a tab, comma, semicolon or bar that is not all numbers is the header of a ``table``.
+
+A single LightGCN file looks exactly like a sequence file and is read as one, that is as in time order: pass
+``format="lightgcn"`` where it is not. Pairs of items with scores are tables too, and never guessed: read them by
+:func:`read_pairs`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from slimtable.data.interactions.integer_lists import read_integer_lists
+from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.pairs import Pairs
+from slimtable.data.interactions.tables import Columns, read_pair_table, read_table
+from slimtable.errors import DatasetError, DatasetNotFoundError
+
+FORMATS = ("sasrec", "sequence", "lightgcn", "weighted", "inter", "ratings", "table", "parquet")
+
+_SAMPLE_BYTES = 1 << 16
+_TYPED_FIELD = re.compile(r"\w+:(token|float|token_seq|float_seq)")
+_INTEGER = re.compile(r"-?\d+")
+_SEPARATORS = "\t,;|"
+
+
+def read_interactions(
+    path: str | Path,
+    format: str | None = None,
+    columns: Columns | None = None,
+    *,
+    drop_missing: bool = False,
+    chronological: bool | None = None,
+) -> Interactions:
+    """Read one file of interactions.
+
+    Args:
+        path: the file. A folder with a training and a test file is read by :func:`read_train_test`.
+        format: one of `FORMATS`; None: found by :func:`detect_format`.
+        columns: of a table, role (``user``, ``item``, ``rating``, ``time``) to column name, or to position
+            from 0 where the file has no header. None: usual names such as user_id, movieId or timestamp are
+            recognised.
+        drop_missing: leave out rows of a table without a rating or time instead of refusing them.
+        chronological: state whether each user's rows are in time order. None: as the format says; tables with
+            times are looked at.
+
+    Returns:
+        The interactions, rows in file order.
+
+    Raises:
+        DatasetNotFoundError: if there is no such file.
+        DatasetError: if its format is not recognised, or a line or column is malformed; names the line.
+        ValueError: if `format` is unknown, or `columns` is given where it has no meaning.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder. Give one of its files, or use `read_train_test`.")
+    if format is None:
+        format = "table" if columns is not None and not _is_parquet(path) else detect_format(path)
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}. Use one of {', '.join(FORMATS)}.")
+    if format in ("sasrec", "sequence", "lightgcn"):
+        if columns is not None:
+            raise ValueError(f"`columns` has no meaning for format {format!r}: its lines have no named columns.")
+        users, items = read_integer_lists(path, pairs_only=format == "sasrec")
+        if not users.size:
+            raise DatasetError(f"{path} holds no interactions. Give at least one line of user and item.")
+        in_order = format != "lightgcn" if chronological is None else chronological
+        return Interactions.from_raw(users, items, chronological=in_order)
+    separator, default_columns = _table_layout(path, format)
+    return read_table(
+        path,
+        separator=separator,
+        columns=default_columns if columns is None else columns,
+        drop_missing=drop_missing,
+        chronological=bool(chronological),
+    )
+
+
+def read_pairs(path: str | Path, columns: Columns | None = None) -> Pairs:
+    """Read a table of pairs of items with scores: CSV, TSV or Parquet.
+
+    Args:
+        path: the file.
+        columns: role (``item``, ``other``, ``score``) to column name, or to position from 0 where the file has no
+            header. None: usual names such as item1, item2 and similarity are recognised.
+
+    Returns:
+        The pairs, rows in file order.
+
+    Raises:
+        DatasetNotFoundError: if there is no such file.
+        DatasetError: if it is no table, a line or column is malformed, an item is paired with itself, or a pair is
+            repeated.
+        ValueError: if `columns` names an unknown role, or lacks one.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder. Give one of its files.")
+    if columns is None and not _is_parquet(path) and (format := detect_format(path)) not in ("table", "inter"):
+        raise DatasetError(
+            f"{path} is no table with a header, but looks like format {format!r}. Say what its columns are: "
+            "columns={'item': 0, 'other': 1, 'score': 2}."
+        )
+    separator, _ = _table_layout(path, "parquet" if _is_parquet(path) else "table")
+    return read_pair_table(path, separator=separator, columns=columns)
+
+
+def read_train_test(folder: str | Path, format: str | None = None) -> tuple[Interactions, Interactions]:
+    """Read a folder whose ``train.txt`` and ``test.txt`` are a fixed split.
+
+    Args:
+        folder: holds the two files.
+        format: ``"lightgcn"`` or ``"weighted"``; None: found by :func:`detect_format`.
+
+    Returns:
+        ``(train, test)``, which share the vocabularies of all users and items that have a row in either.
+
+    Raises:
+        DatasetNotFoundError: if the folder or one of its files is not there.
+        DatasetError: if a line is malformed, or the training part is empty.
+        ValueError: if `format` is not one of a folder.
+    """
+    folder = _existing(folder)
+    format = detect_format(folder) if format is None else format
+    if format not in ("lightgcn", "weighted"):
+        raise ValueError(f"format {format!r} is not one of a folder. Use lightgcn or weighted.")
+    users: list[np.ndarray] = []
+    items: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    for name in ("train.txt", "test.txt"):
+        path = _existing(folder / name)
+        if format == "weighted":
+            part = read_table(path, separator="\t", columns={"user": 0, "item": 1, "rating": 2})
+            users.append(part.user_vocabulary[part.users])
+            items.append(part.item_vocabulary[part.items])
+            weights.append(np.asarray(part.ratings))
+        else:
+            part_users, part_items = read_integer_lists(path)
+            users.append(part_users)
+            items.append(part_items)
+    both = Interactions.from_raw(
+        np.concatenate(users), np.concatenate(items), np.concatenate(weights) if weights else None
+    )
+    if not users[0].size:
+        raise DatasetError(f"{folder / 'train.txt'} holds no interactions. Give at least one line of user and item.")
+    is_train = np.arange(len(both)) < users[0].size
+    return both.select(is_train), both.select(~is_train)
+
+
+def detect_format(path: str | Path) -> str:
+    """Find the format by the rules on this page.
+
+    Args:
+        path: a file or folder.
+
+    Returns:
+        One of `FORMATS`.
+
+    Raises:
+        DatasetNotFoundError: if it is not there.
+        DatasetError: if nothing matches; says what was seen.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        if not all((path / name).is_file() for name in ("train.txt", "test.txt")):
+            raise DatasetError(f"{path} holds no train.txt and test.txt. Give the data file itself.")
+        return "weighted" if b"\t" in _sample(path / "train.txt")[:1][0] else "lightgcn"
+    if _is_parquet(path):
+        return "parquet"
+    lines = [line.decode("utf-8", "replace") for line in _sample(path)]
+    first = lines[0]
+    if all(_TYPED_FIELD.fullmatch(field) for field in first.split("\t")):
+        return "inter"
+    if "::" in first:
+        return "ratings"
+    fields = [line.split() for line in lines]
+    if all(_INTEGER.fullmatch(number) for line in fields for number in line):
+        if all(len(line) == 2 for line in fields):
+            return "sasrec"
+        if any("\t" in line for line in lines):
+            raise DatasetError(
+                f"{path} looks like a table without a header. Say what its columns are: "
+                "columns={'user': 0, 'item': 1, 'rating': 2, 'time': 3}."
+            )
+        return "sequence"
+    if any(separator in first for separator in _SEPARATORS):
+        if all(re.fullmatch(r"\s*-?[\d.]+\s*", field) for field in re.split(r"[\t,;|]", first)):
+            raise DatasetError(
+                f"{path} looks like a table without a header: its first line is {first[:60]!r}. "
+                "Say what its columns are: columns={'user': 0, 'item': 1}."
+            )
+        return "table"
+    raise DatasetError(
+        f"{path} has no known format: its first line is {first[:60]!r}. See slimtable.data.interactions.formats."
+    )
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DatasetNotFoundError(f"there is no file or folder {path}. Check the path.")
+    return path
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _sample(path: Path) -> list[bytes]:
+    """The first lines that are not blank, whole ones only."""
+    with path.open("rb") as file:
+        head = file.read(_SAMPLE_BYTES)
+        more = bool(file.read(1))
+    if head[:2] in (b"\x1f\x8b", b"PK"):
+        raise DatasetError(f"{path} is compressed. Unpack it first.")
+    lines = head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if more and len(lines) > 1:
+        lines.pop()
+    filled = [line.rstrip(b"\r") for line in lines if line.strip()]
+    if not filled:
+        raise DatasetError(f"{path} is empty. Give at least one line of user and item.")
+    return filled
+
+
+def _table_layout(path: Path, format: str) -> tuple[str | None, Columns | None]:
+    """Separator (None for Parquet), and columns where the format fixes them."""
+    if format == "parquet":
+        return None, None
+    first = _sample(path)[0].decode("utf-8", "replace")
+    if format == "ratings":
+        roles = ("user", "item", "rating", "time")[: first.count("::") + 1]
+        return "::", {role: place for place, role in enumerate(roles)}
+    if format in ("inter", "weighted"):
+        return "\t", {"user": 0, "item": 1, "rating": 2} if format == "weighted" else None
+    return max(_SEPARATORS, key=first.count), None

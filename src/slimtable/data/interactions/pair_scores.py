@@ -1,0 +1,163 @@
+"""Scored pairs of items from interactions, for item-to-item regression where nobody has rated pairs.
+
+Both scores lie in -100..100, as relevance judged by people often does, but they are computed, not judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.pairs import Pairs
+from slimtable.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPairs:
+    """Pairs of dense item ids to choose from.
+
+    Attributes:
+        first: int32 (P,) the smaller id of each pair.
+        second: int32 (P,) the larger one.
+        scores: float32 (P,), -100 to 100.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    scores: np.ndarray
+
+
+def score_by_npmi(interactions: Interactions) -> ScoredPairs:
+    """100 times the normalised pointwise mutual information of all pairs of items.
+
+    With p_i the share of users who took item i, and p_ij of those who took both: ``ln(p_ij / (p_i p_j)) / -ln p_ij``,
+    -1 where nobody took both, 1 where everybody did.
+
+    Args:
+        interactions: who took what; an item that a user took twice counts once.
+
+    Returns:
+        All n(n-1)/2 pairs, ascending.
+
+    Raises:
+        DatasetError: if scipy is missing.
+
+    Reference:
+        Bouma 2009, "Normalized (pointwise) mutual information in collocation extraction", eq. 7.
+    """
+    users, items, _ = _once(interactions)
+    taken = _matrix(interactions, users, items, np.ones(len(users), np.int32))
+    counts = np.bincount(items, minlength=interactions.num_items)
+    first, second = (side.astype(np.int32) for side in np.triu_indices(interactions.num_items, 1))
+    together = (taken.T @ taken).toarray()[first, second]
+    met = together > 0
+    both = together[met] / interactions.num_users
+    by_chance = (counts[first[met]] / interactions.num_users) * (counts[second[met]] / interactions.num_users)
+    scores = np.full(len(first), -100, np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where everybody took both
+        scores[met] = 100 * np.where(both < 1, np.log(both / by_chance) / -np.log(both), 1.0)
+    return ScoredPairs(first, second, scores)
+
+
+def score_by_cosine(interactions: Interactions, min_raters: int = 5) -> ScoredPairs:
+    """100 times the adjusted cosine of the ratings of two items, over the users who rated both.
+
+    Each rating is taken relative to the mean of its user's ratings.
+
+    Args:
+        interactions: with ratings; of repeated ratings the last one counts.
+        min_raters: pairs that fewer users rated both of are left out, since their cosine says little.
+
+    Returns:
+        The pairs with enough raters whose cosine is defined, ascending.
+
+    Raises:
+        ValueError: if there are no ratings, or ``min_raters < 1``.
+        DatasetError: if scipy is missing.
+
+    Reference:
+        Sarwar et al. 2001, "Item-based collaborative filtering recommendation algorithms", §3.1.3.
+    """
+    if min_raters < 1:
+        raise ValueError(f"`min_raters` must be at least 1, got {min_raters}.")
+    users, items, ratings = _once(interactions)
+    if ratings is None:
+        raise ValueError("the adjusted cosine needs ratings, and these interactions have none. Use `score_by_npmi`.")
+    numbers = np.bincount(users, minlength=interactions.num_users)
+    means = np.bincount(users, ratings, interactions.num_users) / np.maximum(numbers, 1)
+    relative = ratings - means[users]
+    relative[np.abs(relative) < 1e-9] = 0  # what rounding leaves of equal ratings
+    rated = _matrix(interactions, users, items, np.ones(len(users)))
+    pairs = (rated.T @ rated).tocoo()
+    wanted = (pairs.row < pairs.col) & (pairs.data >= min_raters)
+    first, second = pairs.row[wanted], pairs.col[wanted]
+    order = np.lexsort((second, first))
+    first, second = first[order], second[order]
+    values, squares = (_matrix(interactions, users, items, relative**power) for power in (1, 2))
+    dot = _entries(values.T @ values, first, second)
+    one_sided = squares.T @ rated  # of items i and j: the sum of squares of i over the users who rated both
+    norms = np.sqrt(_entries(one_sided, first, second) * _entries(one_sided, second, first))
+    defined = norms > 0
+    cosines = np.clip(dot[defined] / norms[defined], -1, 1)
+    return ScoredPairs(
+        first[defined].astype(np.int32), second[defined].astype(np.int32), (100 * cosines).astype(np.float32)
+    )
+
+
+def sample_pairs(scored: ScoredPairs, interactions: Interactions, size: int, seed: int = 0) -> Pairs:
+    """Draw pairs without replacement, each time with a chance in proportion to the root of n_i n_j.
+
+    So items are paired the more often the more frequent they are, as they would be in judged pairs, and few pairs
+    are of items that have nothing to do with each other.
+
+    Args:
+        scored: the pairs to draw from.
+        interactions: where the item's counts n and raw ids come from.
+        size: pairs to draw; all are taken where there are no more.
+        seed: of the draw.
+
+    Returns:
+        The pairs drawn, ascending, over the vocabulary of all items.
+
+    Raises:
+        ValueError: if ``size < 1``.
+    """
+    if size < 1:
+        raise ValueError(f"`size` must be at least 1, got {size}.")
+    drawn = np.arange(len(scored.scores))
+    if size < len(drawn):
+        roots = np.sqrt(interactions.item_counts())
+        # The smallest of exponential waiting times, with weights as rates, are such a draw.
+        waiting = np.random.default_rng(seed).standard_exponential(len(drawn))
+        with np.errstate(divide="ignore"):  # a pair with an item that nobody took is never drawn before the others
+            waiting /= roots[scored.first] * roots[scored.second]
+        drawn = np.sort(np.argpartition(waiting, size - 1)[:size])
+    vocabulary = interactions.item_vocabulary
+    return Pairs(scored.first[drawn], scored.second[drawn], vocabulary, vocabulary, scored.scores[drawn])
+
+
+def _once(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Users, items and ratings (float64) of the rows, the last one of each user and item."""
+    keys = interactions.users.astype(np.int64) * interactions.num_items + interactions.items
+    _, from_end = np.unique(keys[::-1], return_index=True)
+    rows = len(keys) - 1 - from_end
+    ratings = None if interactions.ratings is None else interactions.ratings[rows].astype(np.float64)
+    return interactions.users[rows], interactions.items[rows], ratings
+
+
+def _matrix(interactions: Interactions, users: np.ndarray, items: np.ndarray, values: np.ndarray) -> Any:
+    """Sparse (num_users, num_items) with a value for each user and item."""
+    try:
+        from scipy.sparse import csr_array
+    except ImportError as error:
+        raise DatasetError(
+            "scoring pairs of items needs scipy, which is not installed. Run: pip install 'slimtable[train]'"
+        ) from error
+    return csr_array((values, (users, items)), shape=(interactions.num_users, interactions.num_items))
+
+
+def _entries(matrix: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.asarray(matrix.tocsr()[rows, columns]).ravel()

@@ -1,0 +1,270 @@
+"""A packed table as a PyTorch module: served bits only, nothing left to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimtable.artifact.bits import code_bits
+from slimtable.artifact.layouts import Decoder, exact_bits, validate
+from slimtable.artifact.packed import Packed
+from slimtable.artifact.shared import PRIME
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, get_config
+
+
+class FrozenEmbedding(CompressedEmbedding):
+    """Looks rows up from the packed arrays of any method, on any device.
+
+    On the CPU rows are decoded by the kernels that serve artifacts; elsewhere, and under ``torch.compile``, by
+    PyTorch operations with the same result. The arrays are held as bytes, so ``half()`` and the like change the
+    type of the rows and never the stored values. It has no parameters.
+
+    Args:
+        packed: the table, as :meth:`CompressedEmbedding.pack` gives it or an artifact holds it.
+
+    Raises:
+        ArtifactError: the arrays do not fit together.
+
+    Example:
+        >>> packed = Packed("dense", 2, 2, {"table": np.eye(2, dtype=np.float32)})
+        >>> FrozenEmbedding(packed)(torch.tensor([1, 0])).tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+
+    config_class = MethodConfig
+    _like: Tensor
+
+    def __init__(self, packed: Packed) -> None:
+        validate(packed)
+        nn.Module.__init__(self)
+        self.method = packed.method  # type: ignore[misc]
+        self.num_embeddings = packed.num_embeddings
+        self.embedding_dim = packed.embedding_dim
+        self.padding_idx = packed.padding_idx
+        self.config = _config_of(packed)
+        self.row_maps = None  # the maps are among the arrays
+        self._shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        for name, array in packed.arrays.items():
+            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
+            self.register_buffer(_buffer_name(name), torch.from_numpy(raw))
+            self._shapes[name] = (array.shape, array.dtype)
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # knows the device and float type asked for
+        self._head = Packed(**{**packed.__dict__, "arrays": {}})
+        self._bits = exact_bits(packed)
+        self._decoder: tuple[Any, Decoder] | None = None
+        self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
+
+    def build(self, frequencies: Tensor | None, device: Any, dtype: torch.dtype | None) -> None:
+        """There is nothing to build: the arrays are given."""
+
+    def reset_parameters(self) -> None:
+        """There is nothing to draw."""
+
+    def fit_(self, table: Tensor) -> None:
+        """Refuses: what is frozen does not change."""
+        raise TypeError("A frozen table cannot take over another. Use the method's from_table().")
+
+    def rows(self, ids: Tensor) -> Tensor:
+        if ids.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._rows_by_torch(ids.long()).to(self._like.dtype)
+        rows = torch.from_numpy(self._decoder_now()(ids.numpy()))
+        return rows.to(self._like.dtype)
+
+    def bits(self) -> int:
+        return self._bits
+
+    def num_vectors(self) -> int:
+        shared = self._head.layout_config["tables"] if self._head.layout == "shared" else None
+        return self.num_embeddings if shared is None else sum(table["num_rows"] for table in shared)
+
+    def pack(self) -> Packed:
+        arrays = {}
+        for name, (shape, dtype) in self._shapes.items():
+            arrays[name] = self._buffer(name).cpu().numpy().view(dtype).reshape(shape)
+        return Packed(**{**self._head.__dict__, "arrays": arrays})
+
+    def penalty(self) -> Tensor:
+        return self._like.new_zeros(())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: everything but the decoder, which points into these very arrays."""
+        return {**self.__dict__, "_decoder": None, "_directory": None}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table lives."""
+        return self._like.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the rows."""
+        return self._like.dtype
+
+    def _buffer(self, name: str) -> Tensor:
+        buffer: Tensor = getattr(self, _buffer_name(name))
+        return buffer
+
+    def _array(self, name: str) -> Tensor:
+        """An array with its own type and shape, on the module's device."""
+        shape, dtype = self._shapes[name]
+        return self._buffer(name).view(torch.from_numpy(np.empty(0, dtype)).dtype).reshape(shape)
+
+    def _decoder_now(self) -> Decoder:
+        """The decoder over the present buffers; loading a state dict or moving devices makes a new one."""
+        buffers = [self._buffer(name) for name in self._shapes]
+        key = [(buffer.data_ptr(), buffer._version) for buffer in buffers]
+        if self._decoder is None or self._decoder[0] != key:
+            self._decoder = (key, Decoder(self.pack()))
+        return self._decoder[1]
+
+    def _rows_by_torch(self, ids: Tensor) -> Tensor:
+        """Rows (B, d) float32 of int64 ids (B,)."""
+        inside = ((ids >= 0) & (ids < self.num_embeddings)).all()
+        message = f"An id is out of range: ids lie in 0..{self.num_embeddings - 1}."
+        if torch.compiler.is_compiling():
+            torch._assert_async(inside, message)
+        elif not bool(inside):
+            raise IndexError(message)
+        config = self._head.layout_config
+        match self._head.layout:
+            case "dense":
+                return self._array("table")[ids].float()
+            case "low_rank":
+                return self._array("left")[ids].float() @ self._array("right").float()
+            case "scaled":
+                column = torch.arange(self.embedding_dim, device=ids.device)
+                codes = self._codes("codes", ids.unsqueeze(1) * self.embedding_dim + column, config["bits"])
+                lines = slice(None) if config["axis"] == "column" else ids.unsqueeze(1)
+                return self._array("offset")[lines].float() + self._array("step")[lines].float() * codes
+            case "shared":
+                return self._shared_rows(ids)
+            case _:
+                return self._coded_rows(ids)
+
+    def _shared_rows(self, ids: Tensor) -> Tensor:
+        rows = torch.zeros(len(ids), self.embedding_dim, device=ids.device)
+        reached: set[int] = set()
+        for index, term in enumerate(self._head.layout_config["terms"]):
+            width = self._head.layout_config["tables"][term["table"]]["width"]
+            columns = slice(term["column"], term["column"] + width)
+            weight = term["weight"]
+            if weight == "stored":
+                weight = self._array(f"weights.{index}")[ids].float().unsqueeze(1)
+            value = weight * self._table_rows(term["table"], self._row_numbers(index, term, ids))
+            # Columns that no term reached so far are set, not added to: -0 stays -0.
+            if "multiply" in term:
+                value = rows[:, columns] * value
+            elif columns.start in reached:
+                value = rows[:, columns] + value
+            rows[:, columns] = value
+            reached.update(range(columns.start, columns.stop))
+        return rows.double().tanh().float() if self._head.layout_config["activation"] == "tanh" else rows
+
+    def _row_numbers(self, index: int, term: dict[str, Any], ids: Tensor) -> Tensor:
+        """Rows that a term of the layout ``shared`` gives to ids, int64 (B,)."""
+        num_rows: int = self._head.layout_config["tables"][term["table"]]["num_rows"]
+        if term["map"] == "stored":
+            return self._codes(f"map.{index}", ids, code_bits(num_rows)).clamp(max=num_rows - 1)
+        mix: dict[str, int] = term["map"]
+        if "divisor" in mix:
+            return ids // mix["divisor"]
+        rows = mix["first"] + (mix["a"] * (ids % PRIME) + mix["b"]) % PRIME % mix["count"]
+        return torch.where(ids < mix["head"], ids, rows)
+
+    def _table_rows(self, index: int, numbers: Tensor) -> Tensor:
+        """Rows of a table of the layout ``shared``, float32 (B, w)."""
+        table: dict[str, int] = self._head.layout_config["tables"][index]
+        if table["bits"] > 8:
+            return self._array(f"rows.{index}")[numbers].float()
+        column = torch.arange(table["width"], device=numbers.device)
+        places = numbers.unsqueeze(1) * table["width"] + column
+        codes = self._codes(f"rows.{index}", places, table["bits"])
+        offset, step = (self._array(f"{name}.{index}")[numbers].float().unsqueeze(1) for name in ("offset", "step"))
+        return offset + step * codes
+
+    def _coded_rows(self, ids: Tensor) -> Tensor:
+        tiers: list[dict[str, int]] = self._head.layout_config["tiers"]
+        tier_of, place_of = self._tier_and_place(ids)
+        rows = torch.zeros(len(ids), self.embedding_dim, device=ids.device)
+        for index, tier in enumerate(tiers):
+            if tier["num_rows"] == 0:
+                continue
+            mine = tier_of == index
+            subspaces = torch.arange(tier["num_codebooks"], device=ids.device)
+            place = torch.where(mine, place_of, 0).unsqueeze(1)
+            codes = self._codes(
+                f"codes.{index}", place * tier["num_codebooks"] + subspaces, code_bits(tier["codebook_size"])
+            )
+            codebook = self._array(f"codebook.{tier['codebook']}").expand(tier["num_codebooks"], -1, -1)
+            rows = torch.where(mine.unsqueeze(1), codebook[subspaces, codes].flatten(1).float(), rows)
+        return rows
+
+    def _tier_and_place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Tier of each id and its place among the ids of that tier, (B,) each."""
+        counts = [tier["num_rows"] for tier in self._head.layout_config["tiers"]]
+        if "tiers" not in self._shapes:
+            ends = torch.tensor(counts, device=ids.device).cumsum(0)
+            tier = torch.searchsorted(ends, ids, right=True)
+            return tier, ids - (ends - torch.tensor(counts, device=ids.device))[tier]
+        stream = self._buffer("tiers")
+        key = (stream.data_ptr(), stream._version)
+        if self._directory is None or self._directory[0] != key:
+            every = torch.arange(self.num_embeddings, device=ids.device)
+            flags = self._codes("tiers", every, code_bits(len(counts))).to(torch.uint8)
+            places = torch.zeros(self.num_embeddings, dtype=torch.int32, device=ids.device)
+            for index in range(len(counts)):
+                mine = flags == index
+                places[mine] = torch.arange(int(mine.sum()), dtype=torch.int32, device=ids.device)
+            self._directory = (key, flags, places)
+        return self._directory[1][ids].long(), self._directory[2][ids].long()
+
+    def _codes(self, name: str, index: Tensor, width: int) -> Tensor:
+        """The codes at positions ``index`` of a bit stream, int64 of the same shape."""
+        stream = self._buffer(name)
+        first = index * width
+        byte, last = first >> 3, len(stream) - 1
+        touched = (width + 14) // 8  # bytes that a code may lie in
+        window = sum(stream[(byte + i).clamp(max=last)].long() << (8 * i) for i in range(touched))
+        return (window >> (first & 7)) & ((1 << width) - 1)
+
+    def __len__(self) -> int:
+        return self.num_embeddings
+
+
+def freeze_(module: nn.Module) -> nn.Module:
+    """Replaces every compressed table inside ``module`` by its frozen form, in place.
+
+    Args:
+        module: a model with compressed tables.
+
+    Returns:
+        ``module`` itself.
+
+    Raises:
+        ValueError: ``module`` holds no compressed table, or is one itself: then use ``FrozenEmbedding(x.pack())``.
+    """
+    children = module.named_modules(remove_duplicate=False)
+    tables = {name: child for name, child in children if isinstance(child, CompressedEmbedding)}
+    if not tables or "" in tables:
+        raise ValueError("freeze_ needs a module that holds compressed tables inside.")
+    frozen: dict[int, FrozenEmbedding] = {}  # a table that stands under several names stays one
+    for name, table in tables.items():
+        if id(table) not in frozen:
+            frozen[id(table)] = FrozenEmbedding(table.pack()).to(table.device, table.dtype).train(table.training)
+        module.set_submodule(name, frozen[id(table)])
+    return module
+
+
+def _buffer_name(array_name: str) -> str:
+    return "bytes_" + array_name.replace(".", "_")
+
+
+def _config_of(packed: Packed) -> MethodConfig:
+    """The configuration that made the table, or the default one where it is not known: decoding does not need it."""
+    try:
+        return get_config(packed.method, dict(packed.method_config))
+    except (ValueError, TypeError):
+        return MethodConfig()

@@ -1,0 +1,317 @@
+"""Balanced co-clustering by label propagation (BACO, SIGIR 2026, arXiv 2604.18351)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+from numba import get_num_threads
+
+from slimtable.errors import BudgetError
+from slimtable.grouping import baco_kernels as kernels
+from slimtable.grouping.budget import tune
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+from slimtable.grouping.merging import merge_clusters
+from slimtable.grouping.secondary import second_groups
+
+Weight = Literal["degree", "cpm", "sqrt", "log"]
+
+_LEAST_FILLED = 0.98  # of a budget; where no γ reaches it, propagation stops within a sweep instead
+_STRONGEST = 1e6  # γ in units of the one at which a mean edge is worth its cost
+
+
+@register_grouping("baco")
+@dataclass(frozen=True)
+class BACO(Grouping):
+    """Label propagation that maximizes ``Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` over co-clusters C_k.
+
+    ``e`` counts the edges within a cluster, ``W_U`` and ``W_V`` sum the weights of its users and items: clusters should
+    hold many edges and be balanced. Every node starts with a label of its own. In a sweep each takes, in random order,
+    the label k of its neighbours with the largest ``e(x, k) − γ · w_x · W(k)``, W being that of the other side; equal
+    scores go to the label that stands first among the neighbours, ids ascending. A node without edges keeps its label.
+    The defaults are those of the published code.
+
+    Attributes:
+        gamma: γ; larger gives more and smaller clusters. None where a budget is given.
+        sweeps: passes over all nodes, T.
+        user_weight: scheme of the users' weights ``z / √Σz``: z is the degree, 1 ("cpm"), its root or log(1 + degree).
+        item_weight: of the items, likewise; "published" is degree / √(number of items), which is what the published
+            code computes for its setting CPM.
+        clean_volumes: start W with the weights of its own side only. The published code also counts the weight of the
+            node that a label began with on the wrong side, for good.
+        forced: take the best label of the neighbours even where staying scores more, as published.
+        order: "mixed", users and items in one random order; or "sides", all users and then all items at once, which
+            runs on all cores. Then the seed changes nothing, and large budgets are not filled where nodes are forced
+            to move.
+        merge: after the sweeps, merge whole co-clusters where that raises the objective, level after level. Moving
+            single nodes cannot do that: few rows then mean one cluster of nearly everything frequent. Not in the paper.
+        secondary: which side gets second clusters: "users" as published, "items", "both" or "none".
+        share_isolated: give all users without edges one row, and all such items one; they have a row each as
+            published. None: as published, but for budgets that have no room for it.
+        stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    set_by_budget = ("gamma", "stop_rows")
+
+    gamma: float | None = None
+    sweeps: int = 5
+    user_weight: Weight = "degree"
+    item_weight: Literal["published", "degree", "cpm", "sqrt", "log"] = "published"
+    clean_volumes: bool = False
+    forced: bool = True
+    order: Literal["mixed", "sides"] = "mixed"
+    merge: bool = False
+    secondary: Literal["users", "items", "both", "none"] = "users"
+    share_isolated: bool | None = None
+    stop_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma is not None and self.gamma < 0:
+            raise ValueError(f"`BACO.gamma` must not be negative, got {self.gamma}.")
+        if self.sweeps < 1:
+            raise ValueError(f"`BACO.sweeps` must be at least 1, got {self.sweeps}.")
+        if self.stop_rows is not None and self.stop_rows < 2:
+            raise ValueError(f"`BACO.stop_rows` must be at least 2, got {self.stop_rows}.")
+
+    def labels(self, graph: InteractionGraph, seed: int) -> Labels:
+        if self.gamma is None:
+            raise BudgetError("BACO needs `gamma` or a budget. Try --budget 25%.")
+        state, rows = self._grouped(graph, self.weights(graph), self.gamma, seed)
+        users, items = state.split(state.labels)
+        return Labels(users, items, *state.seconds(self.gamma, self.secondary), tuple(rows))
+
+    def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
+        weights, neutral = self.weights(graph), self.neutral_gamma(graph)
+        seen = []
+
+        def rows_at(gamma: float) -> int:
+            seen.append(self._grouped(graph, weights, gamma, seed)[1][-1])
+            return seen[-1]
+
+        try:
+            gamma, rows = tune(rows_at, num_rows, neutral, low=1e-6 * neutral, high=_STRONGEST * neutral)
+        except BudgetError:
+            gamma, rows = 0.0, rows_at(0.0)
+        if rows > num_rows and self.share_isolated is None:
+            return replace(self, share_isolated=True).for_rows(graph, num_rows, seed)
+        if rows > num_rows:
+            raise BudgetError(
+                f"{num_rows:,} rows are fewer than BACO can have after {self.sweeps} sweeps: the smallest is "
+                f"{min(seen):,}. Allow more rows, or more sweeps."
+            )
+        if rows >= _LEAST_FILLED * num_rows or self.order == "sides":
+            return replace(self, gamma=gamma)
+        # Between this γ and the next one the rows leap over the budget, as where whole clusters still merge.
+        return replace(self, gamma=gamma, stop_rows=num_rows)
+
+    def _grouped(
+        self, graph: InteractionGraph, weights: tuple[np.ndarray, np.ndarray], gamma: float, seed: int
+    ) -> tuple[Propagation, list[int]]:
+        """The state at the end, and the rows after each sweep and after merging."""
+        state = Propagation(graph, weights, self.clean_volumes, bool(self.share_isolated))
+        rows = state.run(gamma, self.sweeps, self.order, self.forced, seed, self.stop_rows or 0)
+        if self.merge and rows[-1] > (self.stop_rows or 0):
+            rows.append(state.merge(gamma, seed, self.stop_rows or 0))
+        return state, rows
+
+    def weights(self, graph: InteractionGraph) -> tuple[np.ndarray, np.ndarray]:
+        """The weights w of the users, float64 (num_users,), and of the items, float64 (num_items,)."""
+        users, items = graph.user_degrees(), graph.item_degrees()
+        if self.item_weight == "published":
+            return _normalized(users, self.user_weight), items / np.sqrt(graph.num_items)
+        return _normalized(users, self.user_weight), _normalized(items, self.item_weight)
+
+    def neutral_gamma(self, graph: InteractionGraph) -> float:
+        """The γ at which the cost of all pairs equals the number of edges: that of plain modularity."""
+        users, items = self.weights(graph)
+        return float(graph.num_edges / (users.sum() * items.sum()))
+
+
+class Propagation:
+    """The state of label propagation on a graph.
+
+    Args:
+        graph: what is grouped.
+        weights: of users and items.
+        clean_volumes: as :attr:`BACO.clean_volumes`.
+        share_isolated: as :attr:`BACO.share_isolated`.
+
+    Attributes:
+        labels: int32 (n,) label of each node, users first.
+        volumes: float64 (2, n): W_U and W_V of each label.
+        members: int32 (2, n): users and items with each label.
+    """
+
+    def __init__(
+        self,
+        graph: InteractionGraph,
+        weights: tuple[np.ndarray, np.ndarray],
+        clean_volumes: bool = False,
+        share_isolated: bool = False,
+    ) -> None:
+        nodes, users = graph.num_nodes, graph.num_users
+        self.graph, self.weights = graph, np.concatenate(weights).astype(np.float64)
+        self.labels = np.arange(nodes, dtype=np.int32)
+        self.members = np.zeros((2, nodes), np.int32)
+        self.members[0, :users] = self.members[1, users:] = 1
+        self.volumes = np.tile(self.weights, (2, 1))
+        if clean_volumes:
+            self.volumes *= self.members
+        self._phantom = self.volumes - self.volumes * self.members
+        if share_isolated:
+            for side, degrees, first in ((0, graph.user_degrees(), 0), (1, graph.item_degrees(), users)):
+                isolated = first + np.flatnonzero(degrees == 0)
+                if len(isolated):
+                    self.labels[isolated] = isolated[0]
+                    self.members[side, isolated] = 0
+                    self.members[side, isolated[0]] = len(isolated)
+
+    def run(
+        self,
+        gamma: float,
+        sweeps: int,
+        order: str,
+        forced: bool,
+        seed: int,
+        stop_rows: int = 0,
+        alpha: float | None = None,
+    ) -> list[int]:
+        """Sweeps, and returns the rows after each; fewer where it stopped.
+
+        Args:
+            gamma: as :attr:`BACO.gamma`, like the others.
+            sweeps: at most so many.
+            order: "mixed" or "sides".
+            forced: move even where staying is better.
+            seed: of the orders.
+            stop_rows: stop in mixed order as soon as no more rows are left.
+            alpha: probability that a node is visited in a sweep of mixed order; None to visit all.
+        """
+        generator = np.random.default_rng(seed)
+        rows, after = int(np.count_nonzero(self.members)), []
+        for _ in range(sweeps):
+            if order == "mixed":
+                nodes = generator.permutation(np.arange(self.graph.num_nodes, dtype=np.int32))
+                if alpha is not None:
+                    nodes = nodes[generator.random(len(nodes)) < alpha]
+                rows = self._sweep(nodes, gamma, forced, stop_rows, rows)
+            else:
+                self._sweep_sides(gamma, forced)
+                rows = int(np.count_nonzero(self.members))
+            after.append(rows)
+            if rows <= stop_rows:
+                break
+        return after
+
+    def merge(self, gamma: float, seed: int, stop_rows: int = 0) -> int:
+        """Merges whole co-clusters, as :func:`merge_clusters`, and returns the rows; volumes are then clean."""
+        generator = np.random.default_rng([seed, 1])
+        labels = merge_clusters(self.graph, self.labels, self.weights, gamma, generator, stop_rows)
+        self.labels[:] = labels
+        for side, (own, weights) in enumerate(zip(self.split(labels), self.split(self.weights), strict=True)):
+            self.members[side] = np.bincount(own, minlength=len(labels))
+            self.volumes[side] = np.bincount(own, weights, minlength=len(labels))
+        return int(np.count_nonzero(self.members))
+
+    def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values of users and of items."""
+        return values[: self.graph.num_users], values[self.graph.num_users :]
+
+    def seconds(self, gamma: float, sides: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Second labels of users and of items, as :func:`second_groups` gives them."""
+        labels, weights = self.split(self.labels), self.split(self.weights)
+        return second_groups(self.graph, labels, weights, tuple(self.volumes), gamma, sides)
+
+    def _sweep(self, nodes: np.ndarray, gamma: float, forced: bool, stop_rows: int, rows: int) -> int:
+        graph = self.graph
+        used, labels = self._numbered()
+        members = self.members[:, used]
+        # Each side looks at the volumes of the other.
+        for_users, for_items = (kernels.pairs_of(self.volumes[side, used]) for side in (1, 0))
+        rows = kernels.sweep(
+            nodes,
+            graph.user_starts,
+            graph.user_items,
+            graph.item_starts,
+            graph.item_users,
+            labels,
+            self.weights,
+            for_users,
+            for_items,
+            members,
+            gamma,
+            forced,
+            stop_rows,
+            rows,
+        )
+        self.labels[:] = used[labels]
+        self.members[:, used] = members
+        self.volumes[0, used], self.volumes[1, used] = for_items[1::2], for_users[1::2]
+        return int(rows)
+
+    def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels in use, and the label of each node as its place among them: no other can be taken any more.
+
+        What a sweep looks at is then small and together, the more so as labels vanish. Which name a label has decides
+        nothing.
+
+        Returns:
+            int32 (labels in use,) ascending, and int32 (n,).
+        """
+        used = np.flatnonzero(self.members.any(axis=0)).astype(np.int32)
+        place = np.empty(len(self.labels), np.int32)
+        place[used] = np.arange(len(used), dtype=np.int32)
+        return used, place[self.labels]
+
+    def _sweep_sides(self, gamma: float, forced: bool) -> None:
+        graph, nodes = self.graph, self.graph.num_nodes
+        users, items = self.split(self.labels)  # views: what is written here changes the labels
+        user_weights, item_weights = self.split(self.weights)
+        lists = (
+            (0, graph.user_starts, graph.user_items, users, items, user_weights),
+            (1, graph.item_starts, graph.item_users, items, users, item_weights),
+        )
+        for side, starts, neighbours, own, others, weights in lists:
+            shares = np.linspace(0, starts[-1], get_num_threads() + 1)
+            bounds = np.searchsorted(starts, shares).astype(np.int64)
+            bounds[0], bounds[-1] = 0, len(own)
+            own[:] = kernels.half_sweep(
+                starts, neighbours, own, others, weights, self.volumes[1 - side], gamma, forced, nodes, bounds
+            )
+            self.volumes[side] = self._phantom[side] + np.bincount(own, weights, minlength=nodes)
+            self.members[side] = np.bincount(own, minlength=nodes)
+
+
+def objective(graph: InteractionGraph, labels: Labels, weights: tuple[np.ndarray, np.ndarray], gamma: float) -> float:
+    """``Q = Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` of some labels.
+
+    Args:
+        graph: the graph.
+        labels: groups of users and items; equal labels mean one co-cluster.
+        weights: of users and items, as :meth:`BACO.weights`.
+        gamma: weight of the balance.
+    """
+    from slimtable.grouping.statistics import edges_within
+
+    size = int(max(labels.users.max(), labels.items.max())) + 1
+    of_users = np.bincount(labels.users, weights[0], minlength=size)
+    of_items = np.bincount(labels.items, weights[1], minlength=size)
+    return edges_within(graph, labels.users, labels.items) - gamma * float(of_users @ of_items)
+
+
+def _normalized(degrees: np.ndarray, scheme: str) -> np.ndarray:
+    """``z / √Σz`` for the z of a scheme, float64."""
+    values = {
+        "degree": degrees.astype(np.float64),
+        "cpm": np.ones(len(degrees)),
+        "sqrt": np.sqrt(degrees),
+        "log": np.log1p(degrees),
+    }[scheme]
+    normalized: np.ndarray = values / np.sqrt(values.sum())
+    return normalized

@@ -1,0 +1,61 @@
+"""Label propagation (Raghavan, Albert & Kumara 2007), the baseline "LP" of BACO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from slimtable.grouping.algorithms.baco import Propagation
+from slimtable.grouping.budget import tune
+from slimtable.grouping.graph import InteractionGraph
+from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+
+_LEAST_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
+
+
+@register_grouping("label_propagation")
+@dataclass(frozen=True)
+class LabelPropagation(Grouping):
+    """Every node takes the label that most of its neighbours have; equal counts go to the first of them.
+
+    Nodes start with labels of their own and are visited in random order, users and items mixed. Nothing balances the
+    clusters; their number is set by how often nodes are visited at all.
+
+    Attributes:
+        alpha: probability that a node is visited in a sweep; smaller gives more clusters.
+        sweeps: passes over the nodes.
+        stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    set_by_budget = ("alpha", "stop_rows")
+
+    alpha: float = 0.75
+    sweeps: int = 5
+    stop_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"`LabelPropagation.alpha` must lie in 0..1, got {self.alpha}.")
+        if self.sweeps < 1:
+            raise ValueError(f"`LabelPropagation.sweeps` must be at least 1, got {self.sweeps}.")
+        if self.stop_rows is not None and self.stop_rows < 2:
+            raise ValueError(f"`LabelPropagation.stop_rows` must be at least 2, got {self.stop_rows}.")
+
+    def labels(self, graph: InteractionGraph, seed: int) -> Labels:
+        state = Propagation(graph, (np.zeros(graph.num_users), np.zeros(graph.num_items)))  # nothing weighs anything
+        rows = state.run(0.0, self.sweeps, "mixed", True, seed, self.stop_rows or 0, self.alpha)
+        return Labels(*state.split(state.labels), sweeps=tuple(rows))
+
+    def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
+        def rows_at(idleness: float) -> int:
+            return replace(self, alpha=1 - idleness).labels(graph, seed).num_rows
+
+        idleness, rows = tune(rows_at, num_rows, 1 - self.alpha or 1e-6, low=1e-6, high=1.0)
+        tuned = replace(self, alpha=1 - idleness)
+        return tuned if rows >= _LEAST_FILLED * num_rows else replace(tuned, stop_rows=num_rows)

@@ -1,0 +1,283 @@
+"""A recommender around compressed tables: what training, evaluation and packing need to know about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slimtable.config import Config
+from slimtable.data.interactions.interactions import Interactions
+from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, create
+from slimtable.embeddings.tensors import to_array
+from slimtable.grouping.row_map import RowMap
+from slimtable.registry import Registry
+from slimtable.training.negatives import NegativeSampler
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One embedding table of a backbone.
+
+    Attributes:
+        name: its name, in the constructor of the backbone and in the artifact.
+        side: whose ids it holds.
+        num_embeddings: rows.
+        embedding_dim: columns.
+        padding_idx: id served as zeros, or None.
+    """
+
+    name: str
+    side: Literal["user", "item"]
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The validation metric that says which epoch is best.
+
+    Attributes:
+        mask: the group of metrics, of :func:`slimtable.training.evaluation.evaluate`, that validation keeps.
+        metric: its key in that group.
+        lower_is_better: whether it is an error.
+    """
+
+    mask: str
+    metric: str
+    lower_is_better: bool = False
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """The length of the lists that it looks at, or nothing for an error."""
+        _, at, k = self.metric.partition("@")
+        return (int(k),) if at else ()
+
+    def prefers(self, value: float, other: float) -> bool:
+        """Whether a value is better than another."""
+        return value < other if self.lower_is_better else value > other
+
+
+Batch = tuple[Tensor, ...]
+
+
+class Feed(Protocol):
+    """The training batches of a backbone, prepared once for a training set."""
+
+    def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
+        """The number of batches in an epoch, and the batches with fresh negatives."""
+
+
+class Backbone(nn.Module, ABC):
+    """A recommender that takes its embedding tables as arguments and is trained on sampled negatives.
+
+    The base class trains pointwise, as NCF does: a batch is (users, items, labels) and the loss is the binary
+    cross-entropy of the logits.
+    """
+
+    name: ClassVar[str]
+    """Registry name: the file stem and the command-line word."""
+    config_class: ClassVar[type[Config]]
+    """The frozen dataclass with this backbone's options."""
+    task: ClassVar[Literal["ranking", "regression"]] = "ranking"
+    """What it is tested by: ranks of withheld items, or errors of predicted ratings."""
+    sequential: ClassVar[bool] = False
+    """Whether it predicts what follows a history, and so needs splits by time."""
+    selection: ClassVar[Selection] = Selection("train", "ndcg@10")
+    """What chooses the best epoch: ranked lists with training items left out, or errors of all pairs."""
+    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    """Decay rates of Adam that its paper trains with."""
+    train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Training settings of its paper that differ from those of :class:`slimtable.training.trainer.TrainConfig`."""
+    config: Config
+
+    @classmethod
+    @abstractmethod
+    def table_specs(cls, num_users: int, num_items: int, embedding_dim: int, config: Config) -> list[TableSpec]:
+        """The tables it needs, in the order of its constructor's arguments."""
+
+    @abstractmethod
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Logits (B,) of users (B,) for items (B,)."""
+
+    @abstractmethod
+    def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
+        """A function from users (B,) to the logits (B, num_items) of all items, with tables decoded once.
+
+        Args:
+            history: what every user did before, in time order; only sequential recommenders look at it.
+        """
+
+    def begin(self, train: Interactions) -> None:
+        """Sets the parameters whose starting values come from the training data; called once, before training."""
+
+    def feed(self, train: Interactions) -> Feed:
+        """The source of its training batches.
+
+        Raises:
+            DatasetError: there is nothing that it can learn from.
+        """
+        return PointwiseFeed(train)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean binary cross-entropy of a batch, without :meth:`penalty`."""
+        users, items, labels = batch
+        return F.binary_cross_entropy_with_logits(self(users, items), labels)
+
+    def embeddings(self) -> dict[str, CompressedEmbedding]:
+        """Its compressed tables by name."""
+        return {
+            name.removesuffix("_embedding"): module
+            for name, module in self.named_modules()
+            if isinstance(module, CompressedEmbedding)
+        }
+
+    def penalty(self) -> Tensor:
+        """Sum of the penalties of all tables."""
+        first, *others = (embedding.penalty() for embedding in self.embeddings().values())
+        return sum(others, start=first)
+
+    def end_epoch(self) -> None:
+        """Calls every table's hook."""
+        for embedding in self.embeddings().values():
+            embedding.end_epoch()
+
+    def dense_tensors(self) -> dict[str, np.ndarray]:
+        """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""
+        compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
+        parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
+        return {**parameters, **self.own_buffers()}
+
+    def own_buffers(self) -> dict[str, np.ndarray]:
+        """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
+        return {}
+
+    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what :meth:`own_buffers` of another model gave.
+
+        Raises:
+            ValueError: the arrays do not fit the tables, or together.
+        """
+
+    def bits(self) -> int:
+        """All bits served: those of the tables and of every array beside them."""
+        tables = sum(embedding.bits() for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+    def full_bits(self) -> int:
+        """Bits of the same model with uncompressed float32 tables."""
+        tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+
+class PointwiseFeed:
+    """Every training interaction with its negatives, shuffled: batches of (users, items, labels), as NCF.
+
+    Args:
+        train: the training interactions.
+    """
+
+    def __init__(self, train: Interactions) -> None:
+        self._sampler = NegativeSampler(train)
+
+    def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
+        """The number of batches, and users int32 (B,), items int32 (B,) and labels float32 (B,) of each."""
+        tensors = [torch.from_numpy(array) for array in self._sampler.pointwise_epoch(generator, negatives)]
+        steps = -(-len(tensors[0]) // batch_size)
+        return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
+
+
+_BACKBONES: Registry[Backbone] = Registry("backbone", "slimtable.models")
+
+register_backbone = _BACKBONES.add
+"""Class decorator that makes a backbone known under a name, its file stem."""
+
+
+def backbone_names() -> list[str]:
+    """Names of all backbones, sorted."""
+    return _BACKBONES.names()
+
+
+def get_backbone(name: str) -> type[Backbone]:
+    """The class of a backbone.
+
+    Raises:
+        ValueError: there is no such backbone; the message lists the known ones.
+    """
+    return _BACKBONES.get(name)
+
+
+def build(
+    name: str,
+    num_users: int,
+    num_items: int,
+    embedding_dim: int,
+    config: MethodConfig,
+    options: Config | None = None,
+    *,
+    counts: dict[str, np.ndarray] | None = None,
+    train: Interactions | None = None,
+    restoring: bool = False,
+) -> Backbone:
+    """A fresh recommender.
+
+    Args:
+        name: registry name of the backbone.
+        num_users: number of users.
+        num_items: number of items.
+        embedding_dim: width of the tables.
+        config: configuration of the method, used for every table.
+        options: configuration of the backbone; None for its defaults.
+        counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
+            sorted from most to least frequent already.
+        train: the training interactions, which methods that share rows group by.
+        restoring: a state dict is loaded next, which brings the groups along, so that no interactions are needed.
+
+    Returns:
+        The backbone with its tables.
+
+    Raises:
+        ValueError: there is no such backbone, or the configuration does not fit the sizes.
+    """
+    cls = get_backbone(name)
+    options = options if options is not None else cls.config_class()
+    maps = {} if train is None else config.row_maps(train, embedding_dim)
+    tables = {}
+    for spec in cls.table_specs(num_users, num_items, embedding_dim, options):
+        frequencies = None
+        if counts is not None:
+            frequencies = torch.from_numpy(_counts_of_rows(np.asarray(counts[spec.side], dtype=np.int64), spec))
+        tables[f"{spec.name}_embedding"] = create(
+            config,
+            spec.num_embeddings,
+            spec.embedding_dim,
+            padding_idx=spec.padding_idx,
+            frequencies=frequencies,
+            row_maps=[] if restoring else _maps_of_rows(maps[spec.side], spec) if spec.side in maps else None,
+        )
+    return cls(**tables, config=options)
+
+
+def _counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
+    """Counts (num_embeddings,) of a table's rows; a padding row that is no id counts as the most frequent.
+
+    So ids that are sorted by frequency stay sorted behind a padding row 0, and no tier flags are needed.
+    """
+    if spec.padding_idx is None or len(counts) == spec.num_embeddings:
+        return counts
+    return np.insert(counts, spec.padding_idx, counts.max(initial=0) + 1)
+
+
+def _maps_of_rows(maps: Sequence[RowMap], spec: TableSpec) -> list[RowMap]:
+    """Row maps of a table's rows, its padding row included."""
+    if spec.padding_idx is None or maps[0].num_embeddings == spec.num_embeddings:
+        return list(maps)
+    return [row_map.with_padding(spec.padding_idx) for row_map in maps]

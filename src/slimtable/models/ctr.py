@@ -1,0 +1,124 @@
+"""What every click-through-rate model is: a logit for each impression, from field tables and numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from slimtable.config import Config
+from slimtable.embeddings.base import MethodConfig, create
+from slimtable.methods.full import FullConfig
+from slimtable.models.parts.fields import ClickBatch, FieldTables
+from slimtable.registry import Registry
+
+
+class ClickModel(nn.Module, ABC):
+    """A model of the probability of a click.
+
+    Args:
+        fields: the table of every field.
+        num_integers: columns of numbers, I.
+        config: its options; None for the defaults.
+    """
+
+    name: ClassVar[str]
+    """Registry name: the file stem and the command-line word."""
+    config_class: ClassVar[type[Config]]
+    """The frozen dataclass with its options."""
+    first_order: ClassVar[bool] = False
+    """Whether the last column of every table is the weight of the value alone, as in factorization machines."""
+
+    def __init__(self, fields: FieldTables, num_integers: int, config: Config | None = None) -> None:
+        super().__init__()
+        self.fields = fields
+        self.num_integers = num_integers
+        self.config = config if config is not None else self.config_class()
+        self.build(len(fields.tables), num_integers, fields.width - self.first_order)
+
+    @classmethod
+    def width(cls, embedding_dim: int) -> int:
+        """Columns of each table for vectors of ``embedding_dim``; a first-order weight is one more."""
+        return embedding_dim + cls.first_order
+
+    @abstractmethod
+    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+        """Makes the layers outside the tables."""
+
+    @abstractmethod
+    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+        """Logits (B,) of rows (B, F, width) and integers (B, I)."""
+
+    def forward(self, batch: ClickBatch) -> Tensor:
+        """Logits (B,) of a batch of B impressions.
+
+        Raises:
+            IndexError: an id is out of range.
+            ValueError: the batch has other fields, or other columns of numbers, than the model.
+        """
+        if len(batch.ids) != len(self.fields.tables) or batch.integers.shape[1] != self.num_integers:
+            raise ValueError(
+                f"This model takes {len(self.fields.tables)} fields and {self.num_integers} columns of numbers, and "
+                f"the clicks have {len(batch.ids)} and {batch.integers.shape[1]}. Read both by the same schema."
+            )
+        return self.logits(self.fields(batch), batch.integers)
+
+
+_MODELS: Registry[ClickModel] = Registry("CTR model", "slimtable.models")
+
+register_click_model = _MODELS.add
+"""Class decorator that makes a CTR model known under a name, its file stem."""
+
+
+def click_model_names() -> list[str]:
+    """Names of all CTR models, sorted."""
+    return _MODELS.names()
+
+
+def get_click_model(name: str) -> type[ClickModel]:
+    """The class of a CTR model.
+
+    Raises:
+        ValueError: there is no such model; the message lists the known ones.
+    """
+    return _MODELS.get(name)
+
+
+def build_click_model(
+    name: str,
+    field_sizes: Mapping[str, int],
+    num_integers: int,
+    embedding_dim: int,
+    config: MethodConfig | Mapping[str, MethodConfig] | None = None,
+    options: Config | None = None,
+    *,
+    frequencies: Mapping[str, Tensor] | None = None,
+) -> ClickModel:
+    """A fresh CTR model.
+
+    Args:
+        name: registry name.
+        field_sizes: ids of each field, out-of-vocabulary included, by name.
+        num_integers: columns of numbers.
+        embedding_dim: width of the vectors, d.
+        config: configuration of the method, for all fields or for each; None for uncompressed tables.
+        options: options of the model; None for its defaults.
+        frequencies: (ids,) training counts of each field, for methods that go by them.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: there is no such model, a field has no configuration, or one does not fit.
+    """
+    cls = get_click_model(name)
+    configs = config if isinstance(config, Mapping) else dict.fromkeys(field_sizes, config or FullConfig())
+    if set(configs) != set(field_sizes):
+        raise ValueError(f"Fields {sorted(set(configs) ^ set(field_sizes))} have no configuration, or are none.")
+    tables = {
+        field: create(configs[field], size, cls.width(embedding_dim), frequencies=(frequencies or {}).get(field))
+        for field, size in field_sizes.items()
+    }
+    return cls(FieldTables(tables), num_integers, options)

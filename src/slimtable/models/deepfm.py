@@ -1,0 +1,45 @@
+"""DeepFM (Guo et al. 2017, arXiv 1703.04247): a factorization machine beside a network over the same vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.parts.layers import (
+    LinearTerms,
+    NetworkConfig,
+    first_order_apart,
+    network_input,
+    pairwise_logits,
+    perceptron,
+)
+
+
+@dataclass(frozen=True)
+class DeepFMConfig(NetworkConfig):
+    """Options of DeepFM: those of its network."""
+
+
+@register_click_model("deepfm")
+class DeepFM(ClickModel):
+    """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩ + network([v_1 … v_F, x])``, eqs. (1)–(4).
+
+    v are the vectors of the fields and w their first-order weights. The integer columns x take part as linear terms
+    and as inputs of the network.
+    """
+
+    config_class = DeepFMConfig
+    config: DeepFMConfig
+    first_order = True
+
+    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_integers)
+        inputs = num_fields * embedding_dim + num_integers
+        self.network = perceptron(inputs, self.config.hidden, self.config.dropout, output=True)
+
+    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+        vectors, weights = first_order_apart(rows)
+        deep: Tensor = self.network(network_input(vectors, integers)).squeeze(1)
+        return self.linear(weights, integers) + pairwise_logits(vectors) + deep

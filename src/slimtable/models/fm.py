@@ -1,0 +1,32 @@
+"""Factorization machines (Rendle 2010, "Factorization Machines"): products of all pairs of vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from slimtable.config import Config
+from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.parts.layers import LinearTerms, first_order_apart, pairwise_logits
+
+
+@dataclass(frozen=True)
+class FMConfig(Config):
+    """A factorization machine has no options besides the width of its tables."""
+
+
+@register_click_model("fm")
+class FM(ClickModel):
+    """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩``, eq. (1), in linear time by Lemma 3.1."""
+
+    config_class = FMConfig
+    first_order = True
+
+    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_integers)
+
+    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+        vectors, weights = first_order_apart(rows)
+        logits: Tensor = self.linear(weights, integers) + pairwise_logits(vectors)
+        return logits

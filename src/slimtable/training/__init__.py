@@ -1,0 +1,1 @@
+"""Training, evaluation, run folders and packing."""

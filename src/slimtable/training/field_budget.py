@@ -1,0 +1,61 @@
+"""A trained CTR model over tables of a size that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimtable.budget import bits_of_budget
+from slimtable.codecs.allocation import allocate
+from slimtable.data.clicks.clicks import Clicks
+from slimtable.methods.saec import SaecConfig
+from slimtable.models.ctr import ClickModel
+from slimtable.training.field_compression import compress_fields, decoded
+from slimtable.training.sensitivity import measure_sensitivity
+
+
+def compress_to_budget(
+    model: ClickModel,
+    clicks: Clicks,
+    budget: str,
+    config: SaecConfig | None = None,
+    *,
+    levels: Sequence[int] = (),
+    most: float = 1.0,
+    weigh: bool = True,
+) -> ClickModel:
+    """A copy of a trained model whose tables share rows so that all of them together keep a budget.
+
+    Frequencies and sensitivities are measured on the clicks, the budget is split over the fields by what errors cost
+    (:func:`slimtable.codecs.allocation.allocate`), and every table is clustered. Train the copy on afterwards, on
+    :func:`slimtable.training.distillation.soften` of the same clicks.
+
+    Args:
+        model: it stays as it is.
+        clicks: those that the model was trained on, or a fair part of them.
+        budget: of all tables with their maps: a share of the float32 tables such as "3.7%", or bytes such as "40MB".
+        config: options of every field but its rows; None for rows served in 8 bits.
+        levels: numbers of levels to choose from; empty for that of ``config``.
+        most: rows of a field over its ids, at most.
+        weigh: let errors cost what they cost predictions; else squared distances of all fields count alike.
+
+    Returns:
+        The copy, trainable.
+
+    Raises:
+        ValueError: the text is no budget, or there are no clicks.
+        BudgetError: the budget does not pay for a row of every field; the message says what would.
+    """
+    tables = model.fields.embeddings()
+    sizes = [table.num_embeddings for table in tables.values()]
+    frequencies = dict(zip(tables, clicks.counts(sizes), strict=True))
+    sensitivity = measure_sensitivity(model, clicks) if weigh else None
+    configs = allocate(
+        {field: decoded(table).cpu().numpy() for field, table in tables.items()},
+        frequencies,
+        bits_of_budget(budget, model.fields.dense_bits()),
+        config if config is not None else SaecConfig(row_bits=8),
+        sensitivity=sensitivity,
+        levels=levels,
+        most=most,
+    )
+    return compress_fields(model, configs, frequencies, sensitivity=sensitivity)

@@ -1,0 +1,59 @@
+"""New values get rows: the tables of a model grow at their end, and so does the state of its optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from slimtable.models.ctr import ClickModel
+from slimtable.training.ctr_trainer import ClickTrainer
+
+
+def grow_(
+    model: ClickModel,
+    field_sizes: Mapping[str, int],
+    init: Literal["default", "normal"] = "default",
+    trainer: ClickTrainer | None = None,
+) -> None:
+    """Makes room for new ids at the end of the tables, in place.
+
+    The tables are then other parameters: an optimizer other than that of ``trainer`` no longer trains them.
+
+    Args:
+        model: its growing tables must be of a method that can, such as ``full``.
+        field_sizes: ids of each field from now on; fields that are not named stay as they are.
+        init: new rows are copies of the default row, that of id 0, which stands for all values not known; or "normal"
+            ones drawn as in a fresh table, from PyTorch's generator.
+        trainer: what trains the model, if it shall go on; the state of new rows starts afresh.
+
+    Raises:
+        TypeError: a table that would grow cannot.
+        ValueError: a field is unknown, or would shrink. In both cases no table has grown.
+    """
+    if init not in ("default", "normal"):
+        raise ValueError(f"`init` must be 'default' or 'normal', got {init!r}.")
+    tables = model.fields.embeddings()
+    if unknown := sorted(set(field_sizes) - set(tables)):
+        raise ValueError(f"`field_sizes` names {', '.join(unknown)}, but the fields are {', '.join(tables)}.")
+    growing = {field: size for field, size in field_sizes.items() if size != tables[field].num_embeddings}
+    for field, size in growing.items():
+        if size < tables[field].num_embeddings:
+            raise ValueError(f"Field {field} has {tables[field].num_embeddings} ids and cannot shrink to {size}.")
+        if not tables[field].grows:
+            raise TypeError(
+                f"The table of field {field} is of method {tables[field].method} and cannot grow. Grow the "
+                "uncompressed model, and compress that."
+            )
+    for field, size in growing.items():
+        table = tables[field]
+        rows = None
+        if init == "default":
+            first = table(torch.zeros(1, dtype=torch.int64, device=table.device)).detach()
+            rows = first.expand(size - table.num_embeddings, -1)
+        before = table.row_parameters()
+        table.grow_(size, rows)
+        if trainer is not None:
+            for old, new in zip(before, table.row_parameters(), strict=True):
+                trainer.replace_rows_(old, new)

@@ -1,0 +1,219 @@
+"""A run folder after training: the model back in memory, packed into one file, and served from that file."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
+from slimtable.artifact.vocabulary import Strings
+from slimtable.embeddings.base import get_config
+from slimtable.embeddings.frozen import FrozenEmbedding
+from slimtable.embeddings.modes import evaluating
+from slimtable.errors import ArtifactFormatError, CheckpointError
+from slimtable.models.base import Backbone, build, get_backbone
+from slimtable.training.run_folder import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
+
+_PADDING_TEXT = "<padding>"
+_PADDING_NUMBER = int(np.iinfo(np.int64).min)
+
+
+@dataclass(frozen=True)
+class RestoredRun:
+    """A trained model and what belongs to it.
+
+    Attributes:
+        model: the recommender, in evaluation mode.
+        vocabularies: raw id of each "user" and "item" id.
+        identity: backbone, method and training settings, as the run folder holds them.
+        epoch: the epoch that the parameters are from.
+    """
+
+    model: Backbone
+    vocabularies: dict[str, np.ndarray]
+    identity: dict[str, Any]
+    epoch: int
+
+
+def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None) -> RestoredRun:
+    """Loads the model of a run folder; needs neither the data nor a finished run.
+
+    Args:
+        folder: what ``train(..., out=folder)`` wrote.
+        epoch: the last epoch of the checkpoint, or the best one on the validation part; None for that whose model
+            training gives: the best where there is patience and a validation, else the last.
+
+    Returns:
+        The run.
+
+    Raises:
+        CheckpointError: the folder holds no run, or no finished or validated epoch, or is damaged.
+    """
+    folder = Path(folder)
+    for name in (SETTINGS, VOCABULARIES, CHECKPOINT):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a run with a finished epoch: it has no {name}.")
+    identity, checkpoint = load_settings(folder / SETTINGS), load_checkpoint(folder / CHECKPOINT)
+    if epoch is None:
+        epoch = "best" if identity["train"].get("patience") and checkpoint["best_state"] is not None else "last"
+    if epoch == "best" and checkpoint["best_state"] is None:
+        raise CheckpointError(f"{folder} has no best epoch, since nothing was ranked for validation. Use the last one.")
+    try:
+        with np.load(folder / VOCABULARIES, allow_pickle=False) as saved:
+            vocabularies = {side: saved[side] for side in ("user", "item")}
+        model = build(
+            identity["backbone"],
+            len(vocabularies["user"]),
+            len(vocabularies["item"]),
+            identity["train"]["embedding_dim"],
+            get_config(identity["method"], identity["method_config"]),
+            get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
+            restoring=True,
+        )
+        model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
+    except Exception as error:  # files that do not belong together fail in many ways
+        reason = str(error).split("\n")[0]
+        raise CheckpointError(f"{folder} is damaged: its files do not fit together ({reason}).") from error
+    number = len(checkpoint["history"]) if epoch == "last" else checkpoint["best_epoch"]
+    return RestoredRun(model.eval(), vocabularies, identity, number)
+
+
+def pack_model(
+    model: Backbone,
+    path: str | Path,
+    *,
+    vocabularies: dict[str, np.ndarray] | None = None,
+    about: dict[str, Any] | None = None,
+) -> int:
+    """Writes everything that serving a recommender needs into one file, atomically.
+
+    Args:
+        model: the recommender; its tables are packed under their names ("user", "item", …), its other parameters
+            as plain tensors.
+        path: the file, by custom ``.safetensors``.
+        vocabularies: raw id of each "user" and "item" id, stored beside the tables of that side; None for none. A
+            padding row, which is no id, gets a raw id that nothing has: -2⁶³, or "<padding>" among texts (or, should
+            that be taken, the next number or a longer text).
+        about: JSON values to keep with the model, such as its metrics.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        ArtifactValueError: a value is NaN or infinite.
+        ValueError: a vocabulary does not fit its tables.
+    """
+    embeddings = model.embeddings()
+    with evaluating(model):
+        tables = {name: embedding.pack() for name, embedding in embeddings.items()}
+    by_table = {}
+    if vocabularies is not None:
+        users, items = len(vocabularies["user"]), len(vocabularies["item"])
+        width = next(iter(embeddings.values())).embedding_dim  # the first table of every backbone is of full width
+        for spec in model.table_specs(users, items, width, model.config):
+            if embeddings[spec.name].num_embeddings != spec.num_embeddings:
+                raise ValueError(
+                    f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
+                    f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
+                )
+            raw_ids: np.ndarray | Strings = np.asarray(vocabularies[spec.side])
+            if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
+                raw_ids = with_padding(raw_ids, spec.padding_idx)
+            by_table[spec.name] = raw_ids
+    return write_artifact(
+        path,
+        tables,
+        tensors=model.dense_tensors(),
+        vocabularies=by_table,
+        model={"backbone": model.name, "backbone_config": model.config.to_dict(), **(about or {})},
+    )
+
+
+def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbone:
+    """The recommender in a packed file, scoring from the packed tables: codes stay codes in memory.
+
+    Args:
+        path: what :func:`pack_model`, ``slimtable train`` or ``slimtable pack`` wrote.
+        verify: also check every byte against its checksum.
+
+    Returns:
+        The recommender in evaluation mode. Its tables are :class:`slimtable.embeddings.frozen.FrozenEmbedding`, so
+        nothing in it can be trained; ``scorer`` and ``evaluate`` work as for the trained one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArtifactError: the file cannot be trusted, holds no recommender, or one of a backbone that is not known here.
+    """
+    opened = verify_artifact(path) if verify else read_artifact(path)
+    try:
+        return _model_of(opened)
+    except (ValueError, TypeError, RuntimeError) as error:  # the last where options ask for absurd sizes
+        reason = str(error).split("\n")[0]
+        raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
+
+
+def _model_of(opened: ArtifactFile) -> Backbone:
+    """The recommender in an open file; raises ValueError or TypeError where its parts do not fit together."""
+    name, options = opened.model.get("backbone"), opened.model.get("backbone_config")
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("it names no backbone. Look its tables up with `open_artifact`.")
+    backbone = get_backbone(name)
+    tables = {f"{table}_embedding": FrozenEmbedding(packed) for table, packed in opened.tables.items()}
+    arguments = {**tables, "config": backbone.config_class.from_dict(options)}
+    inspect.signature(backbone).bind(**arguments)  # raises TypeError where a table is missing or unknown
+    with torch.random.fork_rng():
+        model = backbone(**arguments)
+    _check_sizes(model)
+    _take_over(model, opened.tensors)
+    return model.requires_grad_(False).eval()
+
+
+def _check_sizes(model: Backbone) -> None:
+    """Raises ValueError where tables of the same users or items differ in length."""
+    embeddings = model.embeddings()
+    width = next(iter(embeddings.values())).embedding_dim
+    lengths: dict[str, set[int]] = {}
+    for spec in model.table_specs(0, 0, width, model.config):  # without users and items only padding rows are left
+        lengths.setdefault(spec.side, set()).add(embeddings[spec.name].num_embeddings - spec.num_embeddings)
+    for side, found in lengths.items():
+        if len(found) > 1:
+            raise ValueError(f"its tables are of {' and '.join(map(str, sorted(found)))} {side}s.")
+
+
+def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
+    """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
+    parameters = dict(model.named_parameters())  # frozen tables have none
+    buffers = set(model.own_buffers())
+    if {*parameters, *buffers} != set(tensors):
+        differing = sorted({*parameters, *buffers} ^ set(tensors))
+        raise ValueError(f"its tensors are not those of the backbone ({', '.join(differing[:3])}).")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != tuple(parameter.shape):
+            raise ValueError(f"tensor {name} has shape {tensors[name].shape} instead of {tuple(parameter.shape)}.")
+        parameter.data = torch.from_numpy(tensors[name].copy()).to(parameter.dtype)
+    model.take_buffers({name: tensors[name] for name in buffers})
+
+
+def with_padding(raw_ids: np.ndarray | Strings, row: int, text: str = _PADDING_TEXT) -> np.ndarray | Strings:
+    """A vocabulary (n + 1,) with a raw id for a row that is no id's: -2⁶³ or a text, or the next that is free."""
+    if isinstance(raw_ids, Strings):
+        while raw_ids.has(text):
+            text += "_"
+        return raw_ids.inserted(row, text)
+    if raw_ids.dtype.kind in "iu":
+        number = _PADDING_NUMBER
+        while (raw_ids == number).any():
+            number += 1
+        return np.insert(raw_ids.astype(np.int64), row, number)
+    texts = raw_ids.tolist()
+    taken = set(texts)
+    while text in taken:
+        text += "_"
+    return np.array([*texts[:row], text, *texts[row:]], dtype=object)

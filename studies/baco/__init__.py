@@ -1,0 +1,1 @@
+"""The BACO paper, reproduced."""

@@ -1,0 +1,1 @@
+"""The MGQE paper, reproduced."""

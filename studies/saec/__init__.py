@@ -1,0 +1,1 @@
+"""The Saec paper, reproduced."""

@@ -1,0 +1,122 @@
+"""How well values are served in the first window after they appear, and those that nobody has seen yet."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+
+from slimtable.data.clicks.clicks import Bags, Clicks
+from slimtable.data.clicks.windows import concatenate_clicks
+from slimtable.methods.full import Full
+from slimtable.models.ctr import ClickModel
+from slimtable.models.parts.fields import FieldTables
+from slimtable.training.ctr_trainer import evaluate_clicks
+from slimtable.training.new_values import cooccurrence_vectors
+from studies.saec.cells import compress_at
+from studies.saec.experiments import Entry, Panel
+from studies.saec.moments import Moment
+
+_LEAST = 50  # impressions without which a window says nothing
+
+
+def measure_new_values(panel: Panel, seed: int, entry: Entry, moment: Moment) -> dict[str, Any]:
+    """The compressed and retrained model of a window, on impressions with values that are new to it.
+
+    Args:
+        panel: the log and model.
+        seed: of what is drawn.
+        entry: how the model is compressed.
+        moment: any but the first.
+
+    Returns:
+        Under "fresh", impressions with a value that was first seen in the window just trained on, and under "unseen",
+        those with a value not seen at all: metrics by how such values are served, and how many "rows" there are;
+        nothing where they are few.
+    """
+    _, model = compress_at(panel, seed, entry, moment)
+    sizes = {field: table.num_embeddings for field, table in moment.model.fields.embeddings().items()}
+    found: dict[str, Any] = {"window": moment.number, "fresh": {}, "unseen": {}}
+    rows = _having(moment.test, [moment.before[field] for field in sizes], list(sizes.values()))
+    if len(rows) >= _LEAST:
+        test = moment.test.take(rows)
+        found["fresh"] = {
+            "default row": evaluate_clicks(model, test.with_known(moment.before)),
+            "mean of what they occur with": evaluate_clicks(_guessed(model, moment), test),
+            "their own shared rows": evaluate_clicks(model, test),
+            "uncompressed": evaluate_clicks(moment.model, test),
+        }
+    rows = _having(moment.unseen, list(sizes.values()), None)
+    if len(rows) >= _LEAST:
+        test = moment.test.take(rows)
+        guessing, guessed = _guess_by_request(model, moment, moment.unseen.take(rows))
+        found["unseen"] = {
+            "default row": evaluate_clicks(model, test),
+            "mean of what they occur with": evaluate_clicks(guessing, guessed),
+        }
+    return found
+
+
+def _having(clicks: Clicks, low: list[int], high: list[int] | None) -> np.ndarray:
+    """Rows of clicks with an id of at least ``low`` and below ``high``, if given, in a field of one value."""
+    chosen = np.zeros(len(clicks), bool)
+    for place, field in enumerate(clicks.ids):
+        if not isinstance(field, Bags):
+            chosen |= (field >= low[place]) & (high is None or field < high[place])
+    return np.flatnonzero(chosen)
+
+
+def _decoded(model: ClickModel) -> list[np.ndarray]:
+    return [table.weight.numpy() for table in model.fields.embeddings().values()]
+
+
+def _over(model: ClickModel, tables: list[np.ndarray]) -> ClickModel:
+    """A copy over uncompressed tables."""
+    fields = {
+        field: Full.from_table(torch.from_numpy(table)) for field, table in zip(model.fields.names, tables, strict=True)
+    }
+    return copy.deepcopy(model, {id(model.fields): FieldTables(fields)})
+
+
+def _guessed(model: ClickModel, moment: Moment) -> ClickModel:
+    """The model with guessed rows for the values that were first seen in the window."""
+    tables = _decoded(model)
+    wanted = {place: np.arange(moment.before[field], len(tables[place])) for place, field in enumerate(moment.counts)}
+    guessed = cooccurrence_vectors(moment.train, tables, wanted)
+    for place, rows in guessed.items():
+        tables[place] = tables[place].copy()
+        tables[place][wanted[place]] = rows
+    return _over(model, tables)
+
+
+def _guess_by_request(model: ClickModel, moment: Moment, requests: Clicks) -> tuple[ClickModel, Clicks]:
+    """A row of its own for each unseen value of each request, from the other values of the request and past clicks.
+
+    Labels of the requests are not looked at, nor are other requests.
+
+    Returns:
+        The model over tables with those rows, and the requests that name them.
+    """
+    tables = _decoded(model)
+    known = requests.with_known([len(table) for table in tables])
+    ids, longer = list(known.ids), list(tables)
+    for place, field in enumerate(requests.ids):
+        if isinstance(field, Bags):
+            continue
+        rows = np.flatnonzero(field >= len(tables[place]))
+        if not len(rows):
+            continue
+        own = np.arange(len(tables[place]), len(tables[place]) + len(rows), dtype=np.int32)
+        asked = known.take(rows)
+        asked = Clicks(asked.labels, asked.integers, (*asked.ids[:place], own, *asked.ids[place + 1 :]))
+        default = np.repeat(tables[place][:1], len(rows), axis=0)  # what stays where nothing is known
+        extended = list(tables)
+        extended[place] = np.concatenate([tables[place], default])
+        guessed = cooccurrence_vectors(concatenate_clicks([moment.train, asked]), extended, {place: own})
+        longer[place] = np.concatenate([tables[place], guessed[place]])
+        renamed = np.array(ids[place])
+        renamed[rows] = own
+        ids[place] = renamed
+    return _over(model, longer), Clicks(known.labels, known.integers, tuple(ids))

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimtable.bench.jobs import Source
+from slimtable.bench.paper_baco import COMPARISON, GAMMAS, QUARTILES, SIZES
+from slimtable.grouping import InteractionGraph, group
+from studies.baco.experiments import (
+    COMPARED,
+    ITEMS,
+    PANELS,
+    QUICK_PANELS,
+    grids,
+    make_profile,
+    spell_training,
+    wanted,
+)
+from studies.baco.size import known_sizes, matched_size
+from studies.baco.texts import STATEMENTS, TITLES
+from studies.baco.timing import time_grouping
+from tests.studies.baco_samples import DATA, SIZE
+
+SIZES_OF = {"beauty": SIZE, "small_start": SIZE, "gowalla": SIZE}
+
+
+def test_paper_values() -> None:
+    assert COMPARISON["beauty"]["BACO"] == (6.308, 3.733, 14.036, 5.643)
+    assert COMPARISON["gowalla"]["Leiden"] == (10.753, 8.203, 24.245, 12.152)
+    assert [len(rows) for rows in COMPARISON.values()] == [20, 20]
+    assert QUARTILES["BACO"][0] == 18.9
+    assert all(len(values) == len(GAMMAS) for both in SIZES.values() for values in both)
+
+
+def test_all_rows_of_the_paper_are_compared() -> None:
+    assert list(COMPARISON["beauty"]) == [entry.name for entry in COMPARED][:20]
+    assert set(TITLES) == set(STATEMENTS) == set(ITEMS)
+
+
+def test_the_matched_size_is_that_of_louvain_and_found_once(tmp_path: Path) -> None:
+    source = Source(DATA, None, "random")
+    size = matched_size("beauty", source, 16, tmp_path)
+    graph = InteractionGraph.of(source.load()[0].train)
+    groups = group(graph, "louvain")
+    assert (size.user_rows, size.item_rows) == (groups.users.num_rows, groups.items.num_rows)
+    assert (size.num_users, size.num_items) == (graph.num_users, graph.num_items)
+    assert matched_size("beauty", Source("no such data"), 16, tmp_path) == size == known_sizes(tmp_path)["beauty"]
+
+
+def test_groupings_are_timed_and_stopped_at_the_limit() -> None:
+    done = time_grouping(Source(DATA, None, "random"), "baco", 150, limit=120.0)
+    assert (done.ended, done.limit) == ("done", 120.0)
+    assert 2 <= (done.rows or 0) <= 150
+    assert (done.seconds or 0) > 0
+    stopped = time_grouping(Source(DATA, None, "random"), "baco", 150, limit=0.01)
+    assert (stopped.ended, stopped.rows, stopped.seconds) == ("stopped", None, None)
+    failed = time_grouping(Source(DATA, None, "random"), "baco", 2, limit=120.0)
+    assert failed.ended.startswith("BudgetError: ")
+
+
+def test_the_budget_of_baco_is_less_by_what_second_clusters_cost() -> None:
+    assert (SIZE.rows, SIZE.second_rows) == (8267, 7917)
+
+
+def test_a_seed_is_that_of_the_grouping_too() -> None:
+    profile = make_profile(quick=False)
+    found = [(grid.methods[0], grid.seeds) for grid in grids(["beauty"], profile, SIZES_OF, None)]
+    seeded = [(method, seeds[0]) for method, seeds in found if hasattr(method, "grouping_seed")]
+    assert all(method.grouping_seed == seed for method, seed in seeded)
+    budgets = {method.budget for method, _ in seeded if method.grouping == "baco"}
+    assert budgets == {"7917rows"}
+
+
+def test_leading_rows_come_first_and_slow_ones_last() -> None:
+    found = grids(["beauty"], make_profile(quick=False), SIZES_OF, None)
+    seeds = [grid.seeds[0] for grid in found]
+    leading = len([want for want in wanted("beauty", make_profile(False), SIZES_OF) if want.entry.leading])
+    fast = leading - 1  # SCC takes minutes
+    ordered = 2  # rows that are close have two more seeds
+    assert seeds[: 3 * fast + 2 * ordered] == [seed for seed in range(5) for _ in range(fast if seed < 3 else ordered)]
+    rest = found[3 * fast + 2 * ordered :]
+    assert [grid.methods[0].grouping for grid in rest[:3]] == ["scc"] * 3
+    assert {grid.seeds for grid in rest[3:]} == {(0,)}
+    assert {want.seeds for want in wanted("beauty", make_profile(False, 2), SIZES_OF)} == {(0, 1), (0,)}
+
+
+def test_quick_leaves_out_what_takes_minutes() -> None:
+    names = [want.entry.name for want in wanted("beauty", make_profile(quick=True), SIZES_OF)]
+    assert not {"SCC", "SBC", "ITCC"} & set(names)
+    assert {want.seeds for want in wanted("beauty", make_profile(quick=True), SIZES_OF)} == {(0,)}
+
+
+def test_gowalla_is_split_as_a_whole() -> None:
+    assert [panel.split for panel in (*PANELS, *QUICK_PANELS)] == ["random", "random", "pooled"] * 2
+    (first, *_) = grids(["gowalla"], make_profile(False), SIZES_OF, Path("data"))
+    assert (first.source.data, first.source.split, first.seeds) == ("gowalla", "pooled", (0,))
+
+
+def test_captions_say_where_training_is_not_the_papers() -> None:
+    text = spell_training(
+        make_profile(False, None, {"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).panel("beauty")
+    )
+    assert "at most 300 epochs (paper: 1000)" in text
+    assert "batch size 4096 (paper: 1024)" in text
+    assert "weight decay 1e-08," in text
+    assert "patience of 50 epochs," in text
+    assert "rows drawn with standard deviation 1; " in text
+    assert "the presets best and compact draw theirs with 0.1" in text
+
+
+def test_captions_say_what_presets_draw_where_others_differ() -> None:
+    for panel in PANELS:
+        stds = {
+            want.entry.config(SIZE, 0, panel.init_std).init_std  # type: ignore[attr-defined]
+            for item in ("beauty", "small_start", "gowalla")
+            for want in wanted(item, make_profile(False), SIZES_OF)
+            if want.panel == panel.name and hasattr(want.entry.config(SIZE, 0), "init_std")
+        }
+        assert stds == {panel.init_std, 0.1}
+        assert ("presets best and compact draw" in spell_training(panel)) == (len(stds) > 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "at least 1, got 0"),
+        ({"changes": {"yelp": {"epochs": 3}}}, "'yelp'.*beauty, small_start, gowalla"),
+        ({"changes": {"beauty": {"epochs": 0}}}, "epochs"),
+    ],
+)
+def test_bad_profiles_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_profile(False, **options)  # type: ignore[arg-type]
