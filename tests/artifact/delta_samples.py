@@ -1,10 +1,10 @@
 """Artifacts that follow each other: tables that grow and change here and there, as a training leaves them."""
 
 import numpy as np
-from artifact_samples import coded, dense, plain_bits, scaled, shared
 
 from slimtable.artifact import Packed
 from slimtable.artifact.bits import code_bits, pack_bits
+from tests.artifact.artifact_samples import coded, dense, plain_bits, scaled, shared
 
 
 def kinds(num=40):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from artifact_samples import coded, dense, plain_decode, samples
 
 from slimtable.artifact import decode_bag
+from tests.artifact.artifact_samples import coded, dense, plain_decode, samples
 
 
 def plain_bag(packed, ids, offsets, mode="sum", weights=None):

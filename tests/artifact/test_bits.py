@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from artifact_samples import plain_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimtable.artifact.bits import code_bits, pack_bits, packed_size, unpack_bits
+from tests.artifact.artifact_samples import plain_bits
 
 
 @st.composite

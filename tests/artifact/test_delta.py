@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifact_samples import dense, samples, shared
-from delta_samples import follower, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +20,8 @@ from slimtable.artifact.delta import apply_delta, write_delta
 from slimtable.artifact.edits import Candidate, apply_edit, encode_edit, plan_edit, read_edit
 from slimtable.embeddings.base import method_names
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError
+from tests.artifact.artifact_samples import dense, samples, shared
+from tests.artifact.delta_samples import follower, kinds
 from tests.contract.cases import create, without_graph
 
 ONE = (0, 0, "stored", 1.0)

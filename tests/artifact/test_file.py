@@ -4,10 +4,10 @@ import stat
 import numpy as np
 import pytest
 import safetensors.numpy
-from artifact_samples import coded, dense, plain_decode, samples, scaled
 
 from slimtable.artifact import decode, read_artifact, verify_artifact, write_artifact
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from tests.artifact.artifact_samples import coded, dense, plain_decode, samples, scaled
 
 SAMPLES = samples()
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifact_samples import plain_decode
 
 from slimtable.artifact import decode, verify_artifact, write_artifact
+from tests.artifact.artifact_samples import plain_decode
 
 HERE = Path(__file__).parent / "golden"
 GOLDEN = sorted(file.stem for file in HERE.glob("*.safetensors"))

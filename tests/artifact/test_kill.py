@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-from artifact_samples import dense
 
 from slimtable.artifact import verify_artifact, write_artifact
+from tests.artifact.artifact_samples import dense
 
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from artifact_samples import dense
+from tests.artifact.artifact_samples import dense
 from slimtable.artifact import write_artifact
 tables = [{"t": dense(300_000, 8)}, {"t": dense(500, 3)}]
 print("ready", flush=True)
@@ -26,8 +26,8 @@ while True:
 
 
 def start_writer(path):
-    here = str(Path(__file__).parent)
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), here], stdout=subprocess.PIPE, text=True)
+    root = str(Path(__file__).parents[2])
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), root], stdout=subprocess.PIPE, text=True)
     assert writer.stdout.readline() == "ready\n"
     return writer
 

@@ -2,11 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from artifact_samples import coded, dense, low_rank, plain_decode, samples, scaled
 
 from slimtable.artifact import LAYOUTS, Decoder, Packed, decode, exact_bits, validate
 from slimtable.artifact.bits import pack_bits
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from tests.artifact.artifact_samples import coded, dense, low_rank, plain_decode, samples, scaled
 
 SAMPLES = samples()
 

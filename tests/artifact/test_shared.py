@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from artifact_samples import plain_decode, samples, shared, shared_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_layouts import changed
 
 from slimtable.artifact import Decoder, decode, exact_bits, validate
 from slimtable.artifact.bits import pack_bits, unpack_bits
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from tests.artifact.artifact_samples import plain_decode, samples, shared, shared_samples
+from tests.artifact.test_layouts import changed
 
 STORED = "stored"
 ONE = (0, 0, STORED, 1.0)

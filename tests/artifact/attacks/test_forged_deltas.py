@@ -7,11 +7,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from forgery import DELETE, HUGE, Forgery
 
 from slimtable.artifact import read_artifact
 from slimtable.artifact.delta import apply_delta, write_delta
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactValueError, ArtifactVersionError
+from tests.artifact.attacks.forgery import DELETE, HUGE, Forgery
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "deltas"
 START = b'{"__metadata__":{"slimtable-delta":"{\\"digest\\":\\"'

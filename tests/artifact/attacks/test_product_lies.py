@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forgery import DELETE, HUGE, Forgery, apply
 
 from slimtable.artifact import read_artifact
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError, ArtifactValueError
+from tests.artifact.attacks.forgery import DELETE, HUGE, Forgery, apply
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

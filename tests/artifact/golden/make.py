@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from artifact_samples import coded, dense, low_rank, product_samples, scaled, shared, shared_samples  # noqa: E402
-from delta_samples import follower  # noqa: E402
+sys.path.insert(0, str(HERE.parents[2]))
 
 from slimtable.artifact import write_artifact  # noqa: E402
 from slimtable.artifact.delta import write_delta  # noqa: E402
+from tests.artifact.artifact_samples import coded, dense, low_rank, product_samples, scaled, shared, shared_samples  # noqa: E402
+from tests.artifact.delta_samples import follower  # noqa: E402
 
 
 def golden_files():
