@@ -307,7 +307,10 @@ def _sha256(array: np.ndarray) -> str:
 def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
     data = mapped[header_size + extent.begin : header_size + extent.end]
     array = data.view(DTYPES[extent.dtype]).reshape(extent.shape)
-    return array if array.flags.aligned else array.copy()  # only files of other writers
+    if not array.flags.aligned:  # only files of other writers
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 @contextlib.contextmanager

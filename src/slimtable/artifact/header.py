@@ -22,6 +22,7 @@ FORMAT_VERSION = 3  # the newest that this reader knows; files carry the oldest 
 MAX_HEADER = 8 << 20
 MAX_RANK = 8
 MAX_NAME = 128
+MAX_BYTES = 1 << 62  # of an array whose empty dimensions had one element: NumPy multiplies them in int64
 DATA_ALIGNMENT = 64
 
 DTYPES: Mapping[str, np.dtype] = {
@@ -255,7 +256,10 @@ def _extent(name: str, tensor: dict[str, Any]) -> Extent:
     shape, offsets = tensor["shape"], tensor["data_offsets"]
     if len(shape) > MAX_RANK or len(offsets) != 2 or not all(type(n) is int and n >= 0 for n in [*shape, *offsets]):
         raise ArtifactFormatError(f"array `{name}` has no valid shape and offsets: {shape}, {offsets}.")
-    size = math.prod(shape) * DTYPES[tensor["dtype"]].itemsize  # Python integers do not overflow
+    itemsize = DTYPES[tensor["dtype"]].itemsize
+    if math.prod(max(1, n) for n in shape) * itemsize > MAX_BYTES:  # Python integers do not overflow
+        raise ArtifactFormatError(f"array `{name}` has a shape that no array can have: {str(shape)[:80]}.")
+    size = math.prod(shape) * itemsize
     if offsets[1] - offsets[0] != size:
         raise ArtifactFormatError(f"array `{name}` of shape {shape} takes {size} bytes, not {offsets}.")
     return Extent(tensor["dtype"], tuple(shape), *offsets)

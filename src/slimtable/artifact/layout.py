@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from slimtable.artifact.packed import Packed
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 FLOATS = ("float32", "float16")
+LARGEST = 3.4e38  # a little below the largest float32, which covers the rounding of sums
 
 # Sane caps; together they keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
 MAX_EMBEDDINGS = 1 << 40
@@ -100,14 +102,24 @@ def check_config_integer(config: Any, what: str, key: str, low: int, high: int) 
     return int(config[key])
 
 
-def check_finite(packed: Packed, name: str) -> None:
-    """Raise :class:`ArtifactValueError`, naming the first place, if the array holds a NaN or an infinity."""
+def check_finite(packed: Packed, name: str) -> float:
+    """Check that an array holds no NaN and no infinity.
+
+    Returns:
+        The largest magnitude.
+
+    Raises:
+        ArtifactValueError: if it does; the message names the first place.
+    """
+    magnitude = 0.0
     for start, part in parts(packed.arrays[name]):
-        finite = np.isfinite(part)
-        if not finite.all():
-            bad = int(finite.argmin())
+        largest = max(float(part.max()), -float(part.min()))
+        if not math.isfinite(largest):  # NumPy's maximum of values with a NaN is a NaN
+            bad = int(np.isfinite(part).argmin())
             place = tuple(map(int, np.unravel_index(start + bad, packed.arrays[name].shape)))
             raise ArtifactValueError(f"array `{name}` holds {part[bad]} at {place}; all values must be finite.")
+        magnitude = max(magnitude, largest)
+    return magnitude
 
 
 def check_scales(packed: Packed, offset_name: str, step_name: str, bits: int) -> float:

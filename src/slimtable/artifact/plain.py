@@ -6,6 +6,7 @@ import numpy as np
 
 from slimtable.artifact.layout import (
     FLOATS,
+    LARGEST,
     MAX_DIM,
     Layout,
     RowsInto,
@@ -20,7 +21,7 @@ from slimtable.artifact.layout import (
     read_only,
 )
 from slimtable.artifact.packed import Packed
-from slimtable.errors import ArtifactFormatError
+from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 _IDS_AT_ONCE = 4096
 
@@ -62,8 +63,16 @@ class LowRank(Layout):
         check_array(packed, "right", FLOATS, (rank, packed.embedding_dim))
 
     def check_values(self, packed: Packed) -> None:
-        check_finite(packed, "left")
-        check_finite(packed, "right")
+        rank = packed.arrays["right"].shape[0]
+        allowed = LARGEST / (1 + rank * 2.0**-23)  # sums of `rank` products are rounded at every step
+        if rank * check_finite(packed, "left") * check_finite(packed, "right") <= allowed:
+            return
+        largest = np.abs(packed.arrays["right"].astype(np.float64)).max(axis=1)
+        for start in range(0, packed.num_embeddings, _IDS_AT_ONCE):
+            rows = np.abs(packed.arrays["left"][start : start + _IDS_AT_ONCE].astype(np.float64)) @ largest
+            if rows.max() > allowed:
+                row = start + int(rows.argmax())
+                raise ArtifactValueError(f"row {row}, the product of `left` and `right`, may overflow float32.")
 
     def exact_bits(self, packed: Packed) -> int:
         return 8 * packed.nbytes

@@ -11,6 +11,7 @@ import numpy as np
 from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layout import (
     FLOATS,
+    LARGEST,
     MAX_DIM,
     Layout,
     RowsInto,
@@ -22,7 +23,6 @@ from slimtable.artifact.layout import (
     check_scales,
     check_stream,
     check_stream_end,
-    parts,
     read_only,
 )
 from slimtable.artifact.packed import Packed
@@ -33,7 +33,6 @@ MAX_ROWS = 1 << 31
 PRIME = (1 << 31) - 1
 STORED = "stored"
 ACTIVATIONS = ("none", "tanh")
-_LARGEST = 3.4e38  # a little below the largest float32, which covers the rounding of sums
 _IDS_AT_ONCE = 1024
 
 Gather = Callable[[np.ndarray, np.ndarray], None]
@@ -144,14 +143,14 @@ class Shared(Layout):
             table = tables[term.table]
             if term.computed is None:
                 _check_map(packed, f"map.{t}", table.num_rows)
-            weight = abs(term.weight) if term.weight is not None else _check_floats(packed, f"weights.{t}")
+            weight = abs(term.weight) if term.weight is not None else check_finite(packed, f"weights.{t}")
             bound = weight * largest[term.table]
             columns = bounds[term.column : term.column + table.width]  # a view
             if term.multiplies:
                 columns *= bound
             else:
                 columns += bound
-            if max(bound, bounds.max()) > _LARGEST:
+            if max(bound, bounds.max()) > LARGEST:
                 what = "product" if term.multiplies else "sum"
                 raise ArtifactValueError(f"the {what} of rows up to term {t} may overflow float32.")
 
@@ -274,7 +273,7 @@ def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | Qu
 def _read_weight(what: str, value: Any) -> float | None:
     if isinstance(value, str) and value == STORED:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         raise ArtifactFormatError(f"`{what}` must be '{STORED}' or a number that fits float32.")
     return float(np.float32(value))
 
@@ -290,15 +289,9 @@ def _array_names(tables: list[SharedTable], terms: list[Term]) -> list[str]:
 def _check_rows(packed: Packed, r: int, table: SharedTable) -> float:
     """Check the values of a table; returns the largest magnitude."""
     if not table.coded:
-        return _check_floats(packed, f"rows.{r}")
+        return check_finite(packed, f"rows.{r}")
     check_stream_end(packed, f"rows.{r}", table.num_values, table.bits)
     return check_scales(packed, f"offset.{r}", f"step.{r}", table.bits)
-
-
-def _check_floats(packed: Packed, name: str) -> float:
-    """Check that an array is finite; returns the largest magnitude."""
-    check_finite(packed, name)
-    return max(float(np.abs(part).max()) for _, part in parts(packed.arrays[name]))
 
 
 def _check_map(packed: Packed, name: str, num_rows: int) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from forgery import DELETE, HUGE, PREFIX, Forgery, apply
 
 from slimtable.artifact import read_artifact
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError, ArtifactVersionError
+from tests.artifact.attacks.forgery import DELETE, HUGE, PREFIX, Forgery, apply
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TIERS = (GOLDEN / "v1-coded-tiers.safetensors").read_bytes()
@@ -158,6 +158,45 @@ def test_a_wrong_digest(path):
     path.write_bytes(TIERS.replace(b"mgqe", b"MGQE"))
     with pytest.raises(ArtifactChecksumError, match="its header is not the one that was written"):
         read_artifact(path)
+
+
+EMPTY = [
+    [0, 1 << 63],
+    [1 << 63, 0],
+    [0, HUGE],
+    [HUGE, HUGE, 0],
+    [0, 1 << 32, 1 << 32],
+    [1 << 31] * 7 + [0],
+    [0, 10**4000],
+]
+
+
+@pytest.mark.parametrize("shape", EMPTY, ids=lambda shape: str(shape)[:40])
+@pytest.mark.parametrize("name", ["model/x", "t/codes.0"])
+def test_an_empty_array_of_a_shape_that_numpy_refuses(shape, name, path):
+    forgery = Forgery(TIERS)
+    forgery.replace(name, b"", "F64", shape)
+    path.write_bytes(forgery.bytes())
+    with pytest.raises(ArtifactFormatError, match=f"array `{name}` has a shape that no array can have") as raised:
+        read_artifact(path)
+    assert len(str(raised.value)) < 300
+
+
+def test_an_empty_tensor_opens(path):
+    forgery = Forgery(TIERS)
+    forgery.replace("model/x", b"", "F32", [3, 0, 5])
+    path.write_bytes(forgery.bytes())
+    assert read_artifact(path).tensors["x"].shape == (3, 0, 5)
+
+
+def test_an_unaligned_tensor_cannot_be_written_to(path):
+    forgery = Forgery(TIERS)
+    forgery.replace("model/odd", b"x", "U8", [1])
+    forgery.replace("model/x", bytes(8), "F32", [2])
+    path.write_bytes(forgery.bytes())
+    opened = read_artifact(path)
+    assert opened.tensors["x"].flags.aligned
+    assert not any(array.flags.writeable for array in opened.arrays.values())
 
 
 def test_arrays_may_not_overlap_or_leave_gaps(path):

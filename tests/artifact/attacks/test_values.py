@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forgery import Forgery
 
 from slimtable.artifact import read_artifact, verify_artifact
 from slimtable.errors import ArtifactError, ArtifactFormatError, ArtifactValueError
+from tests.artifact.attacks.forgery import Forgery
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -26,6 +26,13 @@ VALUES = [
     ("dense-float16", "t/table", floats(35, INF, "f2"), "array `table` holds inf"),
     ("low_rank", "t/left", floats(27, NAN), "array `left` holds nan"),
     ("low_rank", "t/right", floats(15, NAN), "array `right` holds nan"),
+    ("low_rank", "t/left", floats(27, 3e38, at=26), "row 8, the product of `left` and `right`, may overflow float32"),
+    (
+        "low_rank",
+        "t/left",
+        np.full(27, -2e38, "f4").tobytes(),
+        "row 0, the product of `left` and `right`, may overflow",
+    ),
     ("scaled-column", "t/offset", floats(5, NAN), "array `offset` holds nan"),
     ("scaled-column", "t/step", floats(5, INF), "array `step` holds inf"),
     ("scaled-column", "t/step", floats(5, -1e-30), "array `step` holds -1e-30 at 0; steps are >= 0"),
