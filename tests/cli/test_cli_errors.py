@@ -151,14 +151,14 @@ def test_wrong_shape(refused: Command, tmp_path: Path, command: str) -> None:
 # Lookups.
 
 
-@pytest.mark.parametrize("id_", ["400", "-1", "99999999999"])
+@pytest.mark.parametrize("id_", ["400", "-1", "99999999999", "99999999999999999999"])
 def test_id_out_of_range(refused: Command, artifact: Path, id_: str) -> None:
     line = refused("lookup", artifact, "item", "0", id_)
     assert id_ in line
     assert "0..399" in line
 
 
-@pytest.mark.parametrize("id_", ["x", "1.5", "9" * 30])
+@pytest.mark.parametrize("id_", ["x", "1.5", "9" * 5000])
 def test_id_that_is_no_whole_number(refused: Command, artifact: Path, id_: str) -> None:
     refused("lookup", artifact, "item", id_)
 

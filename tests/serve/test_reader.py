@@ -1,6 +1,9 @@
+import multiprocessing
+import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +120,13 @@ def test_lookup_of_wrong_ids(artifact):
         artifact["item"].lookup([1], out=np.empty((2, 5), np.float32))
 
 
+def test_lookup_of_ids_that_no_integer_type_holds(artifact):
+    for ids in ([10**20], [2**63, -1], [0, 10**20, 2**63]):
+        wrong = max(id_ for id_ in ids[:2])
+        with pytest.raises(IndexError, match=rf"id {wrong} at position {ids.index(wrong)} is out of range"):
+            artifact["item"].lookup(ids)
+
+
 def test_bags(artifact):
     ids, offsets = [3, 0, 4, 4, 5], [0, 2, 2, 4]
     rows = rows_of_items()
@@ -144,6 +154,12 @@ def test_raw_ids(artifact):
 def test_unknown_integers(artifact, raw):
     with pytest.raises(ValueError, match=rf"the vocabulary of table `user` has no raw id {raw}\."):
         artifact["user"].ids_of([-50, raw] if raw < 1 << 63 else np.array([1, raw], np.uint64)[1:])
+
+
+def test_unknown_integers_that_no_integer_type_holds(artifact):
+    for raw in ([-50, 10**20], [-50, 2**63]):
+        with pytest.raises(ValueError, match=rf"has no raw id {raw[1]}\."):
+            artifact["user"].ids_of(raw)
 
 
 def test_unknown_strings_and_wrong_types(artifact, tmp_path):
@@ -197,6 +213,42 @@ def test_closing(path):
     with pytest.raises(ValueError, match="was closed"):
         artifact.verify()
     assert user.lookup([1]).tobytes() == rows_of_users()[1].tobytes()
+
+
+def test_tables_and_artifacts_are_pickled_by_path_and_digest(artifact, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / "current"
+    link.symlink_to(path.name)
+    pickled = pickle.dumps(open_artifact(Path("current"))["item"])
+    assert len(pickled) < 500
+    link.unlink()
+    monkeypatch.chdir("/")
+    again = pickle.loads(pickled)  # noqa: S301
+    assert again.weight().tobytes() == rows_of_items().tobytes()
+    assert again.ids_of(["film 3"]).tolist() == [3]
+    both = pickle.loads(pickle.dumps(artifact))  # noqa: S301
+    assert sorted(both) == ["item", "user"]
+    assert both.path == path
+    with pytest.raises(TypeError, match="comes from no file"):
+        pickle.dumps(Table("t", item_table()))
+    artifact.close()
+    with pytest.raises(ValueError, match="was closed"):
+        pickle.dumps(artifact)
+
+
+def test_a_pickled_table_refuses_another_file(artifact, path):
+    pickled = pickle.dumps(artifact["user"])
+    write_artifact(path, {"user": user_table(), "item": item_table()})
+    with pytest.raises(ArtifactChecksumError, match="is not the file that was pickled"):
+        pickle.loads(pickled)  # noqa: S301
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="there is no such artifact"):
+        pickle.loads(pickled)  # noqa: S301
+
+
+def test_spawned_workers_look_rows_up(artifact):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(artifact["item"].lookup, [3, 0]).result().tobytes() == rows_of_items()[[3, 0]].tobytes()
 
 
 def test_many_threads_get_the_same_rows(artifact):

@@ -7,6 +7,8 @@ bits, rounded up to a byte once per array.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 MAX_WIDTH = 32
@@ -112,3 +114,13 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
 def _check_width(width: int) -> None:
     if not 1 <= width <= MAX_WIDTH:
         raise ValueError(f"`width` must lie in 1..{MAX_WIDTH} bits, got {width}.")
+
+
+def exact_array(values: Any) -> np.ndarray:
+    """The values as an array; whole numbers that do not fit together into an integer type stay Python integers."""
+    array = np.asarray(values)
+    if array.dtype == np.float64 and not isinstance(values, np.ndarray) and array.size:
+        objects = np.asarray(values, dtype=object)
+        if all(type(value) is int for value in objects.reshape(-1)):
+            return objects
+    return array

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimtable.artifact.bits import exact_array
 from slimtable.artifact.coded import Coded
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
@@ -219,7 +220,7 @@ class Decoder:
         array = _integers("ids", ids)
         bad = int(kernels.first_outside(array.reshape(-1), self.num_embeddings))
         if bad >= 0:
-            found = np.asarray(ids).reshape(-1)[bad]
+            found = exact_array(ids).reshape(-1)[bad]
             raise IndexError(f"id {found} at position {bad} is out of range: ids lie in 0..{self.num_embeddings - 1}.")
         return array
 
@@ -232,7 +233,7 @@ def _layout_of(packed: Packed) -> Layout:
 
 def _integers(what: str, values: Any) -> np.ndarray:
     """Contiguous int64; a value that int64 cannot hold becomes -1, which is out of every range."""
-    array = np.asarray(values)
+    array = exact_array(values)
     if array.size == 0 and array.dtype == np.float64 and not isinstance(values, np.ndarray):
         array = array.astype(np.int64)  # an empty list has no type
     if array.dtype == object and all(isinstance(value, int) for value in array.reshape(-1)):

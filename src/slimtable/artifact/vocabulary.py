@@ -7,6 +7,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
+from slimtable.artifact.bits import exact_array
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 INTEGERS = "vocabulary"
@@ -205,13 +206,15 @@ class Index:
             texts = np.asarray(raw_ids, dtype=object)
             rows = np.fromiter((self._rows.get(text, -1) for text in texts.reshape(-1)), np.int64, texts.size)
             return rows.reshape(texts.shape)
-        raw = np.asarray(raw_ids)
-        if raw.size and raw.dtype.kind not in "iu":
+        raw = exact_array(raw_ids)
+        large = raw.dtype == object and all(isinstance(value, int) for value in raw.reshape(-1))
+        if raw.size and raw.dtype.kind not in "iu" and not large:
             raise TypeError(f"raw ids of this vocabulary are integers, got {raw.dtype}.")
-        wanted = raw.astype(np.int64)
+        limits = np.iinfo(np.int64)
+        inside = ((raw >= limits.min) & (raw <= limits.max)).astype(bool)
+        wanted = np.where(inside, raw, 0).astype(np.int64)
         place = np.minimum(np.searchsorted(self._sorted, wanted), self._sorted.size - 1)
-        known = (self._sorted[place] == wanted) & (raw <= np.iinfo(np.int64).max)
-        return np.where(known, self._order[place], -1)
+        return np.where((self._sorted[place] == wanted) & inside, self._order[place], -1)
 
 
 def _array(raw_ids: list[Any]) -> np.ndarray:

@@ -160,14 +160,14 @@ def lookup(
         show(f"{word}: " + " ".join(f"{value:.5g}" for value in row[:limit_dims]) + more)
 
 
-def _ids(served: Table, words: list[str], raw: bool) -> np.ndarray:
-    """Row numbers (n,) of what was typed."""
+def _ids(served: Table, words: list[str], raw: bool) -> Any:
+    """Row numbers (n,) of what was typed; those of --raw are in range."""
     as_texts = raw and served.vocabulary is not None and isinstance(served.vocabulary[0], str)
     if as_texts:
         return served.ids_of(words)
     try:
-        numbers = np.array([int(word) for word in words], dtype=np.int64)
-    except (ValueError, OverflowError) as error:
+        numbers = [int(word) for word in words]
+    except ValueError as error:
         hint = "" if raw or served.vocabulary is None else " Raw ids need --raw."
         raise ValueError(f"Ids of table {served.name!r} are whole numbers: {error}.{hint}") from error
     return served.ids_of(numbers) if raw else numbers

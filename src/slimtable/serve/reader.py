@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +16,51 @@ from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact
 from slimtable.artifact.layouts import Decoder, exact_bits
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.vocabulary import Index, Strings
-from slimtable.errors import ArtifactValueError
+from slimtable.errors import ArtifactChecksumError, ArtifactValueError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a table or an artifact was opened from, so that other processes can open it too.
+
+    Attributes:
+        path: the file itself, absolute, no link.
+        digest: of its header, which holds the checksums of all arrays.
+    """
+
+    path: Path
+    digest: str
+
+    def open(self) -> Artifact:
+        """Open the file again.
+
+        Raises:
+            FileNotFoundError: if it is gone.
+            ArtifactError: if it has changed.
+        """
+        opened = read_artifact(self.path)
+        if opened.manifest["digest"] != self.digest:
+            raise ArtifactChecksumError(
+                f"`{self.path}` is not the file that was pickled: it was written anew since. Open it with "
+                "open_artifact, and pickle its tables again."
+            )
+        return Artifact(opened)
+
+    def table(self, name: str) -> Table:
+        """Open the file again for one of its tables; errors as :meth:`open`."""
+        return self.open()[name]
 
 
 class Table:
     """One compressed table of an artifact, ready for lookups from any number of threads.
 
+    Pickling, as for worker processes, takes along path and digest of the file: the other process opens it itself.
+
     Args:
         name: its name in the artifact.
         packed: its arrays.
         vocabulary: the raw id of each row, if the artifact has them.
+        origin: the file of the arrays; None where there is none, then the table cannot be pickled.
 
     Attributes:
         name: its name in the artifact.
@@ -39,7 +75,13 @@ class Table:
         vocabulary: the raw id of each row: int64 (N,), a sequence of N strings, or None.
     """
 
-    def __init__(self, name: str, packed: Packed, vocabulary: np.ndarray | Strings | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        packed: Packed,
+        vocabulary: np.ndarray | Strings | None = None,
+        origin: Origin | None = None,
+    ) -> None:
         self.name = name
         self.num_embeddings = packed.num_embeddings
         self.embedding_dim = packed.embedding_dim
@@ -51,6 +93,12 @@ class Table:
         self.nbytes = packed.nbytes
         self.vocabulary = vocabulary
         self._decoder = Decoder(packed)
+        self._origin = origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._origin is None:
+            raise TypeError(f"table `{self.name}` comes from no file, so that it cannot be pickled; write_artifact it.")
+        return Origin.table, (self._origin, self.name)
 
     @property
     def compression_ratio(self) -> float:
@@ -146,7 +194,7 @@ class Table:
 
 
 class Artifact(Mapping[str, Table]):
-    """An open artifact: its tables by name.
+    """An open artifact: its tables by name. Pickling takes along its path and digest, as for :class:`Table`.
 
     Attributes:
         path: the file.
@@ -161,9 +209,15 @@ class Artifact(Mapping[str, Table]):
         self.tensors = opened.tensors
         self.model = opened.model
         self._opened: ArtifactFile | None = opened
+        self._origin = Origin(opened.path.resolve(), opened.manifest["digest"])
         self._tables = {
-            name: Table(name, packed, opened.vocabularies.get(name)) for name, packed in opened.tables.items()
+            name: Table(name, packed, opened.vocabularies.get(name), self._origin)
+            for name, packed in opened.tables.items()
         }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._file()
+        return Origin.open, (self._origin,)
 
     def __getitem__(self, name: str) -> Table:
         self._file()
