@@ -37,7 +37,7 @@ def test_every_grouping_has_a_row(name: str) -> None:
     assert row[2].startswith(start)
     assert all(f"`{option}`" in row[2] for option in grouping.set_by_budget)
     assert row[3] == ("yes" if grouping.co_clusters else "no")
-    assert f"ways/{name}.py)" in row[5]
+    assert f"algorithms/{name}.py)" in row[5]
 
 
 @pytest.mark.parametrize("name", grouping_names())

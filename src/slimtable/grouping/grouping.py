@@ -11,6 +11,7 @@ import numpy as np
 
 from slimtable.config import Config
 from slimtable.errors import BudgetError
+from slimtable.grouping.fitting import fit_rows
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Statistics, measure
@@ -185,6 +186,8 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
         chosen = chosen.for_rows(graph, num_rows, seed)
     tuned = time.perf_counter()
     labels = chosen.labels(graph, seed)
+    if num_rows is not None:
+        labels = fit_rows(graph, labels, num_rows)  # a budget is kept whatever the options gave
     ended = time.perf_counter()
     users, items = (
         RowMap.of(labels.users, labels.second_users),
