@@ -13,7 +13,7 @@ from torch import nn
 from slimtable.artifact.file import write_artifact
 from slimtable.artifact.layouts import decode
 from slimtable.compress import compress_, compress_table, read_table
-from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.base import EmbeddingTable
 from slimtable.embeddings.frozen import FrozenEmbedding, freeze_
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQEConfig
@@ -54,7 +54,7 @@ def test_filter_and_frequencies(model) -> None:
     compress_(
         model, MGQEConfig(codebook_sizes=(64, 4)), lambda module, name: name == "user", frequencies={"user": counts}
     )
-    assert isinstance(model.user, CompressedEmbedding)
+    assert isinstance(model.user, EmbeddingTable)
     assert isinstance(model.item, nn.Embedding)
     assert "tiers" in model.user.pack().arrays
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, method_of
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.files import check_archive
 
@@ -44,16 +44,16 @@ def compress_(
         ValueError: no table was chosen, a chosen one cannot be compressed as asked, or a name in ``frequencies``
             is not a chosen table. The model is then unchanged.
     """
-    chosen: dict[str, nn.Embedding | CompressedEmbedding] = {}
+    chosen: dict[str, nn.Embedding | EmbeddingTable] = {}
     for name, module in model.named_modules(remove_duplicate=False):
-        is_table = isinstance(module, (nn.Embedding, nn.EmbeddingBag, CompressedEmbedding))
+        is_table = isinstance(module, (nn.Embedding, nn.EmbeddingBag, EmbeddingTable))
         if name and is_table and (filter_fn is None or filter_fn(module, name)):
             if isinstance(module, nn.EmbeddingBag):
                 raise ValueError(
                     f"Table {name} is an EmbeddingBag, which cannot be replaced in place. Use nn.Embedding with "
                     "slimtable.embeddings.bag.embedding_bag, or leave it out with filter_fn."
                 )
-            assert isinstance(module, (nn.Embedding, CompressedEmbedding))
+            assert isinstance(module, (nn.Embedding, EmbeddingTable))
             chosen[name] = module
     if not chosen:
         raise ValueError(
@@ -64,7 +64,7 @@ def compress_(
         raise ValueError(f"frequencies names {', '.join(unknown)}, but the tables are {', '.join(chosen)}.")
     _refuse_outside_ties(model, chosen)
     # One table may stand in the model under several names, or in several modules: compress it once and share it.
-    compressed: dict[int, CompressedEmbedding] = {}
+    compressed: dict[int, EmbeddingTable] = {}
     for name, module in chosen.items():
         if _identity(module) not in compressed:
             counts = (frequencies or {}).get(name)
@@ -129,12 +129,12 @@ def read_table(path: str | Path, name: str | None = None) -> np.ndarray:
     raise ValueError(f"{path} does not tell {wanted}. Its floating-point matrices: {listed}.")
 
 
-def _identity(module: nn.Embedding | CompressedEmbedding) -> int:
+def _identity(module: nn.Embedding | EmbeddingTable) -> int:
     """What makes two modules the same table."""
     return id(module.weight) if isinstance(module, nn.Embedding) else id(module)
 
 
-def _refuse_outside_ties(model: nn.Module, chosen: dict[str, nn.Embedding | CompressedEmbedding]) -> None:
+def _refuse_outside_ties(model: nn.Module, chosen: dict[str, nn.Embedding | EmbeddingTable]) -> None:
     """Raises ValueError where another module uses the weight of a table, which it would keep uncompressed."""
     weights = {id(module.weight): name for name, module in chosen.items() if isinstance(module, nn.Embedding)}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -148,11 +148,11 @@ def _refuse_outside_ties(model: nn.Module, chosen: dict[str, nn.Embedding | Comp
 
 def _compress(
     name: str,
-    module: nn.Embedding | CompressedEmbedding,
+    module: nn.Embedding | EmbeddingTable,
     config: MethodConfig,
     frequencies: Tensor | None,
     trainable: bool,
-) -> CompressedEmbedding:
+) -> EmbeddingTable:
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
         raise ValueError(
             f"Table {name} has max_norm, which changes rows at lookup. Renormalise it, then drop max_norm."

@@ -304,7 +304,9 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> 
         "embedding_bits": embedding_bits,
         "embedding_compression_ratio": sum(table.dense_bits for table in tables) / embedding_bits,
         "trained_parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
-        "second_rows": sum(row_map.num_seconds for table in tables for row_map in table.row_maps or ()),
+        "second_rows": sum(
+            row_map.num_seconds for table in tables for row_map in getattr(table, "row_maps", None) or ()
+        ),
         "metrics": {"last": last, "best": best},
         "best_epoch": trained.best_epoch,
         "seconds_per_epoch": trained.seconds_per_epoch,

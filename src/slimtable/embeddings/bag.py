@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.table import EmbeddingTable
 
 
 def embedding_bag(
-    embedding: CompressedEmbedding,
+    embedding: EmbeddingTable,
     ids: Tensor,
     offsets: Tensor,
     mode: Literal["sum", "mean"] = "sum",

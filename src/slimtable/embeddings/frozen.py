@@ -12,10 +12,10 @@ from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layouts import Decoder, exact_bits, validate
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.shared import PRIME
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, get_config
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig, get_config
 
 
-class FrozenEmbedding(CompressedEmbedding):
+class FrozenEmbedding(EmbeddingTable):
     """Looks rows up from the packed arrays of any method, on any device.
 
     On the CPU rows are decoded by the kernels that serve artifacts; elsewhere, and under ``torch.compile``, by
@@ -23,7 +23,7 @@ class FrozenEmbedding(CompressedEmbedding):
     type of the rows and never the stored values. It has no parameters.
 
     Args:
-        packed: the table, as :meth:`CompressedEmbedding.pack` gives it or an artifact holds it.
+        packed: the table, as :meth:`EmbeddingTable.pack` gives it or an artifact holds it.
 
     Raises:
         ArtifactError: the arrays do not fit together.
@@ -34,18 +34,16 @@ class FrozenEmbedding(CompressedEmbedding):
         [[0.0, 1.0], [1.0, 0.0]]
     """
 
-    config_class = MethodConfig
     _like: Tensor
 
     def __init__(self, packed: Packed) -> None:
         validate(packed)
-        nn.Module.__init__(self)
+        super().__init__()
         self.method = packed.method  # type: ignore[misc]
         self.num_embeddings = packed.num_embeddings
         self.embedding_dim = packed.embedding_dim
         self.padding_idx = packed.padding_idx
         self.config = _config_of(packed)
-        self.row_maps = None  # the maps are among the arrays
         self._shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
         for name, array in packed.arrays.items():
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
@@ -56,16 +54,6 @@ class FrozenEmbedding(CompressedEmbedding):
         self._bits = exact_bits(packed)
         self._decoder: tuple[Any, Decoder] | None = None
         self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
-
-    def build(self, frequencies: Tensor | None, device: Any, dtype: torch.dtype | None) -> None:
-        """There is nothing to build: the arrays are given."""
-
-    def reset_parameters(self) -> None:
-        """There is nothing to draw."""
-
-    def fit_(self, table: Tensor) -> None:
-        """Refuses: what is frozen does not change."""
-        raise TypeError("A frozen table cannot take over another. Use the method's from_table().")
 
     def rows(self, ids: Tensor) -> Tensor:
         if ids.device.type != "cpu" or torch.compiler.is_compiling():
@@ -85,9 +73,6 @@ class FrozenEmbedding(CompressedEmbedding):
         for name, (shape, dtype) in self._shapes.items():
             arrays[name] = self._buffer(name).cpu().numpy().view(dtype).reshape(shape)
         return Packed(**{**self._head.__dict__, "arrays": arrays})
-
-    def penalty(self) -> Tensor:
-        return self._like.new_zeros(())
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: everything but the decoder, which points into these very arrays."""
@@ -247,7 +232,7 @@ def freeze_(module: nn.Module) -> nn.Module:
         ValueError: ``module`` holds no compressed table, or is one itself: then use ``FrozenEmbedding(x.pack())``.
     """
     children = module.named_modules(remove_duplicate=False)
-    tables = {name: child for name, child in children if isinstance(child, CompressedEmbedding)}
+    tables = {name: child for name, child in children if isinstance(child, EmbeddingTable)}
     if not tables or "" in tables:
         raise ValueError("freeze_ needs a module that holds compressed tables inside.")
     frozen: dict[int, FrozenEmbedding] = {}  # a table that stands under several names stays one

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
-from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.base import CompressedEmbedding, FitContext
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.product_quantizer import (
     ProductQuantizer,
@@ -111,7 +111,7 @@ class QuantizedEmbedding(CompressedEmbedding):
         if self.config.initialization == "kmeans":
             self._fit_codebooks()
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Copies the table and places the centroids by k-means; the epochs for a dense table are then over."""
         self.table.copy_(table)
         if self.config.dense_epochs:
@@ -133,9 +133,6 @@ class QuantizedEmbedding(CompressedEmbedding):
         if self.training and torch.is_grad_enabled() and self.config.variant == "vq":
             self._remember(error)
         return quantized
-
-    def row_parameters(self) -> list[Tensor]:
-        return [self.table]
 
     def penalty(self) -> Tensor:
         """Mean squared distance between looked-up rows and their centroids, summed over lookups since the last call.

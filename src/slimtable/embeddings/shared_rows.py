@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
-from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.base import CompressedEmbedding, FitContext
 from slimtable.embeddings.shared_rows_kernels import CombineRows, Summand, summand
 from slimtable.embeddings.tensors import float_bits, to_array
 from slimtable.grouping.row_map import Hash, Quotient, numbers_of_map, read_map
@@ -33,6 +33,7 @@ class Term:
         rows: integer (N,) shared row of each id, which is stored; None where they are computed.
         computed: the hash or quotient that gives them otherwise; it takes no space.
         weight: of all ids, or float (N,) of each.
+        multiply: the rows before it on these columns are multiplied by it; otherwise it is added to them.
     """
 
     table: int
@@ -40,6 +41,7 @@ class Term:
     rows: np.ndarray | None = None
     computed: Hash | Quotient | None = None
     weight: float | np.ndarray = 1.0
+    multiply: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class _Placed:
     column: int
     computed: Hash | Quotient | None
     weight: float | None
+    multiply: bool = False
 
 
 class SharedRows(CompressedEmbedding):
@@ -115,7 +118,7 @@ class SharedRows(CompressedEmbedding):
             if weight is None:
                 weights = torch.from_numpy(np.array(term.weight, dtype=np.float32)).to(device, dtype)
                 self.register_buffer(f"weights_{index}", weights)
-            self._placed.append(_Placed(term.table, term.column, term.computed, weight))
+            self._placed.append(_Placed(term.table, term.column, term.computed, weight, term.multiply))
         self.register_buffer("terms", torch.from_numpy(_numbers(self._placed)).to(device))
 
     def reset_parameters(self) -> None:
@@ -133,12 +136,6 @@ class SharedRows(CompressedEmbedding):
     def tables(self) -> list[Tensor]:
         """The shared tables, (K, w) each: what is trained."""
         return [getattr(self, f"table_{index}") for index in range(self.num_tables)]
-
-    def num_vectors(self) -> int:
-        return sum(len(table) for table in self.tables())
-
-    def row_parameters(self) -> list[Tensor]:
-        return self.tables()
 
     def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
         term = self._placed[0]
@@ -195,13 +192,15 @@ class SharedRows(CompressedEmbedding):
                 described["map"] = "stored"
             else:
                 described["map"] = dict(vars(term.computed))
+            if term.multiply:
+                described["multiply"] = True
             if term.weight is None:
                 arrays[f"weights.{index}"] = to_array(getattr(self, f"weights_{index}"))
                 described["weight"] = "stored"
             terms.append(described)
         return self.packed("shared", arrays, {"tables": tables, "terms": terms, "activation": self.activation})
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Takes the rows of least squared error, ids weighted by frequency, for the maps as they are.
 
         Where every id has one row, those are the weighted means; sums take a few rounds of conjugate gradients.
@@ -230,7 +229,7 @@ class SharedRows(CompressedEmbedding):
 
     def _combine(self, tables: Sequence[Tensor], ids: Tensor) -> Tensor:
         """Rows (B, d) of ids (B,) before the activation; the very arithmetic of the layout ``shared``."""
-        if _compiled(ids, *tables):
+        if _compiled(ids, *tables) and not any(term.multiply for term in self._placed):
             sparse = self.sparse and self.training
             return CombineRows.apply(ids, self.embedding_dim, self._summands(), sparse, *tables)  # type: ignore[no-untyped-call]
         parts: dict[int, Tensor] = {}
@@ -242,7 +241,8 @@ class SharedRows(CompressedEmbedding):
                 value = getattr(self, f"weights_{index}").index_select(0, ids).unsqueeze(1) * value
             elif term.weight != 1:
                 value = term.weight * value
-            parts[term.column] = parts[term.column] + value if term.column in parts else value
+            before = parts.get(term.column)
+            parts[term.column] = value if before is None else before * value if term.multiply else before + value
         if len(parts) == 1:
             return next(iter(parts.values()))
         return torch.cat([parts[column] for column in sorted(parts)], dim=1)
@@ -325,7 +325,8 @@ class SharedRows(CompressedEmbedding):
         for index, placed in enumerate(_read_numbers(state[f"{prefix}terms"].cpu().numpy())):
             weight = state[f"{prefix}weights_{index}"].float().cpu().numpy() if placed.weight is None else placed.weight
             rows = None if placed.computed is not None else state[f"{prefix}map_{index}"].cpu().numpy()
-            term = Term(placed.table, placed.column, rows, placed.computed, weight)
+            multiply = index < len(self._placed) and self._placed[index].multiply  # said by the configuration
+            term = Term(placed.table, placed.column, rows, placed.computed, weight, multiply)
             _check(term, shapes, self.num_embeddings, self.embedding_dim)
             terms.append(term)
         _check_columns(terms, shapes, self.embedding_dim)

@@ -11,7 +11,7 @@ from torch import Tensor
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.quantize.nearest import nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
-from slimtable.embeddings.base import register
+from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import HashedRowsConfig
@@ -92,7 +92,7 @@ class CCE(SharedRows):
             with torch.no_grad(), evaluating(self):
                 self._cluster(self.weight, epoch + 1)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Clusters the ids by the table, and takes the mean of what is left for the second rows."""
         self._cluster(table, 0)
         self.epochs_done.fill_(self.config.recluster_epochs)

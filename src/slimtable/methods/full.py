@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 from slimtable.embeddings.tensors import float_bits, to_array
 
 
@@ -23,7 +23,6 @@ class Full(CompressedEmbedding):
     """A dense table, as ``nn.Embedding``: 32·N·d bits in float32."""
 
     config_class = FullConfig
-    grows = True
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
@@ -31,14 +30,11 @@ class Full(CompressedEmbedding):
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.config.init_std)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         self.table.copy_(table)
 
     def rows(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self.table, sparse=self.sparse)
-
-    def row_parameters(self) -> list[Tensor]:
-        return [self.table]
 
     def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
         return (self.table, None) if self.padding_idx is None else None

@@ -13,7 +13,7 @@ from torch import Tensor
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.quantize.nearest import nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
-from slimtable.embeddings.base import register
+from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import HashedRowsConfig
 from slimtable.grouping.budget import rows_of_budget
@@ -129,7 +129,7 @@ class LEGCF(SharedRows):
             with torch.no_grad():
                 self._assign(self.weight)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Places meta-embeddings by k-means, gives every id the nearest two, and then fits the meta-embeddings."""
         wanted = np.ascontiguousarray(table.float().clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh().cpu().numpy())
         num_rows = len(self.tables()[0])
@@ -143,7 +143,7 @@ class LEGCF(SharedRows):
         share = ((wanted - centroids[0, first]) * along).sum(axis=1) / np.where(length > 0, length, 1.0)
         share = share.clip(0.0, 1.0).astype(np.float32)
         self.place([Term(0, 0, first, weight=1 - share), Term(0, 0, second, weight=share)], self.device, self.dtype)
-        super().fit_(table)
+        super().fit_(table, context)
         self.epochs_done.fill_(self.config.assignment_epochs)
 
     def _assign(self, table: Tensor) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 from slimtable.embeddings.tensors import float_bits, to_array
 
 _ROWS_PER_CHUNK = 65_536
@@ -37,6 +37,7 @@ class LowRank(CompressedEmbedding):
     config_class = LowRankConfig
     config: LowRankConfig
     serve_tolerance = 1e-5
+    row_prefix = "left"
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         rank = self.config.rank if self.config.rank is not None else max(1, 3 * self.embedding_dim // 4)
@@ -50,7 +51,7 @@ class LowRank(CompressedEmbedding):
         nn.init.normal_(self.left, std=self.config.init_std)
         nn.init.normal_(self.right, std=self.rank**-0.5)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Takes the truncated singular value decomposition, the best P·Q in squared error."""
         # The eigenvectors of the small d × d Gram matrix are the right singular vectors, at any N.
         gram = sum(chunk.double().T @ chunk.double() for chunk in table.split(_ROWS_PER_CHUNK))
@@ -61,9 +62,6 @@ class LowRank(CompressedEmbedding):
 
     def rows(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self.left, sparse=self.sparse) @ self.right
-
-    def row_parameters(self) -> list[Tensor]:
-        return [self.left]
 
     def bits(self) -> int:
         return self.rank * (self.num_embeddings + self.embedding_dim) * float_bits(self.left)

@@ -10,10 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from slimtable.artifact.packed import Packed
-from slimtable.embeddings.base import register
+from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import CountedRowsConfig
 from slimtable.grouping.row_map import Hash, Quotient, RowMap
@@ -106,7 +104,12 @@ class QR(SharedRows):
         divisor, quotients = config.shapes(self.num_embeddings, num_rows)
         terms = [
             Term(0, 0, computed=Hash(count=divisor)),  # the remainder, of ids below 2³¹
-            Term(1, width if config.combine == "concat" else 0, computed=Quotient(divisor)),
+            Term(
+                1,
+                width if config.combine == "concat" else 0,
+                computed=Quotient(divisor),
+                multiply=config.combine == "mult",
+            ),
         ]
         self.share([(divisor, width), (quotients, width)], terms, frequencies, device, dtype)
 
@@ -117,10 +120,10 @@ class QR(SharedRows):
         for table, mean in zip(self.tables(), (0.0, 1.0), strict=True):
             nn.init.normal_(table, mean, self.config.init_std)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Takes the rows of least squared error, ids weighted by frequency; for products by alternating."""
         if self.config.combine != "mult":
-            super().fit_(table)
+            super().fit_(table, context)
             return
         table = table.to(torch.promote_types(table.dtype, torch.float32))
         weights = self._weights_of_ids(table)
@@ -135,21 +138,6 @@ class QR(SharedRows):
             remainders = remainders * scale
         for own, fitted in zip(self.tables(), (remainders, quotients), strict=True):
             own.copy_(fitted)
-
-    def pack(self) -> Packed:
-        packed = super().pack()
-        if self.config.combine == "mult":
-            packed.layout_config["terms"][1]["multiply"] = True
-        return packed
-
-    def _combine(self, tables: Sequence[Tensor], ids: Tensor) -> Tensor:
-        if self.config.combine != "mult":
-            return super()._combine(tables, ids)
-        remainders, quotients = (
-            F.embedding(self.row_map(index).index_select(0, ids), table, sparse=self.sparse)
-            for index, table in enumerate(tables)
-        )
-        return remainders * quotients
 
     def _best_factor(self, table: Tensor, weights: Tensor, term: int, other: Tensor, other_term: int) -> Tensor:
         """Rows x of a term that minimize ``Σ weight · (x[map] · other − table)²``, column by column."""

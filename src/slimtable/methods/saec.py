@@ -15,7 +15,7 @@ from slimtable.budget import bits_of_budget
 from slimtable.codecs.quantize import Clustering
 from slimtable.codecs.quantize.metric import Metric
 from slimtable.codecs.quantize.residual import cluster_levels
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.base import EmbeddingTable, FitContext, MethodConfig, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash
@@ -141,7 +141,7 @@ class Saec(SharedRows):
         self._metric: Metric | None = None
         self.share(shapes, terms, frequencies, device, dtype)
 
-    def continue_from(self, previous: CompressedEmbedding) -> None:
+    def _continue_from(self, previous: EmbeddingTable | None) -> None:
         """Starts from the rows and maps of an earlier table of saec, of which this one may have more ids at the end.
 
         Tables of other methods, of another width or with other levels are passed over.
@@ -169,13 +169,15 @@ class Saec(SharedRows):
             shared = table.detach().float().cpu().numpy()[:clusters]
             self._earlier.append(_Earlier(shared, rows, default, alone))
 
-    def weigh_errors(self, metric: Tensor) -> None:
+    def _weigh_errors(self, metric: Tensor | None) -> None:
         """Clusters in the coordinates of the metric; only the ratios of costs matter."""
+        if metric is None:
+            return
         matrix = metric.cpu().numpy()
         trace = float(np.trace(matrix))
         self._metric = Metric.of(matrix * (len(matrix) / trace) if trace > 0 else matrix)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         """Clusters the rows of the table, frequent ids weighing more.
 
         Raises:
@@ -183,6 +185,8 @@ class Saec(SharedRows):
             ValueError: ids are to be told apart by frequency, and there are no frequencies.
         """
         config = self.config
+        self._continue_from(context.previous)
+        self._weigh_errors(context.metric)
         self._check_budget()
         values = self._coordinates(table.detach().float().cpu().numpy())
         counts = None if self._importance is None else self._importance.cpu().numpy()

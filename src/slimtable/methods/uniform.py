@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, register
+from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Uniform(CompressedEmbedding):
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.config.init_std)
 
-    def fit_(self, table: Tensor) -> None:
+    def fit_(self, table: Tensor, context: FitContext) -> None:
         self.table.copy_(table)
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -67,9 +67,6 @@ class Uniform(CompressedEmbedding):
         if self.config.axis == "row":
             offset, step = offset[ids], step[ids]
         return (offset + step * codes_of(rows, offset, step, self.config.bits)).to(rows.dtype)
-
-    def row_parameters(self) -> list[Tensor]:
-        return [self.table]
 
     def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
         return (self.table, None) if self.training and self.padding_idx is None else None

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, create
+from slimtable.embeddings.base import CompressedEmbedding, EmbeddingTable, MethodConfig, create
 from slimtable.embeddings.tensors import to_array
 from slimtable.grouping.row_map import RowMap
 from slimtable.registry import Registry
@@ -132,23 +132,27 @@ class Backbone(nn.Module, ABC):
         users, items, labels = batch
         return F.binary_cross_entropy_with_logits(self(users, items), labels)
 
-    def embeddings(self) -> dict[str, CompressedEmbedding]:
-        """Its compressed tables by name."""
+    def embeddings(self) -> dict[str, EmbeddingTable]:
+        """Its tables by name."""
         return {
             name.removesuffix("_embedding"): module
             for name, module in self.named_modules()
-            if isinstance(module, CompressedEmbedding)
+            if isinstance(module, EmbeddingTable)
         }
+
+    def trained_tables(self) -> list[CompressedEmbedding]:
+        """Its tables that can be trained: all but packed ones."""
+        return [table for table in self.embeddings().values() if isinstance(table, CompressedEmbedding)]
 
     def penalty(self) -> Tensor:
         """Sum of the penalties of all tables."""
-        first, *others = (embedding.penalty() for embedding in self.embeddings().values())
+        first, *others = (table.penalty() for table in self.trained_tables())
         return sum(others, start=first)
 
     def end_epoch(self) -> None:
         """Calls every table's hook."""
-        for embedding in self.embeddings().values():
-            embedding.end_epoch()
+        for table in self.trained_tables():
+            table.end_epoch()
 
     def dense_tensors(self) -> dict[str, np.ndarray]:
         """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""

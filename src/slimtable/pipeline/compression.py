@@ -10,13 +10,13 @@ import torch
 
 from slimtable.budget import bits_of_budget
 from slimtable.codecs.allocation import allocate
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, create, get_config, method_of
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig, create, get_config, method_of
 from slimtable.embeddings.modes import evaluating
 from slimtable.errors import BudgetError
 from slimtable.models.ctr import ClickModel
 from slimtable.pipeline.budget import takes_rows
 from slimtable.pipeline.settings import CompressSettings
-from slimtable.training.field_compression import field_bits
+from slimtable.training.field_compression import decoded, field_bits
 
 _ROWS = 1 << 16  # rows looked at at a time
 _USED = 0.95  # of a budget, at least, before tables that continue earlier ones are given other sizes
@@ -70,7 +70,7 @@ def check_fields(settings: CompressSettings, fields: Iterable[str]) -> None:
 
 def _share_out(
     settings: CompressSettings,
-    tables: Mapping[str, CompressedEmbedding],
+    tables: Mapping[str, EmbeddingTable],
     frequencies: Arrays,
     sensitivity: Arrays | None,
     bits: float,
@@ -129,13 +129,6 @@ def relative_distortion(
                 error += float((((lost @ cost) * lost).sum(dim=1) * weight).sum())
                 length += float((((rows @ cost) * rows).sum(dim=1) * weight).sum())
     return error / length if length else 0.0
-
-
-def decoded(table: CompressedEmbedding) -> torch.Tensor:
-    """The rows of a table (ids, width), themselves where they are stored so, without a copy."""
-    with evaluating(table):
-        stored = table.stored_rows()
-        return stored[0].detach() if stored is not None and stored[1] is None else table.weight
 
 
 def spell_configs(configs: Configs) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from slimtable.files import write_json
 from slimtable.models.ctr import ClickModel, build_click_model
 from slimtable.pipeline.compression import (
     choose_configs,
-    decoded,
     fits_budget,
     read_configs,
     relative_distortion,
@@ -36,7 +35,7 @@ from slimtable.pipeline.windows import Window
 from slimtable.training.ctr_packing import load_click_model, pack_click_model
 from slimtable.training.ctr_trainer import ClickTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
-from slimtable.training.field_compression import compress_fields, field_bits
+from slimtable.training.field_compression import compress_fields, decoded, field_bits
 from slimtable.training.growth import grow_
 from slimtable.training.new_values import cooccurrence_vectors
 from slimtable.training.sensitivity import measure_sensitivity

@@ -86,7 +86,7 @@ class ClickTrainer:
         self.config = config = config if config is not None else ClickTrainConfig()
         model.to(config.device)
         self.epochs_done = 0
-        self._tables = list(model.fields.embeddings().values())
+        self._tables = [t for t in model.fields.embeddings().values() if isinstance(t, CompressedEmbedding)]
         for table in self._tables:
             table.sparse = True
         rows = _unique(parameter for table in self._tables for parameter in table.row_parameters())

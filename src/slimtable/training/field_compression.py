@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimtable.embeddings.base import CompressedEmbedding, MethodConfig, method_of
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.modes import evaluating
+from slimtable.embeddings.table import stored_rows
 from slimtable.errors import BudgetError
 from slimtable.models.ctr import ClickModel
 from slimtable.models.parts.fields import FieldTables
@@ -47,7 +48,7 @@ def compress_fields(
         if unknown := sorted(set(named) - set(tables)):
             raise ValueError(f"`{what}` names {', '.join(unknown)}, but the fields are {', '.join(tables)}.")
     before = {} if previous is None else previous.fields.embeddings()
-    compressed: dict[str, CompressedEmbedding] = {}
+    compressed: dict[str, EmbeddingTable] = {}
     for field, table in tables.items():
         if field not in configs:
             compressed[field] = copy.deepcopy(table)
@@ -116,8 +117,8 @@ def _signed(counts: np.ndarray) -> np.ndarray:
     return counts.astype(np.float64) if counts.dtype.kind == "u" else counts
 
 
-def decoded(table: CompressedEmbedding) -> Tensor:
+def decoded(table: EmbeddingTable) -> Tensor:
     """The table (N, width) as it is served, itself where it is stored so: a copy of a large one is worth avoiding."""
     with evaluating(table):
-        stored = table.stored_rows()
+        stored = stored_rows(table)
         return stored[0].detach() if stored is not None and stored[1] is None else table.weight

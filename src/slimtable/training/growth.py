@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from slimtable.embeddings.base import CompressedEmbedding, Growable
 from slimtable.models.ctr import ClickModel
 from slimtable.training.ctr_trainer import ClickTrainer
 
@@ -41,7 +42,7 @@ def grow_(
     for field, size in growing.items():
         if size < tables[field].num_embeddings:
             raise ValueError(f"Field {field} has {tables[field].num_embeddings} ids and cannot shrink to {size}.")
-        if not tables[field].grows:
+        if not isinstance(tables[field], Growable):
             raise TypeError(
                 f"The table of field {field} is of method {tables[field].method} and cannot grow. Grow the "
                 "uncompressed model, and compress that."
@@ -52,6 +53,8 @@ def grow_(
         if init == "default":
             first = table(torch.zeros(1, dtype=torch.int64, device=table.device)).detach()
             rows = first.expand(size - table.num_embeddings, -1)
+        assert isinstance(table, CompressedEmbedding)
+        assert isinstance(table, Growable)
         before = table.row_parameters()
         table.grow_(size, rows)
         if trainer is not None:

@@ -11,8 +11,8 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
+from slimtable.embeddings.table import EmbeddingTable, stored_rows
 
 _IDS_ARE_ROWS = np.zeros(0, np.int32)  # stands for a map from each id to itself
 _ONE_EACH = np.zeros(0, np.int64)  # stands for the offsets of a field with one id in a row
@@ -36,9 +36,7 @@ class Source(NamedTuple):
     sparse: bool
 
 
-def gather_fields(
-    embeddings: Sequence[CompressedEmbedding], ids: Sequence[Tensor | tuple[Tensor, Tensor]]
-) -> Tensor | None:
+def gather_fields(embeddings: Sequence[EmbeddingTable], ids: Sequence[Tensor | tuple[Tensor, Tensor]]) -> Tensor | None:
     """Rows (B, F, width) of all fields at once.
 
     Args:
@@ -57,7 +55,7 @@ def gather_fields(
         return None
     tables, sources = [], []
     for embedding, of_field in zip(embeddings, ids, strict=True):
-        stored = embedding.stored_rows()
+        stored = stored_rows(embedding)
         if stored is None:
             return None
         table, row_map = stored
@@ -71,7 +69,7 @@ def gather_fields(
                 _ONE_EACH if offsets is None else offsets.numpy(),
                 _IDS_ARE_ROWS if row_map is None else row_map.numpy(),
                 embedding.num_embeddings,
-                embedding.sparse,
+                getattr(embedding, "sparse", False),
             )
         )
     counts = {len(of_field[1] if isinstance(of_field, tuple) else of_field) for of_field in ids}

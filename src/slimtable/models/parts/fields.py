@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.embeddings.bag import embedding_bag
-from slimtable.embeddings.base import CompressedEmbedding
+from slimtable.embeddings.table import EmbeddingTable
 from slimtable.models.parts.field_lookup import gather_fields
 
 
@@ -54,7 +54,7 @@ class FieldTables(nn.Module):
         ValueError: there is no table, or their widths differ.
     """
 
-    def __init__(self, tables: Mapping[str, CompressedEmbedding]) -> None:
+    def __init__(self, tables: Mapping[str, EmbeddingTable]) -> None:
         super().__init__()
         widths = {table.embedding_dim for table in tables.values()}
         if len(widths) != 1:
@@ -74,7 +74,7 @@ class FieldTables(nn.Module):
             rows.append(embedding_bag(table, *ids, mode="mean") if isinstance(ids, tuple) else table(ids))
         return torch.stack(rows, dim=1)
 
-    def embeddings(self) -> dict[str, CompressedEmbedding]:
+    def embeddings(self) -> dict[str, EmbeddingTable]:
         """The tables by field."""
         return dict(zip(self.names, self.tables, strict=True))  # type: ignore[arg-type]
 
