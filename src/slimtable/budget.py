@@ -1,34 +1,154 @@
-"""Budgets in words: a share of the uncompressed tables, or bytes."""
+"""Budgets in words, one grammar for all: bytes that are served, and numbers of shared rows."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+from slimtable.errors import BudgetError
 
 BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 """Units of bytes that budgets are written in, powers of ten."""
 
-_BUDGET = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|[kMG]?B)\s*")
+_NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?)\s*"
+_BUDGET = re.compile(_NUMBER + r"(%|x|×|[kMG]?B)\s*", re.ASCII)
+_ROWS = re.compile(_NUMBER + r"(%|rows?|)\s*", re.ASCII)
 
 
 def bits_of_budget(budget: str, dense_bits: int) -> float:
     """Bits that a budget allows.
 
     Args:
-        budget: a share of the float32 table, or tables, such as "4%"; or bytes such as "2MB".
+        budget: a share of the float32 table, or tables, such as "4%"; how many times smaller they must be, such as
+            "16x"; or bytes served, such as "2MB".
         dense_bits: what they take in float32.
 
     Returns:
         The bits, not rounded.
 
     Raises:
+        ValueError: the text is no budget, or allows more than the float32 tables take.
+
+    Example:
+        >>> bits_of_budget("4%", 1000), bits_of_budget("16x", 1600), bits_of_budget("2 kB", 0)
+        (40.0, 100.0, 16000.0)
+    """
+    number, unit = _parsed(budget)
+    if unit == "%":
+        return number * dense_bits / 100
+    return 8 * number * BYTES[unit] if unit in BYTES else dense_bits / number
+
+
+def is_relative(budget: str) -> bool:
+    """Whether a budget is a share of the float32 tables, so that each table can keep it by itself."""
+    return _parsed(budget)[1] not in BYTES
+
+
+def rows_of_text(rows: str, num_ids: int) -> int:
+    """Shared rows that a text asks for.
+
+    Args:
+        rows: a share of the ids, such as "25%", or a number, such as "12000" or "12000rows".
+        num_ids: number of ids that share them.
+
+    Returns:
+        The rows, rounded down.
+
+    Raises:
+        ValueError: the text is neither, or a share above 100 %.
+
+    Example:
+        >>> rows_of_text("25%", 1000), rows_of_text("300 rows", 1000)
+        (250, 300)
+    """
+    share = share_of_rows(rows)
+    return int(float(rows.strip()[:-1]) * num_ids / 100) if share is not None else int(_row_match(rows)[1])
+
+
+def share_of_rows(rows: str) -> float | None:
+    """The share of the ids that a text of rows asks for, 0 to 1; None where it is a number of rows.
+
+    Raises:
+        ValueError: as :func:`rows_of_text`.
+    """
+    match = _row_match(rows)
+    if match[2] != "%":
+        if "." in match[1]:
+            raise ValueError(f"{rows!r} is no number of rows. Write a whole number such as 12000, or a share: 25%.")
+        return None
+    if float(match[1]) > 100:
+        raise ValueError(f"{rows!r} are more rows than there are ids. Write a share of at most 100%.")
+    return float(match[1]) / 100
+
+
+def largest(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """The largest number that fits, by bisection.
+
+    Args:
+        fits: true up to some number, and false beyond.
+        low: smallest number to try.
+        high: largest number to try.
+
+    Returns:
+        A number in low … high; low - 1 where none fits.
+
+    Example:
+        >>> largest(lambda rows: rows * rows <= 50, 1, 100)
+        7
+    """
+    low -= 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def rows_within(budget: str, dense_bits: int, bits_of: Callable[[int], int], low: int, high: int) -> int:
+    """The most rows that a budget of bytes pays for.
+
+    Args:
+        budget: as in :func:`bits_of_budget`.
+        dense_bits: what the tables take in float32.
+        bits_of: all bits that are served with so many rows; they grow with the rows.
+        low: fewest rows that there can be.
+        high: most rows that are of use.
+
+    Returns:
+        Rows in low … high.
+
+    Raises:
+        BudgetError: the budget does not pay for ``low`` rows; the message says what would.
         ValueError: the text is no budget.
 
     Example:
-        >>> bits_of_budget("4%", 1000), bits_of_budget("2 kB", 0)
-        (40.0, 16000.0)
+        >>> rows_within("1kB", 0, lambda rows: 64 * rows + 100, 2, 1000)
+        123
     """
+    limit = bits_of_budget(budget, dense_bits)
+    rows = largest(lambda count: bits_of(count) <= limit, low, high)
+    if rows < low:
+        number = "a row" if low == 1 else "two rows" if low == 2 else f"{low} rows"
+        raise BudgetError(
+            f"{budget} does not pay for {number} and the row maps. The smallest budget is {-(-bits_of(low) // 8):,}B."
+        )
+    return rows
+
+
+def _parsed(budget: str) -> tuple[float, str]:
     match = _BUDGET.fullmatch(budget)
     if match is None:
-        raise ValueError(f"{budget!r} is no budget of a table. Write a share such as 4%, or bytes such as 2MB.")
-    number = float(match[1])
-    return number * dense_bits / 100 if match[2] == "%" else 8 * number * BYTES[match[2]]
+        raise ValueError(
+            f"{budget!r} is no budget. Write a share of the float32 bytes such as 4%, how many times smaller such as "
+            "16x, or bytes such as 2MB."
+        )
+    number, unit = float(match[1]), "x" if match[2] == "×" else match[2]
+    if (unit == "%" and number > 100) or (unit == "x" and number < 1):
+        raise ValueError(f"A budget of {budget} is more than the float32 table takes. Write at most 100%, or 1x.")
+    return number, unit
+
+
+def _row_match(rows: str) -> re.Match[str]:
+    match = _ROWS.fullmatch(rows)
+    if match is None:
+        raise ValueError(f"{rows!r} is no number of rows. Write a number such as 12000, or a share of the ids: 25%.")
+    return match

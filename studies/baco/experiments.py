@@ -78,8 +78,8 @@ class Entry:
         return replace(config, grouping_seed=seed) if hasattr(config, "grouping_seed") else config  # type: ignore[call-arg]
 
 
-def _shared(name: str, grouping: str, budget: str = "{rows}rows", **about: Any) -> Entry:
-    return Entry(name, "shared", {"grouping": grouping, "budget": budget}, **about)
+def _shared(name: str, grouping: str, rows: str = "{rows}", **about: Any) -> Entry:
+    return Entry(name, "shared", {"grouping": grouping, "rows": rows}, **about)
 
 
 FULL = Entry("Full", "full", {}, leading=True)
@@ -87,23 +87,23 @@ RANDOM = _shared("Random", "random[user_rows={user_rows};item_rows={item_rows}]"
 LOUVAIN = _shared("GraphHash", "louvain", "", leading=True)
 LEIDEN = _shared("Leiden", "leiden", leading=True)
 SCC = _shared("SCC", "scc", leading=True, slow=True)
-BACO = Entry("BACO", "baco", {"budget": "{second_rows}rows"}, leading=True)
-BEST = Entry("BACO, preset best", "baco", {"preset": "best", "budget": "{second_rows}rows"}, leading=True)
-COMPACT = Entry("BACO, preset compact", "baco", {"preset": "compact", "budget": "{second_rows}rows"}, leading=True)
-MERGED = Entry("with merging", "baco", {"grouping": "baco[merge=true]", "budget": "{second_rows}rows"})
-VIEWS = {"views": 4, "combine": "concat", "budget": "{second_rows}rows"}
+BACO = Entry("BACO", "baco", {"rows": "{second_rows}"}, leading=True)
+BEST = Entry("BACO, preset best", "baco", {"preset": "best", "rows": "{second_rows}"}, leading=True)
+COMPACT = Entry("BACO, preset compact", "baco", {"preset": "compact", "rows": "{second_rows}"}, leading=True)
+MERGED = Entry("with merging", "baco", {"grouping": "baco[merge=true]", "rows": "{second_rows}"})
+VIEWS = {"views": 4, "combine": "concat", "rows": "{second_rows}"}
 
 COMPARED = (
     FULL,
     RANDOM,
     _shared("Frequency Hashing", "frequency[user_rows={user_rows};item_rows={item_rows}]"),
-    Entry("Double Hashing", "double_hash", {"budget": "{rows}rows"}),
-    Entry("Hybrid Hashing", "hybrid_hash", {"budget": "{rows}rows"}),
+    Entry("Double Hashing", "double_hash", {"rows": "{rows}"}),
+    Entry("Hybrid Hashing", "hybrid_hash", {"rows": "{rows}"}),
     _shared("LSH", "lsh"),
-    Entry("CCE", "cce", {"budget": "{rows}rows"}),
-    Entry("LEGCF", "legcf", {"budget": "{rows}rows"}),
+    Entry("CCE", "cce", {"rows": "{rows}"}),
+    Entry("LEGCF", "legcf", {"rows": "{rows}"}),
     LOUVAIN,
-    Entry("DoubleGraphHash", "double_graph_hash", {"grouping": "louvain", "budget": ""}),
+    Entry("DoubleGraphHash", "double_graph_hash", {"grouping": "louvain", "rows": ""}),
     _shared("LP", "label_propagation"),
     LEIDEN,
     _shared("EBMD", "ebmd"),
@@ -141,23 +141,23 @@ SHARES = (10, 15, 20, 25, 30)
 
 ABLATED = (
     BACO,
-    Entry("without second clusters", "baco", {"grouping": "baco[secondary=none]", "budget": "{rows}rows"}),
-    Entry("nominal weights (cpm)", "baco", {"grouping": "baco[item_weight=cpm]", "budget": "{second_rows}rows"}),
-    Entry("clean volumes", "baco", {"grouping": "baco[clean_volumes=true]", "budget": "{second_rows}rows"}),
+    Entry("without second clusters", "baco", {"grouping": "baco[secondary=none]", "rows": "{rows}"}),
+    Entry("nominal weights (cpm)", "baco", {"grouping": "baco[item_weight=cpm]", "rows": "{second_rows}"}),
+    Entry("clean volumes", "baco", {"grouping": "baco[clean_volumes=true]", "rows": "{second_rows}"}),
     MERGED,
     Entry("with four views", "baco", VIEWS),
     Entry("with both", "baco", {"grouping": "baco[merge=true]", **VIEWS}),
     LOUVAIN,
-    _shared("GraphHash with second clusters", "louvain[secondary=users]", "{second_rows}rows"),
+    _shared("GraphHash with second clusters", "louvain[secondary=users]", "{second_rows}"),
 )
 
 
 def sized(share: int) -> tuple[Entry, Entry]:
     """BACO and Louvain's communities with a share of the rows, in percent."""
-    budget = f"{share}%"
+    share_text = f"{share}%"
     return (
-        Entry(f"BACO, {share} %", "baco", {"budget": budget}),
-        _shared(f"GraphHash, {share} %", "louvain", budget),
+        Entry(f"BACO, {share} %", "baco", {"rows": share_text}),
+        _shared(f"GraphHash, {share} %", "louvain", share_text),
     )
 
 
@@ -165,8 +165,7 @@ def grouping_of(entry: Entry, size: Size) -> tuple[str, int | None]:
     """The grouping of a row, as text, and the rows that it is given; None for as many as its options give."""
     config = entry.config(size, 0)
     assert isinstance(config, GroupedRowsConfig)
-    budget = config.budget.removesuffix("rows")
-    return config.grouping, int(budget) if budget else None
+    return config.grouping, int(config.rows) if config.rows else None
 
 
 def timed(profile: Profile) -> list[Entry]:
@@ -190,7 +189,7 @@ def at_equal_bytes(size: Size, embedding_dim: int) -> tuple[Entry, ...]:
     share = size.rows / (size.num_users + size.num_items)
     width, bits = max(1, int(embedding_dim * share)), max(1, min(8, int(32 * share)))
     quarter_width, quarter_bits = max(1, width // 4), max(1, bits // 4)
-    budget = "{second_rows}rows"
+    rows = "{second_rows}"
     return (
         FULL,
         BACO,
@@ -199,9 +198,9 @@ def at_equal_bytes(size: Size, embedding_dim: int) -> tuple[Entry, ...]:
         Entry("low-rank", "low_rank", {"rank": width}),
         Entry(f"uniform, {bits} bits", "uniform", {"bits": bits}, leading=True),
         Entry("MGQE", "mgqe", {}),
-        Entry("BACO, int4 rows", "baco", {"budget": budget, "row_bits": 4}),
-        Entry("BACO, preset best, float rows", "baco", {"preset": "best", "budget": budget, "row_bits": 32}),
-        Entry("BACO, preset best, int4 rows", "baco", {"preset": "best", "budget": budget, "row_bits": 4}),
+        Entry("BACO, int4 rows", "baco", {"rows": rows, "row_bits": 4}),
+        Entry("BACO, preset best, float rows", "baco", {"preset": "best", "rows": rows, "row_bits": 32}),
+        Entry("BACO, preset best, int4 rows", "baco", {"preset": "best", "rows": rows, "row_bits": 4}),
         COMPACT,
         Entry(f"full, d = {quarter_width}", "full", {}, embedding_dim=quarter_width),
         Entry(f"uniform, {quarter_bits + 1} bits", "uniform", {"bits": quarter_bits + 1}, leading=True),

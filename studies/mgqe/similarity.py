@@ -17,7 +17,8 @@ from slimtable.bench.jobs import run_folder
 from slimtable.bench.results import Record
 from slimtable.compress import compress_
 from slimtable.data.datasets.catalogue import data_root as find_data_root
-from slimtable.embeddings.base import MethodConfig, get_config, method_of
+from slimtable.embeddings.base import MethodConfig, method_of
+from slimtable.embeddings.registry import saved_config
 from slimtable.errors import DatasetError, DatasetNotFoundError
 from slimtable.files import write_json
 from slimtable.training.packing import restore_run
@@ -175,7 +176,7 @@ def measure_similarities(
         for seed, record in by_seed.items():
             key = f"{label}, seed {seed}, {record['date']}"
             if key not in cached and (folder := _run_folder(out, record)) is not None:
-                cached[key] = _measure(folder, get_config(record["method"], record["method_config"]), data_root)
+                cached[key] = _measure(folder, saved_config(record["method"], record["method_config"]), data_root)
                 changed = True
             if key in cached:
                 found.setdefault(label, {})[seed] = cached[key]

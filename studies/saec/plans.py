@@ -14,7 +14,7 @@ import torch
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.allocation import allocate
 from slimtable.embeddings.base import MethodConfig, create
-from slimtable.embeddings.quantized import tier_sizes
+from slimtable.embeddings.quantizer_config import tier_sizes
 from slimtable.errors import BudgetError
 from slimtable.methods.double_hash import DoubleHashConfig
 from slimtable.methods.dpq import DPQConfig
@@ -216,11 +216,11 @@ def _by_share(fields: Fields, config: Callable[[str, float], MethodConfig]) -> C
 
 
 def _hashing(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: SharedConfig(budget=f"{100 * share:.6f}%"))
+    return _by_share(fields, lambda field, share: SharedConfig(rows=f"{100 * share:.6f}%"))
 
 
 def _head(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: SharedConfig(budget=f"{100 * share:.6f}%", head=_HALF))
+    return _by_share(fields, lambda field, share: SharedConfig(rows=f"{100 * share:.6f}%", head=_HALF))
 
 
 def _double(entry: Entry, fields: Fields) -> Configs:
@@ -228,7 +228,7 @@ def _double(entry: Entry, fields: Fields) -> Configs:
 
 
 def _qr(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: QRConfig(budget=f"{100 * share:.6f}%"))
+    return _by_share(fields, lambda field, share: QRConfig(rows=f"{100 * share:.6f}%"))
 
 
 def _quantized(fields: Fields, options: Sequence[MethodConfig]) -> Configs:

@@ -19,6 +19,15 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "table.npy", tmp_path / "counts.npy"
 
 
+@pytest.mark.parametrize("method", ["uniform", "low_rank", "dpq", "mgqe"])
+def test_any_method_is_given_the_size_that_fits(
+    must: Command, files: tuple[Path, Path], tmp_path: Path, method
+) -> None:
+    out = tmp_path / "out.safetensors"
+    found = must("compress", files[0], "--method", method, "--budget", "8x", "--out", out, "--json").json
+    assert 7.9 < found["compression_ratio"] < 33
+
+
 @pytest.mark.parametrize(("budget", "most"), [("6%", 0.06 * 2000 * 64), ("9kB", 9000)])
 def test_a_table_within_a_budget(must: Command, files: tuple[Path, Path], tmp_path: Path, budget, most) -> None:
     words = ["compress", files[0], "--method", "saec", "--frequencies", files[1], "--budget", budget]
@@ -44,8 +53,9 @@ def test_frequent_ids_count_more(must: Command, files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--method", "uniform", "--budget", "4%"], "Method uniform has no budget"),
-        (["--method", "saec", "--budget", "4 rows"], "no budget of a table"),
+        (["--method", "uniform", "--budget", "3%"], "too small for this method: its smallest table of 2,000 ids takes"),
+        (["--method", "uniform", "--budget", "101%"], "more than the float32 table takes"),
+        (["--method", "saec", "--budget", "4 rows"], "is no budget"),
         (["--method", "saec", "--budget", "4%", "--set", "budget=5%"], "given twice"),
         (["--method", "saec", "--budget", "20B"], "smallest budget is"),
         (["--method", "saec", "--set", "num_rows=2000"], "Use method full"),

@@ -62,11 +62,15 @@ def test_options_can_be_given_in_three_ways(must: Command) -> None:
     assert len({tuple(each["statistics"]["sweeps"]) for each in found}) == 1
 
 
-@pytest.mark.parametrize("budget", ["60%", "70rows", "7kB"])
-def test_budgets_are_kept(must: Command, budget: str) -> None:
-    found = must(*SMALL, "--budget", budget, "--dim", 16, "--json").json
-    size = {"60%": 0.6 * (found["users"] + found["items"]), "70rows": 70, "7kB": 7000}[budget]
-    used = found["size"]["bytes"] if budget == "7kB" else found["statistics"]["rows"]
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("--rows", "60%"), ("--rows", "70rows"), ("--rows", "70"), ("--budget", "7kB"), ("--budget", "2x")],
+)
+def test_budgets_are_kept(must: Command, option: str, text: str) -> None:
+    found = must(*SMALL, option, text, "--dim", 16, "--json").json
+    ids = found["users"] + found["items"]
+    size = {"60%": 0.6 * ids, "70rows": 70, "70": 70, "7kB": 7000, "2x": 2 * 16 * ids}[text]
+    used = found["size"]["bytes"] if option == "--budget" else found["statistics"]["rows"]
     assert 0.9 * size < used <= size
 
 
@@ -107,15 +111,18 @@ def test_edges_in_files_are_sorted_once(must: Command, slimtable: Command, edges
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "needs `gamma` or a budget"),
+        ((), "needs `gamma` or a number of rows"),
         (("--gamma", -1), "must not be negative"),
         (("--grouping", "nonsense"), "no grouping 'nonsense'. Known groupings: "),
         (("--gamma", 1, "--set", "gamma=2"), "Give one of them"),
-        (("--gamma", 1, "--budget", "50%"), "baco finds gamma for a budget"),
+        (("--gamma", 1, "--rows", "50%"), "baco finds gamma for a budget"),
+        (("--rows", "50%", "--budget", "50%"), "Give one of them"),
+        (("--budget", "101%"), "more than the float32 table"),
+        (("--rows", "101%"), "more rows than there are ids"),
         (("--gamma", 1, "--out", "absent/maps"), "a folder that exists"),
         (("--set", "colour=red"), "no option colour"),
-        (("--budget", "1rows"), "smallest budget is 2rows"),
-        (("--budget", "100%"), "nothing has to be shared"),
+        (("--rows", "1rows"), "must hold a row of users and a row of items"),
+        (("--rows", "100%"), "nothing has to be shared"),
         (("--budget", "much"), "is no budget"),
         (("--budget", "10B"), "The smallest budget is"),
         (("--gamma", 1, "--use", "all", "--split", "random"), "--use all takes no --split"),

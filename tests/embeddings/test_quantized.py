@@ -11,7 +11,7 @@ import torch
 
 from slimtable.artifact.layouts import decode
 from slimtable.embeddings.base import get_config
-from slimtable.embeddings.quantized import assign_tiers, tier_sizes
+from slimtable.embeddings.quantizer_config import tier_sizes, tiers_in_order
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQE, MGQEConfig
 from slimtable.training.evaluation import evaluate
@@ -157,9 +157,9 @@ def test_tier_sizes_of_the_paper() -> None:
 
 
 def test_tiers_follow_frequencies_with_ties_by_id() -> None:
-    assert assign_tiers([1, 2], None).tolist() == [0, 1, 1]
-    assert assign_tiers([2, 2], torch.tensor([1, 9, 1, 5])).tolist() == [1, 0, 1, 0]
-    assert assign_tiers([2, 2], torch.tensor([3, 3, 3, 3])).tolist() == [0, 0, 1, 1]
+    assert tiers_in_order([1, 2], None).tolist() == [0, 1, 1]
+    assert tiers_in_order([2, 2], np.array([1, 9, 1, 5])).tolist() == [1, 0, 1, 0]
+    assert tiers_in_order([2, 2], np.array([3, 3, 3, 3])).tolist() == [0, 0, 1, 1]
 
 
 def test_tail_uses_its_first_centroids_only() -> None:

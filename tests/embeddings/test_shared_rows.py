@@ -25,11 +25,11 @@ from slimtable.training.trainer import TrainConfig, train
 QUICK = TrainConfig(epochs=2, embedding_dim=8, batch_size=256, evaluate_every=1)
 CONFIGS = [
     get_config("shared"),
-    get_config("shared", {"budget": "40rows"}),
+    get_config("shared", {"rows": "40rows"}),
     get_config("shared", {"grouping": "baco", "views": 2, "combine": "concat", "row_bits": 8}),
     get_config("baco", {"budget": "0.8kB", "row_bits": 4}),
     get_config("double_hash", {"budget": "2kB"}),
-    get_config("hybrid_hash", {"budget": "30 rows"}),
+    get_config("hybrid_hash", {"rows": "30 rows"}),
     get_config("double_graph_hash"),
     get_config("cce"),
     get_config("legcf"),
@@ -76,7 +76,7 @@ def test_budgets_are_kept(communities, config) -> None:
         limit = 8 * 1000 * float(config.budget[:-2])
         assert 0.5 * limit < bits <= limit
     else:
-        rows = 30 if config.budget.endswith("%") else int(config.budget.removesuffix("rows"))
+        rows = 30 if config.rows.endswith("%") else int(config.rows.removesuffix("rows"))
         assert 0.4 * rows <= values / 8 <= rows
 
 
@@ -114,7 +114,7 @@ def test_bytes_are_those_served_with_all_maps_and_weights(name, options, in_orde
 
 
 def test_the_head_has_rows_of_its_own(communities) -> None:
-    config = get_config("shared", {"grouping": "baco", "head": 0.5, "budget": "40%"})
+    config = get_config("shared", {"grouping": "baco", "head": 0.5, "rows": "40%"})
     model = build("gmf", 80, 40, 8, config, train=communities.train)
     table, counts = model.item_embedding, communities.train.item_counts()
     rows = table.row_map(0).numpy()
@@ -182,8 +182,8 @@ def test_hashed_rows_are_taken_over_in_place() -> None:
 
 @pytest.mark.parametrize("name", ["shared", "double_hash"])
 def test_a_budget_of_both_tables_needs_both(name) -> None:
-    with pytest.raises(ValueError, match="one of users and items together"):
-        create(get_config(name, {"budget": "40rows"}), 30, 8)
+    with pytest.raises(ValueError, match="those of users and items together"):
+        create(get_config(name, {"rows": "40rows"}), 30, 8)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_a_budget_of_both_tables_needs_both(name) -> None:
         ("shared", {"grouping": "astrology"}, "no grouping 'astrology'"),
         ("shared", {"views": 0}, "views"),
         ("shared", {"head": 1.0}, "head"),
-        ("shared", {"head": 0.2, "budget": ""}, "head"),
+        ("shared", {"head": 0.2, "rows": ""}, "head"),
         ("shared", {"row_bits": 7}, "row_bits"),
-        ("double_hash", {"budget": ""}, "needs a budget"),
+        ("double_hash", {"rows": ""}, "needs rows"),
         ("double_hash", {"num_rows": 0}, "num_rows"),
         ("cce", {"chunks": 0}, "chunks"),
         ("legcf", {"anchor_weight": 1.0}, "anchor_weight"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimtable.budget import rows_within
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import BudgetError, DatasetError
 from slimtable.grouping import (
@@ -18,8 +19,9 @@ from slimtable.grouping import (
     parse_grouping,
     spell_grouping,
 )
-from slimtable.grouping.budget import rows_of_budget, tune
+from slimtable.grouping.grouping import bits_of_maps
 from slimtable.grouping.statistics import edges_within, gini_of, measure
+from slimtable.grouping.tuning import tune
 from tests.grouping.graphs import graph_of, power_law, two_bicliques
 
 
@@ -80,20 +82,9 @@ def test_hash_is_the_formula() -> None:
     assert (row_map.num_rows, row_map.bits()) == (13, 0)
 
 
-@pytest.mark.parametrize(
-    ("text", "rows"), [("25%", 250), ("0.5 %", 5), ("12rows", 12), (" 1 row ", None), ("1MB", 3993), ("100B", None)]
-)
-def test_budgets_in_words(text, rows) -> None:
-    if rows is None:
-        with pytest.raises(BudgetError, match="smallest budget"):
-            rows_of_budget(text, 600, 400, 64)
-    else:
-        assert rows_of_budget(text, 600, 400, 64) == pytest.approx(rows, rel=0.03)
-
-
 @pytest.mark.parametrize("size", [20_000, 63_000, 100_000, 250_000])
 def test_budget_in_bytes_holds_rows_and_maps_however_rows_are_split(size) -> None:
-    rows = rows_of_budget(f"{size}B", 6000, 4000, 16, columns=2)
+    rows = rows_within(f"{size}B", 0, lambda count: 512 * count + bits_of_maps((6000, 4000), (2, 1), count), 2, 10_000)
 
     def bits(of_users: int) -> int:
         return 32 * 16 * rows + 2 * 6000 * (of_users - 1).bit_length() + 4000 * (rows - of_users - 1).bit_length()
@@ -101,12 +92,6 @@ def test_budget_in_bytes_holds_rows_and_maps_however_rows_are_split(size) -> Non
     splits = range(max(1, rows - 4000), min(6000, rows - 1) + 1)
     assert max(bits(of_users) for of_users in splits) <= 8 * size
     assert bits(round(0.6 * rows)) > 0.85 * 8 * size  # of 20 kB, one bit of every code is a tenth
-
-
-@pytest.mark.parametrize("text", ["", "25", "-3%", "1e3rows", "3 mb", "rows"])
-def test_nonsense_is_no_budget(text) -> None:
-    with pytest.raises(ValueError, match="no budget"):
-        rows_of_budget(text, 10, 10, 4)
 
 
 @pytest.mark.parametrize("wanted", [5, 100, 1999, 70_000])

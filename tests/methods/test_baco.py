@@ -11,7 +11,7 @@ from slimtable.models.base import build
 
 
 def test_users_have_the_mean_of_two_rows(communities) -> None:
-    config = BACOConfig(grouping="baco[gamma=3.0]", budget="", init_std=1.0)
+    config = BACOConfig(grouping="baco[gamma=3.0]", rows="", init_std=1.0)
     model = build("gmf", 80, 40, 8, config, train=communities.train)
     groups = group(InteractionGraph.of(communities.train), "baco[gamma=3.0]")
     assert groups.users.num_seconds > 10

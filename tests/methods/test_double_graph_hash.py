@@ -22,7 +22,7 @@ def test_rows_are_those_of_group_and_hash() -> None:
 
 def test_groups_are_communities(communities) -> None:
     """At a low resolution the groups are the two communities, numbered alike for all of their members."""
-    config = DoubleGraphHashConfig(grouping="louvain[resolution=1.0]", budget="")
+    config = DoubleGraphHashConfig(grouping="louvain[resolution=1.0]", rows="")
     model = build("gmf", 80, 40, 8, config, train=communities.train)
     for table, vocabulary in (
         (model.user_embedding, communities.train.user_vocabulary),

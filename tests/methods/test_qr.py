@@ -24,7 +24,7 @@ def pairs_of(table: QR) -> int:
 
 
 @pytest.mark.parametrize("num_embeddings", [1, 2, 3, 7, 50, 997, 5000])
-@pytest.mark.parametrize("options", [{}, {"budget": "1%"}, {"budget": "60%", "combine": "concat"}, {"divisor": 1}])
+@pytest.mark.parametrize("options", [{}, {"rows": "1%"}, {"rows": "60%", "combine": "concat"}, {"divisor": 1}])
 def test_every_id_has_its_own_pair(num_embeddings, options) -> None:
     table = create(QRConfig(**options), num_embeddings, 4)
     assert pairs_of(table) == num_embeddings

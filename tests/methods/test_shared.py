@@ -20,7 +20,7 @@ def test_ids_of_a_group_have_one_row_and_second_rows_are_averaged() -> None:
 
 
 def test_the_maps_are_those_of_the_grouping(communities) -> None:
-    config = SharedConfig(grouping="louvain", budget="25%", views=2, grouping_seed=3)
+    config = SharedConfig(grouping="louvain", rows="25%", views=2, grouping_seed=3)
     maps = config.row_maps(communities.train, 8)
     graph = InteractionGraph.of(communities.train)
     for view in range(2):
@@ -66,7 +66,7 @@ def test_coarse_rows_are_served_and_evaluated_but_not_trained() -> None:
 def test_frequent_ids_have_rows_of_their_own() -> None:
     counts = torch.randperm(40)
     for frequencies, bits in ((None, 0), (counts, 40 * 4)):
-        table = create(SharedConfig(budget="30%", head=0.5), 40, 8, frequencies=frequencies)
+        table = create(SharedConfig(rows="30%", head=0.5), 40, 8, frequencies=frequencies)
         used = np.bincount(table.row_map(0).numpy(), minlength=12)
         top = torch.arange(6) if frequencies is None else counts.argsort(descending=True)[:6]
         assert (used[table.row_map(0).numpy()[top]] == 1).all()

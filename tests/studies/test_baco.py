@@ -68,8 +68,8 @@ def test_a_seed_is_that_of_the_grouping_too() -> None:
     found = [(grid.methods[0], grid.seeds) for grid in grids(["beauty"], profile, SIZES_OF, None)]
     seeded = [(method, seeds[0]) for method, seeds in found if hasattr(method, "grouping_seed")]
     assert all(method.grouping_seed == seed for method, seed in seeded)
-    budgets = {method.budget for method, _ in seeded if method.grouping == "baco"}
-    assert budgets == {"7917rows"}
+    budgets = {method.rows for method, _ in seeded if method.grouping == "baco"}
+    assert budgets == {"7917"}
 
 
 def test_leading_rows_come_first_and_slow_ones_last() -> None:

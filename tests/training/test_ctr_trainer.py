@@ -18,7 +18,7 @@ from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
 METHODS = {
     "full": {},
-    "shared": {"budget": "60%"},
+    "shared": {"rows": "60%"},
     "mgqe": {"codebook_sizes": [8, 4], "num_codebooks": 1},
 }
 FAST = ClickTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1, table_learning_rate=0.01)

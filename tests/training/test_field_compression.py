@@ -21,7 +21,7 @@ from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
 CONFIG = ClickTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1)
 MIXED = {
-    "user": get_config("shared", {"budget": "50%", "row_bits": 8}),
+    "user": get_config("shared", {"rows": "50%", "row_bits": 8}),
     "tags": get_config("mgqe", {"codebook_sizes": [4, 2], "num_codebooks": 1}),
 }
 
@@ -39,7 +39,7 @@ def trained(name: str = "deepfm", num_integers: int = 2) -> ClickModel:
 def test_copy_is_compressed_trains_and_leaves_the_model_alone() -> None:
     model, clicks = trained(), make_clicks()
     before = predict(model, clicks)
-    smaller = compress_fields(model, {"user": get_config("shared", {"budget": "40%"})}, {"user": counts()["user"]})
+    smaller = compress_fields(model, {"user": get_config("shared", {"rows": "40%"})}, {"user": counts()["user"]})
     assert [table.method for table in smaller.fields.embeddings().values()] == ["shared", "full", "full"]
     assert smaller.linear.bias is not model.linear.bias
     damaged = evaluate_clicks(smaller, clicks)["log_loss"]

@@ -38,14 +38,14 @@ def test_sparse_is_dense(case, padding_idx: int | None) -> None:
 
 def test_who_is_sparse() -> None:
     for name in ("full", "shared", "mgqe", "uniform"):
-        config = get_config(name, {"budget": "50%"} if name == "shared" else {})
+        config = get_config(name, {"rows": "50%"} if name == "shared" else {})
         assert create(config, 10, 4).row_parameters()
 
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_joint_lookup_is_that_of_each_table(sparse: bool) -> None:
     sizes = (40, 12, 6)
-    shared = get_config("shared", {"budget": "50%"})
+    shared = get_config("shared", {"rows": "50%"})
     tables = {f"f{i}": create(shared if i == 1 else FullConfig(), size, 5) for i, size in enumerate(sizes)}
     fields = FieldTables(tables)
     for table in tables.values():
@@ -68,7 +68,7 @@ def test_joint_lookup_is_that_of_each_table(sparse: bool) -> None:
 
 def test_joint_lookup_of_rows_as_served() -> None:
     """In evaluation, rows of few bits are those that the file holds, though a lookup copies them whole."""
-    config = get_config("shared", {"budget": "60%", "row_bits": 4})
+    config = get_config("shared", {"rows": "60%", "row_bits": 4})
     table = create(config, 40, 8)
     fields = FieldTables({"user": table}).eval()
     ids = torch.arange(40, dtype=torch.int32)

@@ -21,7 +21,8 @@ from slimtable.compress import compress_
 from slimtable.config import Config
 from slimtable.data import Split, load_dataset, order_by_frequency
 from slimtable.data import split as split_data
-from slimtable.embeddings.base import MethodConfig, get_config, method_of
+from slimtable.embeddings.base import MethodConfig, method_of
+from slimtable.embeddings.registry import saved_config
 from slimtable.errors import DatasetError
 from slimtable.methods.full import FullConfig
 from slimtable.models.base import Backbone, build, get_backbone
@@ -198,7 +199,7 @@ def run_job(job: Job, parts: Split) -> list[Record]:
 
 def run_folder(out: Path, record: Record) -> Path:
     """Where the training of a finished run was kept; it need not be there any more."""
-    trained = _trained_config(get_config(record["method"], record["method_config"]))
+    trained = _trained_config(saved_config(record["method"], record["method_config"]))
     head = {name: record[name] for name in (*_HEAD, "backbone_config") if name in record}
     head |= {"label": label_of(trained), "method": method_of(trained).method, "method_config": trained.to_dict()}
     return out / "runs" / _folder_name(head)

@@ -56,7 +56,7 @@ app.command(
 )(bench.bench)
 app.command(
     epilog=examples(
-        "slimtable group --data gowalla --grouping baco --budget 25% --out gowalla-map.safetensors",
+        "slimtable group --data gowalla --grouping baco --rows 25% --out gowalla-map.safetensors",
         "slimtable group --data beauty --grouping louvain --resolution 200 --json",
         "slimtable group --data edges.parquet --graph-folder graphs/edges --gamma 5",
     ),

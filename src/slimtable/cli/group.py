@@ -47,8 +47,11 @@ def group(
     ] = None,
     gamma: Annotated[float | None, typer.Option(help="Short for --set gamma=…")] = None,
     resolution: Annotated[float | None, typer.Option(help="Short for --set resolution=…")] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Shared rows of users and items together: 12000, or 25% of the ids.")
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Find the option that fits 25% of the rows, 12000rows, or 3MB served.")
+        str | None, typer.Option(help="Bytes served, rows and maps: 25% of the float32 tables, 16x smaller, or 3MB.")
     ] = None,
     dim: Annotated[int, typer.Option(min=1, help="Width of a row, for sizes and budgets in bytes.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal groups.")] = 0,
@@ -83,7 +86,6 @@ def group(
     """
     from slimtable.grouping import group as group_graph
     from slimtable.grouping import spell_grouping
-    from slimtable.grouping.budget import rows_of_budget
     from slimtable.grouping.edges import is_graph
     from slimtable.grouping.files import write_groups
 
@@ -102,17 +104,8 @@ def group(
     else:
         use = use or Use.train
         loaded = _in_memory(data, columns, data_root, use, split, split_seed)
-    graph, num_rows = loaded.graph, None
-    if budget is not None:
-        second = getattr(chosen, "secondary", "none")
-        num_rows = rows_of_budget(
-            budget,
-            graph.num_users,
-            graph.num_items,
-            dim,
-            2 if second in ("users", "both") else 1,
-            item_columns=2 if second in ("items", "both") else 1,
-        )
+    graph = loaded.graph
+    num_rows = _num_rows(rows, budget, graph, chosen, dim)
     groups = group_graph(graph, chosen, num_rows=num_rows, seed=seed)
     result: dict[str, Any] = {
         "data": data,
@@ -125,6 +118,7 @@ def group(
         "isolated_items": int((graph.item_degrees() == 0).sum()),
         "grouping": spell_grouping(groups.grouping),
         "seed": seed,
+        "rows": rows,
         "budget": budget,
         "statistics": groups.statistics.to_dict(),
         "size": _sizes(groups, graph, dim),
@@ -136,6 +130,25 @@ def group(
         show_json(result)
     else:
         _show(result)
+
+
+def _num_rows(
+    rows: str | None, budget: str | None, graph: InteractionGraph, grouping: Grouping, dim: int
+) -> int | None:
+    """Rows of both sides together that --rows or --budget ask for."""
+    from slimtable.budget import rows_of_text, rows_within
+    from slimtable.grouping.grouping import bits_of_maps
+
+    if rows is not None and budget is not None:
+        raise ValueError("--rows and --budget both say how many rows there are. Give one of them.")
+    if budget is not None:
+        sizes = (graph.num_users, graph.num_items)
+
+        def bits_of(count: int) -> int:
+            return 32 * count * dim + bits_of_maps(sizes, grouping.columns, count)
+
+        return rows_within(budget, 32 * graph.num_nodes * dim, bits_of, 2, graph.num_nodes)
+    return None if rows is None else rows_of_text(rows, graph.num_nodes)
 
 
 def _grouping(text: str, settings: list[str] | None, shorthands: dict[str, float | None]) -> Grouping:

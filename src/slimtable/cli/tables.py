@@ -39,7 +39,7 @@ def compress(
     preset: Preset = None,
     settings: Settings = None,
     budget: Annotated[
-        str | None, typer.Option(help="Size to keep, such as 4% or 2MB, for methods that have a budget, as saec.")
+        str | None, typer.Option(help="Size to keep, all bytes served: 4% of the float32 table, 16x smaller, or 2MB.")
     ] = None,
     frequencies: Annotated[
         Path | None,
@@ -53,11 +53,14 @@ def compress(
     """Compress a table that is already trained; in the new file it is called "table"."""
     from slimtable.artifact.file import write_artifact
     from slimtable.compress import compress_table, read_table
+    from slimtable.embeddings.fitting import fit_budget
 
     require_free(out, force)
     config = parse_method(method, preset, settings if budget is None else _with_budget(method, settings, budget))
     dense = read_table(table_file, name)
     counts = None if frequencies is None else _read_counts(frequencies)
+    if budget is not None and "budget" not in config.to_dict():
+        config = fit_budget(config, budget, dense.shape[0], dense.shape[1], counts)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
     file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
     with open_artifact(out) as artifact:
@@ -217,18 +220,13 @@ def _show_artifact(artifact: Artifact) -> None:
 
 
 def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[str]:
-    """Settings with that of `--budget`.
-
-    Raises:
-        ValueError: the method has none.
-    """
+    """Settings with that of `--budget`, where the method has such an option."""
+    from slimtable.budget import is_relative
     from slimtable.embeddings.base import get_config
 
-    options = get_config(method).to_dict()
-    if "budget" not in options:
-        known = ", ".join(options)
-        raise ValueError(f"Method {method} has no budget. Choose its size by --set; its options: {known}.")
-    return [*(settings or ()), f"budget={budget}"]
+    is_relative(budget)  # refused before anything is read
+    has_budget = "budget" in get_config(method).to_dict()
+    return [*(settings or ()), *([f"budget={budget}"] if has_budget else ())]
 
 
 def _vectors(packed: Packed) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from slimtable.config import Config
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MethodConfig(Config):
+class MethodConfig(Config, ABC):
     """Options that every method has.
 
     Attributes:
@@ -26,6 +27,32 @@ class MethodConfig(Config):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """Recommended options by name, for :func:`get_config`."""
+
+    @abstractmethod
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        """All bits that a float32-trained table serves, from sizes alone: nothing is allocated.
+
+        Args:
+            num_embeddings: number of ids, N.
+            embedding_dim: width of a row, d.
+            frequencies: (N,) how often each id occurs; None where ids are numbered from most to least frequent.
+
+        Returns:
+            The bits; the most that there may be where row maps depend on a grouping.
+
+        Raises:
+            ValueError: the options do not fit the sizes, or do not tell the size of a table by themselves.
+            BudgetError: the options ask for less than the method can do.
+        """
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        """Itself in all sizes that it can have, from small to large, for :func:`fit_budget`; by default as it is."""
+        return [self]
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that a file or a run folder holds, perhaps of an earlier version."""
+        return cls.from_dict(dict(values))
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The shared rows of the ids of each "user" and "item" side, for methods that group them; none by default.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layouts import Decoder, exact_bits, validate
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.shared import PRIME
-from slimtable.embeddings.base import EmbeddingTable, MethodConfig, get_config
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig
+from slimtable.embeddings.registry import saved_config
 
 
 class FrozenEmbedding(EmbeddingTable):
@@ -243,6 +245,14 @@ def freeze_(module: nn.Module) -> nn.Module:
     return module
 
 
+@dataclass(frozen=True)
+class _UnknownConfig(MethodConfig):
+    """Stands for the options of a method that this version does not know; decoding needs none."""
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        raise ValueError("The table was made by a method that this version does not know. Ask the table for its bits.")
+
+
 def _buffer_name(array_name: str) -> str:
     return "bytes_" + array_name.replace(".", "_")
 
@@ -250,6 +260,6 @@ def _buffer_name(array_name: str) -> str:
 def _config_of(packed: Packed) -> MethodConfig:
     """The configuration that made the table, or the default one where it is not known: decoding does not need it."""
     try:
-        return get_config(packed.method, dict(packed.method_config))
+        return saved_config(packed.method, packed.method_config)
     except (ValueError, TypeError):
-        return MethodConfig()
+        return _UnknownConfig()

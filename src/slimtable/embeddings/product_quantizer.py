@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,64 +20,11 @@ from slimtable.codecs.quantize.nearest import (
     quantize_subvectors,
 )
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
-from slimtable.embeddings.base import MethodConfig
+from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
 from slimtable.embeddings.tensors import float_bits
 
 _CHUNK_ELEMENTS = 1 << 22  # responses held at a time when nothing is learned
-
-
-@dataclass(frozen=True)
-class QuantizerConfig(MethodConfig):
-    """Options of learned product quantization that do not depend on how ids are split into tiers.
-
-    Attributes:
-        variant: "vq" picks the nearest centroid and passes gradients straight through (the papers' choice);
-            "softmax" picks the largest dot product with a key and learns keys and values by a softmax.
-        share_subspaces: one set of centroids for all subspaces instead of one for each.
-        batch_norm: normalise the distances over the batch before picking, one mean and variance per centroid,
-            as the official DPQ code does. Off, since MGQE's equation is the plain nearest centroid.
-        initialization: "normal" draws centroids from N(0, init_std²); "kmeans" places them by k-means on the
-            fresh rows.
-        revive_dead: after each epoch, move centroids that no row chose onto rows picked at random.
-        temperature: of the softmax variant.
-        dense_epochs: epochs that the table is first trained in as it is; then centroids are placed on it by k-means,
-            and the remaining epochs train both.
-        codebook_bits: width of a served centroid value; 16 halves the codebooks, which weigh where ids are few.
-    """
-
-    variant: Literal["vq", "softmax"] = "vq"
-    share_subspaces: bool = False
-    batch_norm: bool = False
-    initialization: Literal["normal", "kmeans"] = "normal"
-    revive_dead: bool = False
-    temperature: float = 1.0
-    dense_epochs: int = 0
-    codebook_bits: Literal[32, 16] = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0:
-            raise ValueError(f"`{type(self).__name__}.temperature` must be positive, got {self.temperature}.")
-        if self.dense_epochs < 0:
-            raise ValueError(f"`{type(self).__name__}.dense_epochs` must not be negative, got {self.dense_epochs}.")
-
-
-def subspace_width(config: MethodConfig, num_codebooks: int, embedding_dim: int) -> int:
-    """Width d / M, or a ValueError that lists the numbers of codebooks that divide the dimension."""
-    if num_codebooks < 1 or embedding_dim % num_codebooks:
-        divisors = [str(m) for m in range(1, embedding_dim + 1) if embedding_dim % m == 0]
-        raise ValueError(
-            f"`{type(config).__name__}.num_codebooks` must divide embedding_dim={embedding_dim}, "
-            f"got {num_codebooks}. Use {', '.join(divisors[:-1])} or {divisors[-1]}."
-        )
-    return embedding_dim // num_codebooks
-
-
-def check_codebook_size(config: MethodConfig, size: int, name: str) -> None:
-    """Raises ValueError unless a codebook of ``size`` centroids can be stored in codes of 1 to 16 bits."""
-    if not 2 <= size <= 65_536:
-        raise ValueError(f"`{type(config).__name__}.{name}` must be 2 to 65536 centroids, got {size}.")
 
 
 class ProductQuantizer(nn.Module):

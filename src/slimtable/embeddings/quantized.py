@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,54 +14,17 @@ from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.embeddings.base import CompressedEmbedding, FitContext
 from slimtable.embeddings.modes import evaluating
-from slimtable.embeddings.product_quantizer import (
-    ProductQuantizer,
+from slimtable.embeddings.product_quantizer import ProductQuantizer
+from slimtable.embeddings.quantizer_config import (
     QuantizerConfig,
     check_codebook_size,
     subspace_width,
+    tiers_in_order,
 )
 from slimtable.embeddings.tensors import to_array
 
 _ROWS_PER_CHUNK = 65_536
 _PENDING_PENALTIES = 1000  # lookups without a call of penalty() before we warn
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A group of ids that share a capacity.
-
-    Attributes:
-        num_rows: ids in the tier.
-        num_codebooks: codes per row, M.
-        codebook_size: centroids a code may name, K.
-        quantizer: which of the table's quantizers serves the tier.
-    """
-
-    num_rows: int
-    num_codebooks: int
-    codebook_size: int
-    quantizer: int
-
-
-def tier_sizes(num_embeddings: int, fractions: tuple[float, ...]) -> list[int]:
-    """Rows of each tier: the rounded running sums of ``fractions``, so that they add up.
-
-    Example:
-        >>> tier_sizes(3416, (0.1, 0.9))
-        [342, 3074]
-    """
-    edges = [round(num_embeddings * float(edge)) for edge in np.cumsum(fractions)]
-    edges[-1] = num_embeddings
-    return [int(size) for size in np.diff([0, *edges])]
-
-
-def assign_tiers(sizes: list[int], frequencies: Tensor | None) -> Tensor:
-    """The tier of each id, int8 (N,): most frequent ids first, ties by id; by id alone without frequencies."""
-    by_rank = torch.repeat_interleave(torch.arange(len(sizes), dtype=torch.int8), torch.tensor(sizes))
-    if frequencies is None:
-        return by_rank
-    order = torch.sort(frequencies.cpu(), descending=True, stable=True).indices
-    return torch.empty_like(by_rank).index_copy_(0, order, by_rank)
 
 
 class QuantizedEmbedding(CompressedEmbedding):
@@ -78,12 +39,8 @@ class QuantizedEmbedding(CompressedEmbedding):
     tiers: Tensor
     epochs_done: Tensor
 
-    @abstractmethod
-    def plan(self) -> list[Tier]:
-        """The tiers, most frequent ids first, from the configuration and the sizes."""
-
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        self.tier_plan = self.plan()
+        self.tier_plan = self.config.plan(self.num_embeddings, self.embedding_dim)
         quantizers = []
         for index in range(1 + max(tier.quantizer for tier in self.tier_plan)):
             served = [tier for tier in self.tier_plan if tier.quantizer == index]
@@ -96,7 +53,8 @@ class QuantizedEmbedding(CompressedEmbedding):
             )
         self.table = nn.Parameter(torch.empty(self.num_embeddings, self.embedding_dim, device=device, dtype=dtype))
         self.quantizers = nn.ModuleList(quantizers)
-        tiers = assign_tiers([tier.num_rows for tier in self.tier_plan], frequencies)
+        counts = None if frequencies is None else frequencies.cpu().numpy()
+        tiers = torch.from_numpy(tiers_in_order([tier.num_rows for tier in self.tier_plan], counts))
         self.register_buffer("tiers", tiers.to(device))
         if self.config.dense_epochs:
             self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))

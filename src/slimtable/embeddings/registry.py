@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -60,6 +60,11 @@ def get_config(name: str, options: dict[str, object] | None = None) -> MethodCon
         known = ", ".join(config_class.presets) or "none"
         raise ValueError(f"Method {name} has no preset {preset!r}. Its presets: {known}.")
     return config_class.from_dict({**config_class.presets[preset], **chosen})
+
+
+def saved_config(name: str, options: Mapping[str, Any]) -> MethodConfig:
+    """The configuration that a file or a run folder holds, also of earlier versions; raises as `get_config`."""
+    return get_method(name).config_class.from_saved(options)
 
 
 def method_of(config: MethodConfig) -> type[CompressedEmbedding]:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
+from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from slimtable.artifact.bits import code_bits
-from slimtable.embeddings.base import MethodConfig
+from slimtable.budget import is_relative, rows_of_text, rows_within, share_of_rows
+from slimtable.embeddings.config import MethodConfig
 from slimtable.errors import BudgetError
-from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.graph import InteractionGraph
-from slimtable.grouping.grouping import Groups, group, parse_grouping
+from slimtable.grouping.grouping import Groups, bits_of_maps, group, parse_grouping
 from slimtable.grouping.row_map import Hash, RowMap
 
 if TYPE_CHECKING:
     from slimtable.data.interactions.interactions import Interactions
 
+_C = TypeVar("_C", bound=MethodConfig)
 _NO_GRAPH = "random"  # the grouping that needs no interactions
 _KEPT = 8  # results of groupings that a process remembers: a bench builds each model several times
 
@@ -29,54 +30,114 @@ _RECENT: OrderedDict[tuple[str, int | None, int, str], Groups] = OrderedDict()
 
 
 @dataclass(frozen=True)
-class RowBudgetConfig(MethodConfig):
+class SharedRowsConfig(MethodConfig):
     """Options of every method that shares rows.
 
     Attributes:
-        budget: rows that the tables of users and items may have together, split in proportion to their ids: a share
-            such as "25%", a number such as "12000rows", or bytes served such as "3MB", with
-            all that is stored beside the rows. A row is embedding_dim wide. Where a side has several tables, as for
-            neumf, every pair of tables has the budget.
+        rows: rows that the tables of users and items have together, split in proportion to their ids: a share of the
+            ids such as "25%", or a number such as "12000". A row is embedding_dim wide. Where a side has several
+            tables, as for neumf, every pair of tables has as many. Empty where the grouping says how many there are.
+        budget: bytes that the tables of users and items may take together when they are served, all maps counted, in
+            place of ``rows``: a share of the float32 tables such as "25%", how many times smaller such as "16x", or
+            bytes such as "3MB".
 
     Raises:
-        ValueError: the text is no budget.
+        ValueError: a text is no number of rows, or no budget.
     """
 
-    budget: str = "25%"
+    rows: str = "25%"
+    budget: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rows:
+            share_of_rows(self.rows)
         if self.budget:
-            check_budget(self.budget)
+            is_relative(self.budget)
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """Also reads what versions before 0.2 wrote, whose ``budget`` was a number of rows, or bytes."""
+        values = dict(values)
+        if "rows" not in values and "budget" in values:
+            earlier = str(values.pop("budget"))
+            values |= {"rows": "", "budget": earlier} if earlier.strip().endswith("B") else {"rows": earlier}
+        return cls.from_dict(values)
+
+    @abstractmethod
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
+        """The most bits that one table serves, maps included.
+
+        Args:
+            num_embeddings: number of ids, N.
+            num_rows: shared rows, K.
+            embedding_dim: width of a row.
+            sorted_ids: whether ids are numbered from most to least frequent.
+        """
 
     @property
-    def share(self) -> float | None:
-        """The budget as a share of the ids, where it is one."""
-        return float(self.budget.strip()[:-1]) / 100 if self.budget.strip().endswith("%") else None
+    def by_itself(self) -> bool:
+        """Whether each table can tell its number of rows by itself, by a share of its ids or of its bytes."""
+        return is_relative(self.budget) if self.budget else bool(self.rows) and share_of_rows(self.rows) is not None
 
-    def rows_by_share(self, num_embeddings: int, instead: str) -> int:
-        """Rows of one table, where the budget is a share of the ids.
+    def rows_of_one(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        """Rows of a table that is alone.
 
         Raises:
-            ValueError: it is one of both tables and says nothing about one.
+            ValueError: the number of rows is that of users and items together.
+            BudgetError: the budget does not pay for a row.
         """
-        if self.share is None:
+        if self.budget:
+            sorted_ids = is_sorted(frequencies)
+
+            def bits_of(rows: int) -> int:
+                return self.bits_with_rows(num_embeddings, rows, embedding_dim, sorted_ids)
+
+            return rows_within(self.budget, 32 * num_embeddings * embedding_dim, bits_of, 1, num_embeddings)
+        if not self.rows:
+            raise ValueError(f"`{type(self).__name__}` needs rows, such as 25%, or a budget, such as 3MB.")
+        share = share_of_rows(self.rows)
+        if share is None:
             raise ValueError(
-                f"`{type(self).__name__}.budget`={self.budget} is one of users and items together, and there is one "
-                f"table here. {instead}, or a share such as 25%."
+                f"`{type(self).__name__}.rows`={self.rows} are those of users and items together, and there is one "
+                "table here. Set num_rows where the method has it, pass row_maps, or write a share such as 25%."
             )
-        return min(max(1, int(self.share * num_embeddings)), num_embeddings)
+        return min(max(1, int(share * num_embeddings)), num_embeddings)
+
+    def rows_of_both(self, num_users: int, num_items: int, embedding_dim: int, bits_of: Callable[[int], int]) -> int:
+        """Rows of users and items together, 2 or more.
+
+        Args:
+            num_users: number of users.
+            num_items: number of items.
+            embedding_dim: width of a row.
+            bits_of: the most bits of both tables with so many rows.
+
+        Raises:
+            BudgetError: the budget, or the number, is too small.
+        """
+        ids = num_users + num_items
+        if self.budget:
+            return rows_within(self.budget, 32 * ids * embedding_dim, bits_of, 2, ids)
+        rows = rows_of_text(self.rows, ids)
+        if rows < 2:
+            raise BudgetError(f"{self.rows} are {rows} rows, but users and items need one each. Ask for 2 or more.")
+        return rows
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        rows = self.rows_of_one(num_embeddings, embedding_dim, frequencies)
+        return self.bits_with_rows(num_embeddings, rows, embedding_dim, is_sorted(frequencies))
 
 
 @dataclass(frozen=True)
-class CountedRowsConfig(RowBudgetConfig):
+class CountedRowsConfig(SharedRowsConfig):
     """Options of the methods that need nothing but a number of rows.
 
     Attributes:
-        num_rows: rows of this table, K, whatever the budget says; None to go by the budget.
+        num_rows: rows of this table, K, whatever ``rows`` and ``budget`` say; None to go by them.
 
     Raises:
-        ValueError: ``num_rows`` is not positive, or there is no budget.
+        ValueError: ``num_rows`` is not positive, or nothing says how many rows there are.
     """
 
     num_rows: int | None = None
@@ -85,52 +146,57 @@ class CountedRowsConfig(RowBudgetConfig):
         super().__post_init__()
         if self.num_rows is not None and self.num_rows < 1:
             raise ValueError(f"`{type(self).__name__}.num_rows` must be positive, got {self.num_rows}.")
-        if self.num_rows is None and not self.budget:
-            raise ValueError(f"`{type(self).__name__}` needs a budget, such as 25%, or num_rows.")
+        if self.num_rows is None and not self.budget and not self.rows:
+            raise ValueError(f"`{type(self).__name__}` needs rows, such as 25%, a budget, such as 3MB, or num_rows.")
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """Maps that say how many rows each side has, where a table cannot tell by itself."""
-        if self.num_rows is not None or self.share is not None:
+        if self.num_rows is not None or self.by_itself:
             return {}
         sizes = (train.num_users, train.num_items)
-        counts = (train.user_counts(), train.item_counts())
+        in_order = [is_sorted(counts) for counts in (train.user_counts(), train.item_counts())]
 
         def bits_of(rows: int) -> int:
-            sides = zip(sizes, split_rows(rows, *sizes), counts, strict=True)
-            return sum(self.bits_of_table(size, max(1, share), embedding_dim, seen) for size, share, seen in sides)
+            sides = zip(sizes, split_rows(rows, *sizes), in_order, strict=True)
+            return sum(self.bits_with_rows(size, max(1, share), embedding_dim, known) for size, share, known in sides)
 
-        rows = rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of)
-        users, items = split_rows(rows, *sizes)
+        users, items = split_rows(self.rows_of_both(*sizes, embedding_dim, bits_of), *sizes)
         return {
             "user": [RowMap.hashed(train.num_users, Hash(count=users))],
             "item": [RowMap.hashed(train.num_items, Hash(count=items))],
         }
 
-    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
-        """Bits that one table serves, for budgets in bytes: rows alone, since hashes take no space.
-
-        Args:
-            num_embeddings: number of ids, N.
-            num_rows: rows, K.
-            embedding_dim: width of a row.
-            frequencies: (N,) how often each id occurs.
-        """
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
+        """Rows alone, since hashes take no space."""
         return 32 * num_rows * embedding_dim
 
-    def rows_of_table(self, num_embeddings: int, row_maps: Sequence[RowMap] | None) -> int:
+    def rows_of_table(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        row_maps: Sequence[RowMap] | None = None,
+        frequencies: Any = None,
+    ) -> int:
         """Rows of one table, K; 1 where they come with a state dict.
 
         Raises:
-            ValueError: the budget is one of both tables and says nothing about one.
+            ValueError: there are more rows than ids, or as :meth:`rows_of_one`.
+            BudgetError: the budget does not pay for a row.
         """
-        name = type(self).__name__
         if row_maps is not None:
             return row_maps[0].num_rows if row_maps and self.num_rows is None else self.num_rows or 1
         if self.num_rows is not None:
             if self.num_rows > num_embeddings:
-                raise ValueError(f"`{name}.num_rows` must be at most num_embeddings={num_embeddings}.")
+                raise ValueError(f"`{type(self).__name__}.num_rows` must be at most num_embeddings={num_embeddings}.")
             return self.num_rows
-        return self.rows_by_share(num_embeddings, "Set num_rows")
+        return self.rows_of_one(num_embeddings, embedding_dim, frequencies)
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        rows = self.rows_of_table(num_embeddings, embedding_dim, frequencies=frequencies)
+        return self.bits_with_rows(num_embeddings, rows, embedding_dim, is_sorted(frequencies))
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        return NumberedRows(self, 1, num_embeddings)
 
 
 @dataclass(frozen=True)
@@ -153,11 +219,10 @@ class HashedRowsConfig(CountedRowsConfig):
 
 
 @dataclass(frozen=True)
-class GroupedRowsConfig(RowBudgetConfig):
+class GroupedRowsConfig(SharedRowsConfig):
     """Options of the methods whose ids share rows in groups.
 
     Attributes:
-        budget: as above; empty to leave the number of rows to the options of the grouping.
         grouping: how ids are grouped, with options: "louvain", "baco[gamma=7.57]", …
         grouping_seed: what is random in the grouping is drawn from it.
 
@@ -176,19 +241,18 @@ class GroupedRowsConfig(RowBudgetConfig):
 
     @property
     def needs_graph(self) -> bool:
-        """Whether the groups come from interactions; otherwise the number of ids and the budget give them."""
-        return self.grouping != _NO_GRAPH or not self.budget
+        """Whether the groups come from interactions; otherwise the number of ids and of rows give them."""
+        return self.grouping != _NO_GRAPH or not (self.rows or self.budget)
 
     @property
-    def columns(self) -> tuple[int, int]:
-        """Rows that a user, and an item, may have in a view; whether they have a second is known only afterwards."""
-        second = getattr(parse_grouping(self.grouping), "secondary", "none")
-        return 2 if second in ("users", "both") else 1, 2 if second in ("items", "both") else 1
+    def says_rows(self) -> bool:
+        """Whether a number of rows is asked for; otherwise the options of the grouping say it."""
+        return bool(self.rows or self.budget)
 
     def bits_of_maps(self, sizes: Sequence[int], num_rows: int) -> int:
-        """Most bits that the maps of a view take, however the groups share its rows between users and items."""
-        pairs = zip(sizes, self.columns, strict=True)
-        return sum(size * columns * code_bits(max(1, min(size, num_rows - 1))) for size, columns in pairs)
+        """The most bits that the maps of a view take: of users and items, or of one table."""
+        columns = parse_grouping(self.grouping).columns
+        return bits_of_maps(sizes, columns if len(sizes) == 2 else (max(columns),), num_rows)
 
     def groups(self, train: Interactions, num_rows: int | None, view: int = 0) -> Groups:
         """The groups of a view; the last few are remembered."""
@@ -216,12 +280,6 @@ class GroupedRowsConfig(RowBudgetConfig):
                 "num_rows=…).users] (or .items)."
             )
         return row_maps
-
-
-def check_budget(budget: str) -> None:
-    """Raises ValueError where a text is no budget, whatever the tables."""
-    with contextlib.suppress(BudgetError):  # too little for a thousand ids, but a budget
-        rows_of_budget(budget, 1000, 1000, 64)
 
 
 def split_rows(rows: int, num_users: int, num_items: int) -> tuple[int, int]:
@@ -259,9 +317,31 @@ def hashed_map(
     return RowMap(rows, num_rows)
 
 
-def is_sorted(frequencies: np.ndarray) -> bool:
-    """Whether ids are numbered from most to least frequent."""
-    return bool((frequencies[1:] <= frequencies[:-1]).all())
+class NumberedRows(Sequence[_C]):
+    """A configuration with every number of rows, from few to many, each made when it is asked for.
+
+    Args:
+        config: has an option ``num_rows``.
+        low: fewest rows.
+        high: most rows.
+    """
+
+    def __init__(self, config: _C, low: int, high: int) -> None:
+        self._config, self._numbers = config, range(low, high + 1)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return dataclasses.replace(self._config, num_rows=self._numbers[index])  # type: ignore[call-arg]
+
+
+def is_sorted(frequencies: Any) -> bool:
+    """Whether ids are numbered from most to least frequent; they are where nothing is said."""
+    if frequencies is None:
+        return True
+    counts = np.asarray(frequencies)
+    return bool((counts[1:] <= counts[:-1]).all())
 
 
 def most_frequent(frequencies: np.ndarray, count: int) -> np.ndarray:

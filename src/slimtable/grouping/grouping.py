@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from slimtable.artifact.bits import code_bits
 from slimtable.config import Config
 from slimtable.errors import BudgetError
 from slimtable.grouping.fitting import fit_rows
@@ -82,6 +84,12 @@ class Grouping(Config, ABC):
     set_by_budget: ClassVar[tuple[str, ...]] = ()
     """Options that are found for a budget, and so cannot be given with one."""
 
+    @property
+    def columns(self) -> tuple[int, int]:
+        """Rows that a user, and an item, may have: 2 where an option ``secondary`` gives them another."""
+        secondary = vars(self).get("secondary", "none")
+        return (2 if secondary in ("users", "both") else 1), (2 if secondary in ("items", "both") else 1)
+
     @abstractmethod
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         """Groups users and items as the options say.
@@ -106,6 +114,19 @@ class Grouping(Config, ABC):
     def hashes(self, graph: InteractionGraph, seed: int) -> tuple[Hash | None, Hash | None]:
         """The hashes of users and items where the rows can be computed instead of stored; none by default."""
         return None, None
+
+
+def bits_of_maps(sizes: Sequence[int], columns: Sequence[int], num_rows: int) -> int:
+    """The most bits that row maps take, however the groups share the rows between users and items.
+
+    Args:
+        sizes: ids of each side.
+        columns: rows that an id of each side may have.
+        num_rows: rows of all sides together.
+    """
+    others = len(sizes) - 1  # each other side has a row at least
+    widths = [code_bits(max(1, min(size, num_rows - others))) for size in sizes]
+    return sum(size * count * width for size, count, width in zip(sizes, columns, widths, strict=True))
 
 
 _GROUPINGS: Registry[Grouping] = Registry("grouping", "slimtable.grouping.algorithms")

@@ -56,5 +56,5 @@ class SidedGrouping(Grouping):
             BudgetError: they are not given.
         """
         if self.user_rows is None or self.item_rows is None:
-            raise BudgetError(f"{self.name} needs `user_rows` and `item_rows`, or a budget. Try --budget 25%.")
+            raise BudgetError(f"{self.name} needs `user_rows` and `item_rows`, or a number of rows. Try --rows 25%.")
         return min(self.user_rows, graph.num_users), min(self.item_rows, graph.num_items)

@@ -51,10 +51,11 @@ class CCEConfig(HashedRowsConfig):
         """Chunks of a row."""
         return self.chunks or next(count for count in _USUAL_CHUNKS if embedding_dim % count == 0)
 
-    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
         """Rows, and the maps that they have once ids are clustered."""
-        maps = self.chunks_of(embedding_dim) * num_embeddings * code_bits(max(1, num_rows // 2))
-        return 32 * num_rows * embedding_dim + (maps if self.recluster_epochs else 0)
+        half = max(1, num_rows // 2)
+        maps = self.chunks_of(embedding_dim) * num_embeddings * code_bits(half)
+        return 64 * half * embedding_dim + (maps if self.recluster_epochs else 0)
 
 
 @register("cce")
@@ -76,7 +77,8 @@ class CCE(SharedRows):
         self.chunks = self.config.chunks_of(self.embedding_dim)
         if self.embedding_dim % self.chunks:
             raise ValueError(f"`CCEConfig.chunks`={self.chunks} must divide embedding_dim={self.embedding_dim}.")
-        half = max(1, self.config.rows_of_table(self.num_embeddings, self.row_maps) // 2)
+        num_rows = self.config.rows_of_table(self.num_embeddings, self.embedding_dim, self.row_maps, frequencies)
+        half = max(1, num_rows // 2)
         generator = np.random.default_rng(self.config.hash_seed)
         terms = [
             Term(table, table // 2 * self._width, computed=Hash.universal(half, generator))

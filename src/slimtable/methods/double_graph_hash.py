@@ -13,7 +13,6 @@ from torch import Tensor
 from slimtable.embeddings.base import register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import GroupedRowsConfig, hashed_map
-from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.row_map import RowMap
 from slimtable.methods.shared import terms_of
 
@@ -40,16 +39,18 @@ class DoubleGraphHashConfig(GroupedRowsConfig):
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The groups of both sides."""
-        rows = None
-        if self.budget:
-            sizes = (train.num_users, train.num_items)
-
-            def bits_of(rows: int) -> int:
-                return 32 * rows * embedding_dim + self.bits_of_maps(sizes, rows)
-
-            rows = rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of)
+        rows, sizes = None, (train.num_users, train.num_items)
+        if self.says_rows:
+            rows = self.rows_of_both(
+                *sizes, embedding_dim, lambda count: 32 * count * embedding_dim + self.bits_of_maps(sizes, count)
+            )
         groups = self.groups(train, rows)
         return {side: [groups.map_of(side)] for side in ("user", "item")}
+
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
+        """Rows, and the map of the groups; the hash takes no space."""
+        maps = self.bits_of_maps([num_embeddings], num_rows) if self.needs_graph else 0
+        return 32 * num_rows * embedding_dim + maps
 
 
 @register("double_graph_hash")
@@ -72,7 +73,7 @@ class DoubleGraphHash(SharedRows):
     def _groups(self) -> RowMap:
         num_rows = 1  # until a state dict brings the groups
         if self.row_maps is None and not self.config.needs_graph:
-            num_rows = self.config.rows_by_share(self.num_embeddings, "Pass row_maps")
+            num_rows = self.config.rows_of_one(self.num_embeddings, self.embedding_dim)
         elif given := self.config.needed_maps(self.row_maps):
             return given[0]
         return hashed_map(self.num_embeddings, num_rows, 0, None, None)

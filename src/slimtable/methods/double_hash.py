@@ -31,9 +31,9 @@ class DoubleHash(SharedRows):
     head_share = 0.0
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        num_rows = self.config.rows_of_table(self.num_embeddings, self.row_maps)
-        own = int(self.head_share * num_rows)
         counts = None if frequencies is None else frequencies.cpu().numpy()
+        num_rows = self.config.rows_of_table(self.num_embeddings, self.embedding_dim, self.row_maps, counts)
+        own = int(self.head_share * num_rows)
         generator = np.random.default_rng(self.config.hash_seed)
         maps = [hashed_map(self.num_embeddings, num_rows, own, counts, generator) for _ in range(2)]
         terms = [Term(0, 0, row_map.rows, row_map.computed) for row_map in maps]

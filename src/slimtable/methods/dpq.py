@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from slimtable.embeddings.base import register
-from slimtable.embeddings.product_quantizer import QuantizerConfig, check_codebook_size
-from slimtable.embeddings.quantized import QuantizedEmbedding, Tier
+from slimtable.embeddings.quantized import QuantizedEmbedding
+from slimtable.embeddings.quantizer_config import QuantizerConfig, Tier, check_codebook_size
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class DPQConfig(QuantizerConfig):
         super().__post_init__()
         check_codebook_size(self, self.codebook_size, "codebook_size")
 
+    def plan(self, num_embeddings: int, embedding_dim: int) -> list[Tier]:
+        num_codebooks = embedding_dim if self.num_codebooks is None else self.num_codebooks
+        return [Tier(num_embeddings, num_codebooks, self.codebook_size, quantizer=0)]
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        divisors = [count for count in range(1, embedding_dim + 1) if embedding_dim % count == 0]
+        found = [
+            replace(self, num_codebooks=count, codebook_size=1 << power) for count in divisors for power in range(1, 9)
+        ]
+        return sorted(found, key=lambda config: config.table_bits(num_embeddings, embedding_dim))
+
 
 @register("dpq")
 class DPQ(QuantizedEmbedding):
@@ -32,7 +45,3 @@ class DPQ(QuantizedEmbedding):
 
     config_class = DPQConfig
     config: DPQConfig
-
-    def plan(self) -> list[Tier]:
-        num_codebooks = self.embedding_dim if self.config.num_codebooks is None else self.config.num_codebooks
-        return [Tier(self.num_embeddings, num_codebooks, self.config.codebook_size, quantizer=0)]

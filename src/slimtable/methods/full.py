@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from slimtable.embeddings.tensors import float_bits, to_array
 @dataclass(frozen=True)
 class FullConfig(MethodConfig):
     """The uncompressed table has no options of its own."""
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        return 32 * num_embeddings * embedding_dim
 
 
 @register("full")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from slimtable.artifact.bits import code_bits
 from slimtable.embeddings.base import register
-from slimtable.embeddings.shared_rows_config import is_sorted
 from slimtable.methods.double_hash import DoubleHash, DoubleHashConfig
 
 
@@ -16,9 +13,9 @@ from slimtable.methods.double_hash import DoubleHash, DoubleHashConfig
 class HybridHashConfig(DoubleHashConfig):
     """Options of hybrid hashing: those of every hash."""
 
-    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
         """Rows, and both maps where ids are not sorted by frequency."""
-        maps = 0 if is_sorted(frequencies) else 2 * num_embeddings * code_bits(num_rows)
+        maps = 0 if sorted_ids else 2 * num_embeddings * code_bits(num_rows)
         return 32 * num_rows * embedding_dim + maps
 
 

@@ -16,7 +16,6 @@ from slimtable.codecs.quantize.subspace_kmeans import kmeans
 from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import HashedRowsConfig
-from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
 
@@ -63,20 +62,18 @@ class LEGCFConfig(HashedRowsConfig):
             sizes = (train.num_users, train.num_items)
 
             def bits_of(rows: int) -> int:  # a part has a row on each side
-                return sum(self._bits(size, max(1, min(size, rows // 2)), embedding_dim) for size in sizes)
+                each = [max(1, min(size, rows // 2)) for size in sizes]
+                return sum(self.bits_with_rows(*pair, embedding_dim, True) for pair in zip(sizes, each, strict=True))
 
-            parts = max(1, rows_of_budget(self.budget, *sizes, embedding_dim, bits_of=bits_of) // 2)
+            parts = max(1, self.rows_of_both(*sizes, embedding_dim, bits_of) // 2)
         labels = _metis(InteractionGraph.of(train), parts, self.hash_seed)
         return {
             "user": [RowMap.of(labels[: train.num_users])],
             "item": [RowMap.of(labels[train.num_users :])],
         }
 
-    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
         """Rows, and two of them with their weights for each id."""
-        return self._bits(num_embeddings, num_rows, embedding_dim)
-
-    def _bits(self, num_embeddings: int, num_rows: int, embedding_dim: int) -> int:
         return 32 * num_rows * embedding_dim + 2 * num_embeddings * (code_bits(num_rows) + 32)
 
 
@@ -111,7 +108,7 @@ class LEGCF(SharedRows):
             num_rows = maps[0].num_rows if maps else 1
             anchors = maps[0].rows if maps else np.zeros(self.num_embeddings, np.int32)
         else:
-            num_rows = config.rows_of_table(self.num_embeddings, maps)
+            num_rows = config.rows_of_table(self.num_embeddings, self.embedding_dim, maps, frequencies)
             anchors = Hash.universal(num_rows, generator).rows(self.num_embeddings)
         others = (anchors + generator.integers(1, max(2, num_rows), self.num_embeddings)) % num_rows
         ones = np.ones(self.num_embeddings, np.float32)

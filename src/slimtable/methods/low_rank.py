@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,23 @@ class LowRankConfig(MethodConfig):
 
     rank: int | None = None
 
+    def rank_of(self, embedding_dim: int) -> int:
+        """The inner width r for rows of a width.
+
+        Raises:
+            ValueError: it is not 1 to embedding_dim.
+        """
+        rank = self.rank if self.rank is not None else max(1, 3 * embedding_dim // 4)
+        if not 1 <= rank <= embedding_dim:
+            raise ValueError(f"`LowRankConfig.rank` must be 1 to embedding_dim={embedding_dim}, got {rank}.")
+        return rank
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        return 32 * self.rank_of(embedding_dim) * (num_embeddings + embedding_dim)
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        return [replace(self, rank=rank) for rank in range(1, embedding_dim + 1)]
+
 
 @register("low_rank")
 class LowRank(CompressedEmbedding):
@@ -40,10 +59,7 @@ class LowRank(CompressedEmbedding):
     row_prefix = "left"
 
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        rank = self.config.rank if self.config.rank is not None else max(1, 3 * self.embedding_dim // 4)
-        if not 1 <= rank <= self.embedding_dim:
-            raise ValueError(f"`LowRankConfig.rank` must be 1 to embedding_dim={self.embedding_dim}, got {rank}.")
-        self.rank = rank
+        self.rank = rank = self.config.rank_of(self.embedding_dim)
         self.left = nn.Parameter(torch.empty(self.num_embeddings, rank, device=device, dtype=dtype))
         self.right = nn.Parameter(torch.empty(rank, self.embedding_dim, device=device, dtype=dtype))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from slimtable.embeddings.base import register
-from slimtable.embeddings.product_quantizer import QuantizerConfig, check_codebook_size
-from slimtable.embeddings.quantized import QuantizedEmbedding, Tier, tier_sizes
+from slimtable.embeddings.quantized import QuantizedEmbedding
+from slimtable.embeddings.quantizer_config import QuantizerConfig, Tier, check_codebook_size, tier_sizes
 
 # 5, 3 and 2 bits a value: a tenth of the table from some 1,300 ids on, where the codebook no longer weighs. Twenty
 # dense epochs are a whole training of GMF or NeuMF, after which the codes are fitted to it.
@@ -65,6 +66,25 @@ class MGQEConfig(QuantizerConfig):
                     "share a codebook. Set share_codebook to false."
                 )
 
+    def plan(self, num_embeddings: int, embedding_dim: int) -> list[Tier]:
+        per_tier = self.num_codebooks
+        if not isinstance(per_tier, tuple):
+            per_tier = (per_tier if per_tier is not None else embedding_dim,) * len(self.codebook_sizes)
+        rows = tier_sizes(num_embeddings, self.tier_fractions)
+        return [
+            Tier(rows[t], per_tier[t], size, quantizer=0 if self.share_codebook else t)
+            for t, size in enumerate(self.codebook_sizes)
+        ]
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        divisors = [count for count in range(1, embedding_dim + 1) if embedding_dim % count == 0]
+        largest = max(self.codebook_sizes)
+        found = []
+        for count, power in product(divisors, range(1, 9)):  # the ratios between the tiers stay
+            sizes = tuple(max(2, (size << power) // largest) for size in self.codebook_sizes)
+            found.append(replace(self, num_codebooks=count, codebook_sizes=sizes))
+        return sorted(found, key=lambda config: config.table_bits(num_embeddings, embedding_dim))
+
 
 @register("mgqe")
 class MGQE(QuantizedEmbedding):
@@ -76,14 +96,3 @@ class MGQE(QuantizedEmbedding):
 
     config_class = MGQEConfig
     config: MGQEConfig
-
-    def plan(self) -> list[Tier]:
-        config = self.config
-        per_tier = config.num_codebooks
-        if not isinstance(per_tier, tuple):
-            per_tier = (per_tier if per_tier is not None else self.embedding_dim,) * len(config.codebook_sizes)
-        rows = tier_sizes(self.num_embeddings, config.tier_fractions)
-        return [
-            Tier(rows[t], per_tier[t], size, quantizer=0 if config.share_codebook else t)
-            for t, size in enumerate(config.codebook_sizes)
-        ]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
-from slimtable.embeddings.shared_rows_config import CountedRowsConfig
+from slimtable.embeddings.shared_rows_config import CountedRowsConfig, NumberedRows
 from slimtable.grouping.row_map import Hash, Quotient, RowMap
 
 _ROUNDS = 20  # of alternating least squares, when a table is taken over
@@ -25,8 +24,8 @@ class QRConfig(CountedRowsConfig):
 
     Attributes:
         combine: the two rows are multiplied ("mult") or added ("sum"), or stand side by side ("concat"), half as wide.
-        num_rows: as above, of both tables together; it must be enough for a pair of its own for each id. A budget in
-            shares or rows that is not is raised to the fewest that are, ⌈2·√N⌉ (half of it for "concat").
+        num_rows: as above, of both tables together; it must be enough for a pair of its own for each id. Where
+            ``rows`` is less, it is raised to the fewest that are, ⌈2·√N⌉ (half of it for "concat").
         divisor: m, whatever the budget says: m rows for remainders, ⌈N/m⌉ for quotients. None for the largest that the
             rows allow.
 
@@ -53,11 +52,17 @@ class QRConfig(CountedRowsConfig):
         divisor = min((rows + math.isqrt(rows * rows - 4 * num_embeddings)) // 2, num_embeddings)
         return divisor, -(-num_embeddings // divisor)
 
-    def bits_of_table(self, num_embeddings: int, num_rows: int, embedding_dim: int, frequencies: np.ndarray) -> int:
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
         """Rows alone, since both maps are computed."""
         return 32 * sum(self.shapes(num_embeddings, num_rows)) * (embedding_dim // self._tables_per_row)
 
-    def rows_of_table(self, num_embeddings: int, row_maps: Sequence[RowMap] | None) -> int:
+    def rows_of_table(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        row_maps: Sequence[RowMap] | None = None,
+        frequencies: Any = None,
+    ) -> int:
         if self.divisor is not None:
             if self.divisor > num_embeddings:
                 raise ValueError(f"`QRConfig.divisor` must be at most num_embeddings={num_embeddings}.")
@@ -68,7 +73,12 @@ class QRConfig(CountedRowsConfig):
                 f"`QRConfig.num_rows`={self.num_rows} is too little to give each of {num_embeddings} ids a pair of "
                 f"its own. Use at least {least}."
             )
-        return super().rows_of_table(num_embeddings, row_maps)
+        return super().rows_of_table(num_embeddings, embedding_dim, row_maps, frequencies)
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        if self.divisor is not None:
+            return [self]
+        return NumberedRows(self, -(-_fewest(num_embeddings) // self._tables_per_row), num_embeddings)
 
     @property
     def _tables_per_row(self) -> int:
@@ -100,7 +110,7 @@ class QR(SharedRows):
                     "is odd. Choose an even one, or mult or sum."
                 )
             width //= 2
-        num_rows = config.rows_of_table(self.num_embeddings, self.row_maps)
+        num_rows = config.rows_of_table(self.num_embeddings, self.embedding_dim, self.row_maps)
         divisor, quotients = config.shapes(self.num_embeddings, num_rows)
         terms = [
             Term(0, 0, computed=Hash(count=divisor)),  # the remainder, of ids below 2³¹

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
-from slimtable.budget import bits_of_budget
+from slimtable.budget import bits_of_budget, largest
 from slimtable.codecs.quantize import Clustering
 from slimtable.codecs.quantize.metric import Metric
 from slimtable.codecs.quantize.residual import cluster_levels
 from slimtable.embeddings.base import EmbeddingTable, FitContext, MethodConfig, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
+from slimtable.embeddings.shared_rows_config import NumberedRows
 from slimtable.errors import BudgetError
 from slimtable.grouping.row_map import Hash
 
@@ -28,8 +29,9 @@ class SaecConfig(MethodConfig):
     """Options of Saec.
 
     Attributes:
-        budget: bits that the table may have with its maps: a share of the float32 table such as "4%", or bytes such
-            as "2MB". A table trained from the start has at least one row, whatever the share.
+        budget: bits that the table may have with its maps: a share of the float32 table such as "4%", "16x" for
+            so many times smaller, or bytes such as "2MB". A table trained from the start has at least one row,
+            whatever the share.
         num_rows: rows of all levels together, whatever the budget says; None to go by the budget.
         head: share of the rows that the most frequent ids have for themselves.
         min_frequency: ids seen less often share one default row.
@@ -100,14 +102,35 @@ class SaecConfig(MethodConfig):
 
     def rows_within(self, bits: float, num_embeddings: int, embedding_dim: int) -> int:
         """The most rows, up to the number of ids, that a number of bits pays for; 0 where it pays for none."""
-        low, high = self.levels - 1, max(self.levels, num_embeddings)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.bits_of_rows(middle, num_embeddings, embedding_dim) <= bits:
-                low = middle
-            else:
-                high = middle - 1
-        return low if low >= self.levels else 0
+        rows = largest(
+            lambda count: self.bits_of_rows(count, num_embeddings, embedding_dim) <= bits,
+            self.levels,
+            max(self.levels, num_embeddings),
+        )
+        return rows if rows >= self.levels else 0
+
+    def rows_of_table(self, num_embeddings: int, embedding_dim: int) -> int:
+        """Rows of all levels; as few as there can be where the budget does not pay for them.
+
+        Raises:
+            ValueError: ``num_rows`` leaves nothing to share.
+        """
+        if self.num_rows is not None:
+            if self.num_rows >= num_embeddings > 1:
+                raise ValueError(
+                    f"`SaecConfig.num_rows`={self.num_rows} leaves nothing to share among {num_embeddings} ids. Use "
+                    "method full."
+                )
+            return self.num_rows
+        limit = bits_of_budget(self.budget, 32 * num_embeddings * embedding_dim)
+        rows = self.rows_within(limit, num_embeddings, embedding_dim)
+        return max(self.levels, min(rows, num_embeddings - 1))
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        return self.bits_of_rows(self.rows_of_table(num_embeddings, embedding_dim), num_embeddings, embedding_dim)
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        return NumberedRows(self, self.levels, max(self.levels, num_embeddings - 1))
 
 
 @register("saec")
@@ -254,17 +277,9 @@ class Saec(SharedRows):
 
     def _num_rows(self) -> int:
         """Rows of all levels; those of a state dict that is to come are known only then."""
-        config, ids = self.config, self.num_embeddings
         if self.row_maps == ():
-            return config.levels
-        if config.num_rows is not None:
-            if config.num_rows >= ids > 1:
-                raise ValueError(
-                    f"`SaecConfig.num_rows`={config.num_rows} leaves nothing to share among {ids} ids. Use method full."
-                )
-            return config.num_rows
-        rows = config.rows_within(bits_of_budget(config.budget, self.dense_bits), ids, self.embedding_dim)
-        return max(config.levels, min(rows, ids - 1))
+            return self.config.levels
+        return self.config.rows_of_table(self.num_embeddings, self.embedding_dim)
 
     def _check_budget(self) -> None:
         """Raises BudgetError where the fewest rows that there can be are too many."""

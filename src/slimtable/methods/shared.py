@@ -13,7 +13,6 @@ from torch import Tensor
 from slimtable.embeddings.base import register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import GroupedRowsConfig, hashed_map, is_sorted, most_frequent, split_rows
-from slimtable.grouping.budget import rows_of_budget
 from slimtable.grouping.row_map import RowMap
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class SharedConfig(GroupedRowsConfig):
 
     Attributes:
         views: independent groupings, with seeds ``grouping_seed``, ``grouping_seed`` + 1, … An id has a row in each.
-        combine: "sum" of the views' rows, which share the budget evenly; or "concat" of rows that are embedding_dim /
+        combine: "sum" of the views' rows, which share them evenly; or "concat" of rows that are embedding_dim /
             views wide, so that each view has the whole number of rows.
         head: share of the rows that go to the most frequent ids as rows of their own (in the first view where views
             are summed, in each where they stand side by side).
@@ -34,7 +33,7 @@ class SharedConfig(GroupedRowsConfig):
             each. Training is in floats; evaluation sees the rows as served.
 
     Raises:
-        ValueError: a number is out of range, or ``head`` is asked for without a budget.
+        ValueError: a number is out of range, or ``head`` is asked for without a number of rows.
     """
 
     views: int = 1
@@ -49,16 +48,16 @@ class SharedConfig(GroupedRowsConfig):
             raise ValueError(f"`{name}.views` must be 1 to 100, got {self.views}.")
         if not 0 <= self.head < 1:
             raise ValueError(f"`{name}.head` must be at least 0 and below 1, got {self.head}.")
-        if self.head and not self.budget:
-            raise ValueError(f"`{name}.head` is a share of a budget. Set budget, such as 25%.")
+        if self.head and not self.says_rows:
+            raise ValueError(f"`{name}.head` is a share of the rows. Set rows, such as 25%, or a budget.")
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The maps of both sides, one per view."""
-        if not self.needs_graph and self.share is not None:
+        if not self.needs_graph and self.by_itself:
             return {}  # each table makes its own, at less cost in the file if it has a padding row
         sizes = {"user": train.num_users, "item": train.num_items}
         counts = {"user": train.user_counts(), "item": train.item_counts()}
-        rows = self._rows(embedding_dim, counts) if self.budget else None
+        rows = self._rows(embedding_dim, counts) if self.says_rows else None
         if not self.needs_graph:
             assert rows is not None
             of_sides = dict(zip(sizes, split_rows(rows, *sizes.values()), strict=True))
@@ -92,23 +91,31 @@ class SharedConfig(GroupedRowsConfig):
             maps.append(hashed_map(num_embeddings, own_here + shared, own_here, frequencies, generator))
         return maps
 
+    def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
+        return self._bits([num_embeddings], num_rows, embedding_dim, sorted_ids)
+
     def _rows(self, embedding_dim: int, counts: Mapping[str, np.ndarray]) -> int:
-        """Rows of embedding_dim values that both sides may have together."""
+        """Rows of embedding_dim values that both sides have together."""
         sizes = [len(frequencies) for frequencies in counts.values()]
+        in_order = all(is_sorted(frequencies) for frequencies in counts.values())
+        return self.rows_of_both(
+            sizes[0], sizes[1], embedding_dim, lambda rows: self._bits(sizes, rows, embedding_dim, in_order)
+        )
+
+    def _bits(self, sizes: Sequence[int], num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
+        """The most bits of tables of some sizes that have a number of rows together."""
         side_by_side = self.combine == "concat"
         scales = 0 if self.row_bits > 8 else 32 * (self.views if side_by_side else 1)
         with_own = self.views if side_by_side else 1  # views in which the head has rows of its own
         # Of rows that are hashed, only maps with a head among unsorted ids are stored.
-        sorted_ids = self.head == 0 or all(is_sorted(frequencies) for frequencies in counts.values())
-        stored = self.views if self.needs_graph else 0 if sorted_ids else with_own
-
-        def bits_of(rows: int) -> int:
-            own = int(self.head * rows)
-            others = rows - own if side_by_side else (rows - own) // self.views
-            maps = [self.bits_of_maps(sizes, others + (own if view < with_own else 0)) for view in range(stored)]
-            return (self.row_bits * embedding_dim + scales) * rows + sum(maps)
-
-        return rows_of_budget(self.budget, sizes[0], sizes[1], embedding_dim, bits_of=bits_of)
+        hashed = 0 if self.head == 0 or sorted_ids else with_own
+        own = int(self.head * num_rows)
+        others = num_rows - own if side_by_side else (num_rows - own) // self.views
+        maps = [
+            self.bits_of_maps(sizes, others + (own if view < with_own else 0))
+            for view in range(self.views if self.needs_graph else hashed)
+        ]
+        return (self.row_bits * embedding_dim + scales) * num_rows + sum(maps)
 
 
 @register("shared")
@@ -149,10 +156,9 @@ class Shared(SharedRows):
             return self.row_maps or [hashed_map(self.num_embeddings, 1, 0, None, None)] * config.views
         if config.needs_graph:
             return config.needed_maps(None)
-        num_rows = config.rows_by_share(self.num_embeddings, "Pass row_maps")
-        return config.hashed_maps(
-            self.num_embeddings, num_rows, None if frequencies is None else frequencies.cpu().numpy()
-        )
+        counts = None if frequencies is None else frequencies.cpu().numpy()
+        num_rows = config.rows_of_one(self.num_embeddings, self.embedding_dim, counts)
+        return config.hashed_maps(self.num_embeddings, num_rows, counts)
 
 
 def terms_of(row_map: RowMap, table: int, column: int) -> list[Term]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,13 @@ class UniformConfig(MethodConfig):
             raise ValueError(f"`UniformConfig.bits` must be 1 to 8, got {self.bits}.")
         if self.scale_bits == 16 and self.axis == "column":
             raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        grids = embedding_dim if self.axis == "column" else num_embeddings
+        return num_embeddings * embedding_dim * self.bits + 2 * grids * self.scale_bits
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        return [replace(self, bits=bits) for bits in range(1, 9)]
 
 
 @register("uniform")
@@ -72,8 +80,7 @@ class Uniform(CompressedEmbedding):
         return (self.table, None) if self.training and self.padding_idx is None else None
 
     def bits(self) -> int:
-        grids = self.embedding_dim if self.config.axis == "column" else self.num_embeddings
-        return self.num_embeddings * self.embedding_dim * self.config.bits + 2 * grids * self.config.scale_bits
+        return self.config.table_bits(self.num_embeddings, self.embedding_dim)
 
     @torch.no_grad()
     def pack(self) -> Packed:

@@ -12,6 +12,7 @@ from slimtable.budget import bits_of_budget
 from slimtable.codecs.allocation import allocate
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, create, get_config, method_of
 from slimtable.embeddings.modes import evaluating
+from slimtable.embeddings.registry import saved_config
 from slimtable.errors import BudgetError
 from slimtable.models.ctr import ClickModel
 from slimtable.pipeline.budget import takes_rows
@@ -140,4 +141,4 @@ def spell_configs(configs: Configs) -> dict[str, Any]:
 
 def read_configs(spelled: Mapping[str, Any]) -> Configs:
     """What :func:`spell_configs` wrote."""
-    return {field: get_config(own["method"], dict(own["options"])) for field, own in spelled.items()}
+    return {field: saved_config(own["method"], own["options"]) for field, own in spelled.items()}

@@ -14,9 +14,9 @@ import torch
 
 from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
 from slimtable.artifact.vocabulary import Strings
-from slimtable.embeddings.base import get_config
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.embeddings.modes import evaluating
+from slimtable.embeddings.registry import saved_config
 from slimtable.errors import ArtifactFormatError, CheckpointError
 from slimtable.models.base import Backbone, build, get_backbone
 from slimtable.training.run_folder import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
@@ -73,7 +73,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
             len(vocabularies["user"]),
             len(vocabularies["item"]),
             identity["train"]["embedding_dim"],
-            get_config(identity["method"], identity["method_config"]),
+            saved_config(identity["method"], identity["method_config"]),
             get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
             restoring=True,
         )

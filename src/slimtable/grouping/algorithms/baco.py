@@ -10,11 +10,11 @@ from numba import get_num_threads
 
 from slimtable.errors import BudgetError
 from slimtable.grouping import baco_kernels as kernels
-from slimtable.grouping.budget import tune
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.merging import merge_clusters
 from slimtable.grouping.secondary import second_groups
+from slimtable.grouping.tuning import tune
 
 Weight = Literal["degree", "cpm", "sqrt", "log"]
 
@@ -81,7 +81,7 @@ class BACO(Grouping):
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         if self.gamma is None:
-            raise BudgetError("BACO needs `gamma` or a budget. Try --budget 25%.")
+            raise BudgetError("BACO needs `gamma` or a number of rows. Try --rows 25%.")
         state, rows = self._grouped(graph, self.weights(graph), self.gamma, seed)
         users, items = state.split(state.labels)
         return Labels(users, items, *state.seconds(self.gamma, self.secondary), tuple(rows))

@@ -8,9 +8,9 @@ from typing import Self
 import numpy as np
 
 from slimtable.grouping.algorithms.baco import Propagation
-from slimtable.grouping.budget import tune
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
+from slimtable.grouping.tuning import tune
 
 _LEAST_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
 

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from slimtable.grouping.budget import tune
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
 from slimtable.grouping.secondary import with_second
+from slimtable.grouping.tuning import tune
 
 
 @dataclass(frozen=True)

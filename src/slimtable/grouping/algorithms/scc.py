@@ -52,7 +52,7 @@ class SCC(Grouping):
         from sklearn.exceptions import ConvergenceWarning
 
         if self.n_clusters is None:
-            raise BudgetError("scc needs `n_clusters` or a budget. Try --budget 25%.")
+            raise BudgetError("scc needs `n_clusters` or a number of rows. Try --rows 25%.")
         users, items = np.flatnonzero(graph.user_degrees()), np.flatnonzero(graph.item_degrees())
         matrix = interaction_matrix(graph)[users][:, items]
         clusters = min(self.n_clusters, max(len(users), len(items)))  # scikit-learn takes no more than rows
