@@ -7,7 +7,49 @@ import math
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number, declared with its type: ``bits: Annotated[int, Bounds(1, 8)] = 8``.
+
+    Attributes:
+        low: smallest value.
+        high: largest value; None for no limit.
+        open_low: ``low`` itself is excluded.
+        open_high: ``high`` itself is excluded.
+    """
+
+    low: float
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def check(self, value: float, name: str) -> None:
+        """Raises ValueError where a value is out of range."""
+        above = value > self.low if self.open_low else value >= self.low
+        below = self.high is None or (value < self.high if self.open_high else value <= self.high)
+        if not (above and below):
+            raise ValueError(f"`{name}` must {self}, got {value!r}.")
+
+    def __str__(self) -> str:
+        if self.high is None:
+            if self.low == 0:
+                return "be positive" if self.open_low else "not be negative"
+            return f"be above {self.low}" if self.open_low else f"be at least {self.low}"
+        if not (self.open_low or self.open_high):
+            return f"be {self.low} to {self.high}"
+        low, high = ("above" if self.open_low else "at least"), ("below" if self.open_high else "at most")
+        return f"be {low} {self.low} and {high} {self.high}"
+
+
+PositiveInt = Annotated[int, Bounds(1)]
+Count = Annotated[int, Bounds(0)]
+Positive = Annotated[float, Bounds(0, open_low=True)]
+NotNegative = Annotated[float, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1, open_high=True)]
+OpenShare = Annotated[float, Bounds(0, 1, open_low=True, open_high=True)]
 
 
 @dataclass(frozen=True)
@@ -16,11 +58,12 @@ class Config:
 
     The dataclass is the one place where a default and its meaning are written: command-line flags, the
     artifact's header and the result tables derive from it. Lists become tuples, whole floats become
-    integers where an integer is asked for, anything else of the wrong type raises.
+    integers where an integer is asked for; a value of another type raises TypeError, and one outside the
+    :class:`Bounds` of its type ValueError.
     """
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        hints = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             name = f"{type(self).__name__}.{field.name}"
             object.__setattr__(self, field.name, _checked(getattr(self, field.name), hints[field.name], name))
@@ -56,6 +99,11 @@ class Config:
 def _checked(value: Any, hint: Any, name: str) -> Any:
     """``value`` as the type ``hint``, or a TypeError that names the field."""
     origin = get_origin(hint)
+    if origin is Annotated:
+        plain, bounds = get_args(hint)
+        value = _checked(value, plain, name)
+        bounds.check(value, name)
+        return value
     if origin in (Union, types.UnionType):
         for option in get_args(hint):
             try:
@@ -90,6 +138,8 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
 
 def _spell(hint: Any) -> str:
     origin = get_origin(hint)
+    if origin is Annotated:
+        return _spell(get_args(hint)[0])
     if origin in (Union, types.UnionType):
         return " or ".join(_spell(option) for option in get_args(hint))
     if origin is Literal:

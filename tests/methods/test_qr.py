@@ -144,7 +144,7 @@ def test_byte_budgets_are_never_passed(combine) -> None:
     [
         ({"combine": "concat"}, 7, "embedding_dim=7 is odd"),
         ({"divisor": 101}, 8, "divisor` must be at most num_embeddings=100"),
-        ({"divisor": 0}, 8, "divisor` must be positive"),
+        ({"divisor": 0}, 8, "divisor` must be at least 1"),
         ({"divisor": 5, "num_rows": 30}, 8, "set one"),
         ({"combine": "concat", "num_rows": 9}, 8, "Use at least 10"),
         ({"combine": "times"}, 8, "combine"),

@@ -145,7 +145,7 @@ def test_the_rows_train_on() -> None:
         ({"budget": ""}, "no budget"),
         ({"num_rows": 0}, "num_rows"),
         ({"num_rows": 2, "levels": 3}, "levels"),
-        ({"levels": 33}, "at most 32"),
+        ({"levels": 33}, "must be 1 to 32"),
         ({"beam": 0}, "beam"),
         ({"head": 1.0}, "head"),
         ({"hysteresis": -0.1}, "hysteresis"),

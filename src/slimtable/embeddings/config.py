@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from slimtable.config import Config
+from slimtable.config import Config, Positive
 
 if TYPE_CHECKING:
     from slimtable.data.interactions.interactions import Interactions
@@ -23,7 +23,7 @@ class MethodConfig(Config, ABC):
         init_std: standard deviation of the normal that fresh rows are drawn from; 0.01 as in NCF and MGQE §5.4.
     """
 
-    init_std: float = 0.01
+    init_std: Positive = 0.01
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """Recommended options by name, for :func:`get_config`."""
@@ -65,8 +65,3 @@ class MethodConfig(Config, ABC):
             For each side one row map, or several for several views.
         """
         return {}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.init_std <= 0:
-            raise ValueError(f"`{type(self).__name__}.init_std` must be positive, got {self.init_std}.")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimtable.artifact.bits import code_bits
+from slimtable.config import Count, Positive
 from slimtable.embeddings.config import MethodConfig
 
 
@@ -84,8 +85,8 @@ class QuantizerConfig(MethodConfig):
     batch_norm: bool = False
     initialization: Literal["normal", "kmeans"] = "normal"
     revive_dead: bool = False
-    temperature: float = 1.0
-    dense_epochs: int = 0
+    temperature: Positive = 1.0
+    dense_epochs: Count = 0
     codebook_bits: Literal[32, 16] = 32
 
     @abstractmethod
@@ -108,13 +109,6 @@ class QuantizerConfig(MethodConfig):
             width = subspace_width(self, served[0].num_codebooks, embedding_dim)
             stored = 1 if self.share_subspaces else served[0].num_codebooks
             yield self.codebook_bits * stored * max(tier.codebook_size for tier in served) * width
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0:
-            raise ValueError(f"`{type(self).__name__}.temperature` must be positive, got {self.temperature}.")
-        if self.dense_epochs < 0:
-            raise ValueError(f"`{type(self).__name__}.dense_epochs` must not be negative, got {self.dense_epochs}.")
 
 
 def subspace_width(config: MethodConfig, num_codebooks: int, embedding_dim: int) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from slimtable.budget import is_relative, rows_of_text, rows_within, share_of_rows
+from slimtable.config import Count, PositiveInt
 from slimtable.embeddings.config import MethodConfig
 from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
@@ -140,12 +141,10 @@ class CountedRowsConfig(SharedRowsConfig):
         ValueError: ``num_rows`` is not positive, or nothing says how many rows there are.
     """
 
-    num_rows: int | None = None
+    num_rows: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_rows is not None and self.num_rows < 1:
-            raise ValueError(f"`{type(self).__name__}.num_rows` must be positive, got {self.num_rows}.")
         if self.num_rows is None and not self.budget and not self.rows:
             raise ValueError(f"`{type(self).__name__}` needs rows, such as 25%, a budget, such as 3MB, or num_rows.")
 
@@ -210,12 +209,7 @@ class HashedRowsConfig(CountedRowsConfig):
         ValueError: the seed is negative, or as above.
     """
 
-    hash_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hash_seed < 0:
-            raise ValueError(f"`{type(self).__name__}.hash_seed` must not be negative, got {self.hash_seed}.")
+    hash_seed: Count = 0
 
 
 @dataclass(frozen=True)
@@ -231,13 +225,11 @@ class GroupedRowsConfig(SharedRowsConfig):
     """
 
     grouping: str = "random"
-    grouping_seed: int = 0
+    grouping_seed: Count = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_grouping(self.grouping)
-        if self.grouping_seed < 0:
-            raise ValueError(f"`{type(self).__name__}.grouping_seed` must not be negative, got {self.grouping_seed}.")
 
     @property
     def needs_graph(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
+from slimtable.config import PositiveInt
 from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping
@@ -24,15 +25,8 @@ class SidedGrouping(Grouping):
         ValueError: a number is below 1.
     """
 
-    user_rows: int | None = None
-    item_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("user_rows", "item_rows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{type(self).__name__}.{name}` must be at least 1, got {value}.")
+    user_rows: PositiveInt | None = None
+    item_rows: PositiveInt | None = None
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         users, items = self.user_rows, self.item_rows

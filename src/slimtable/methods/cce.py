@@ -11,6 +11,7 @@ from torch import Tensor
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.quantize.nearest import nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.config import Count, PositiveInt
 from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.shared_rows import SharedRows, Term
@@ -35,17 +36,10 @@ class CCEConfig(HashedRowsConfig):
         ValueError: a number is out of range.
     """
 
-    chunks: int | None = None
-    recluster_epochs: int = 1
-    sampled_per_row: int = 200
-    kmeans_rounds: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("chunks", 1), ("recluster_epochs", 0), ("sampled_per_row", 1), ("kmeans_rounds", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"`CCEConfig.{name}` must be at least {least}, got {value}.")
+    chunks: PositiveInt | None = None
+    recluster_epochs: Count = 1
+    sampled_per_row: PositiveInt = 200
+    kmeans_rounds: PositiveInt = 20
 
     def chunks_of(self, embedding_dim: int) -> int:
         """Chunks of a row."""

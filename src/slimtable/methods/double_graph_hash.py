@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimtable.config import Count
 from slimtable.embeddings.base import register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import GroupedRowsConfig, hashed_map
@@ -30,12 +31,7 @@ class DoubleGraphHashConfig(GroupedRowsConfig):
     """
 
     grouping: str = "louvain"
-    hash_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hash_seed < 0:
-            raise ValueError(f"`DoubleGraphHashConfig.hash_seed` must not be negative, got {self.hash_seed}.")
+    hash_seed: Count = 0
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The groups of both sides."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.quantize.nearest import nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.config import Count, OpenShare
 from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import HashedRowsConfig
@@ -42,16 +43,9 @@ class LEGCFConfig(HashedRowsConfig):
         ValueError: a number is out of range.
     """
 
-    anchor_weight: float = 0.5
+    anchor_weight: OpenShare = 0.5
     initialization: Literal["metis", "random"] = "metis"
-    assignment_epochs: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.anchor_weight < 1:
-            raise ValueError(f"`LEGCFConfig.anchor_weight` must lie between 0 and 1, got {self.anchor_weight}.")
-        if self.assignment_epochs < 0:
-            raise ValueError(f"`LEGCFConfig.assignment_epochs` must not be negative, got {self.assignment_epochs}.")
+    assignment_epochs: Count = 1
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The part of each user and item, by METIS on the graph of both."""

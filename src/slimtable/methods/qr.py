@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from slimtable.config import PositiveInt
 from slimtable.embeddings.base import FitContext, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import CountedRowsConfig, NumberedRows
@@ -34,12 +35,10 @@ class QRConfig(CountedRowsConfig):
     """
 
     combine: Literal["mult", "sum", "concat"] = "mult"
-    divisor: int | None = None
+    divisor: PositiveInt | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.divisor is not None and self.divisor < 1:
-            raise ValueError(f"`QRConfig.divisor` must be positive, got {self.divisor}.")
         if self.divisor is not None and self.num_rows is not None:
             raise ValueError("`QRConfig.divisor` and `QRConfig.num_rows` both say how many rows there are; set one.")
 

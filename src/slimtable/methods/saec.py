@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from slimtable.budget import bits_of_budget, largest
 from slimtable.codecs.quantize import Clustering
 from slimtable.codecs.quantize.metric import Metric
 from slimtable.codecs.quantize.residual import cluster_levels
+from slimtable.config import Bounds, Count, PositiveInt, Share
 from slimtable.embeddings.base import EmbeddingTable, FitContext, MethodConfig, register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import NumberedRows
@@ -53,39 +54,23 @@ class SaecConfig(MethodConfig):
     """
 
     budget: str = "25%"
-    num_rows: int | None = None
-    head: float = 0.0
-    min_frequency: int = 0
-    levels: int = 1
-    beam: int = 16
+    num_rows: PositiveInt | None = None
+    head: Share = 0.0
+    min_frequency: Count = 0
+    levels: Annotated[int, Bounds(1, 32)] = 1
+    beam: PositiveInt = 16
     row_bits: Literal[32, 16, 8, 4] = 32
     sample: Literal["proportional", "head", "uniform"] = "proportional"
-    iterations: int = 8
-    hysteresis: float = 0.1
-    hash_seed: int = 0
+    iterations: PositiveInt = 8
+    hysteresis: Share = 0.1
+    hash_seed: Count = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (
-            ("num_rows", 1),
-            ("min_frequency", 0),
-            ("levels", 1),
-            ("beam", 1),
-            ("iterations", 1),
-            ("hash_seed", 0),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"`SaecConfig.{name}` must be at least {least}, got {value}.")
-        if self.levels > 32:
-            raise ValueError(f"`SaecConfig.levels` must be at most 32, got {self.levels}.")
         if self.num_rows is not None and self.num_rows < self.levels:
             raise ValueError(
                 f"`SaecConfig.num_rows`={self.num_rows} must be one or more for each of {self.levels} levels."
             )
-        for name in ("head", "hysteresis"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`SaecConfig.{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
         if self.num_rows is None or self.budget:
             bits_of_budget(self.budget, 0)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from slimtable.config import Bounds, Share
 from slimtable.embeddings.base import register
 from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import GroupedRowsConfig, hashed_map, is_sorted, most_frequent, split_rows
@@ -36,18 +37,14 @@ class SharedConfig(GroupedRowsConfig):
         ValueError: a number is out of range, or ``head`` is asked for without a number of rows.
     """
 
-    views: int = 1
+    views: Annotated[int, Bounds(1, 100)] = 1
     combine: Literal["sum", "concat"] = "sum"
-    head: float = 0.0
+    head: Share = 0.0
     row_bits: Literal[32, 16, 8, 4] = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__name__
-        if not 1 <= self.views <= 100:
-            raise ValueError(f"`{name}.views` must be 1 to 100, got {self.views}.")
-        if not 0 <= self.head < 1:
-            raise ValueError(f"`{name}.head` must be at least 0 and below 1, got {self.head}.")
         if self.head and not self.says_rows:
             raise ValueError(f"`{name}.head` is a share of the rows. Set rows, such as 25%, or a budget.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
+from slimtable.config import Bounds
 from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 
 
@@ -27,14 +28,12 @@ class UniformConfig(MethodConfig):
         scale_bits: width of each smallest value and step: 32, or 16 with axis "row", where they weigh more.
     """
 
-    bits: int = 8
+    bits: Annotated[int, Bounds(1, 8)] = 8
     axis: Literal["column", "row"] = "column"
     scale_bits: Literal[32, 16] = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.bits <= 8:
-            raise ValueError(f"`UniformConfig.bits` must be 1 to 8, got {self.bits}.")
         if self.scale_bits == 16 and self.axis == "column":
             raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
 

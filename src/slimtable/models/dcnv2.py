@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from slimtable.config import PositiveInt
 from slimtable.models.ctr import ClickModel, register_click_model
 from slimtable.models.parts.layers import NetworkConfig, network_input, perceptron
 
@@ -25,16 +26,9 @@ class DCNv2Config(NetworkConfig):
         ValueError: a number is not positive.
     """
 
-    cross_layers: int = 2
-    rank: int | None = None
+    cross_layers: PositiveInt = 2
+    rank: PositiveInt | None = None
     structure: Literal["stacked", "parallel"] = "stacked"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("cross_layers", "rank"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`DCNv2Config.{name}` must be at least 1, got {value}.")
 
 
 @register_click_model("dcnv2")

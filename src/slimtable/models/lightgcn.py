@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimtable.config import Config
+from slimtable.config import Config, Count
 from slimtable.data.interactions.interactions import Interactions, without_repeats
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.models.base import register_backbone
@@ -29,12 +29,7 @@ class LightGCNConfig(Config):
         num_layers: how often rows are replaced by the weighted sums of their neighbours' before all are averaged.
     """
 
-    num_layers: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_layers < 0:
-            raise ValueError(f"`LightGCNConfig.num_layers` must not be negative, got {self.num_layers}.")
+    num_layers: Count = 2
 
 
 @register_backbone("lightgcn")

@@ -13,7 +13,7 @@ from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slimtable.config import Config
+from slimtable.config import Config, PositiveInt, Share
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.errors import DatasetError
@@ -36,19 +36,9 @@ class SASRecConfig(Config):
         dropout: share of activations that training drops.
     """
 
-    max_length: int = 50
-    num_blocks: int = 2
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length < 1 or self.num_blocks < 1:
-            raise ValueError(
-                "`SASRecConfig.max_length` and `SASRecConfig.num_blocks` must be at least 1, got "
-                f"{self.max_length} and {self.num_blocks}."
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`SASRecConfig.dropout` must lie in [0, 1), got {self.dropout}.")
+    max_length: PositiveInt = 50
+    num_blocks: PositiveInt = 2
+    dropout: Share = 0.2
 
 
 class _Block(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slimtable.config import Config
+from slimtable.config import Config, Count, NotNegative, Positive, PositiveInt
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.embeddings.modes import evaluating
@@ -41,28 +41,16 @@ class ClickTrainConfig(Config):
         ValueError: a number is out of range.
     """
 
-    epochs: int = 1
-    batch_size: int = 512
-    learning_rate: float = 1e-3
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 512
+    learning_rate: Positive = 1e-3
     row_optimizer: Literal["adagrad", "adam"] = "adagrad"
-    row_learning_rate: float = 0.02
-    table_learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    seed: int = 0
+    row_learning_rate: Positive = 0.02
+    table_learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+    seed: Count = 0
     shuffle: bool = True
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`ClickTrainConfig.{name}` must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "row_learning_rate", "table_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`ClickTrainConfig.{name}` must be positive, got {getattr(self, name)}.")
-        for name in ("weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`ClickTrainConfig.{name}` must not be negative, got {getattr(self, name)}.")
 
 
 class ClickTrainer:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from slimtable.config import Config
+from slimtable.config import Config, Count, NotNegative, Positive, PositiveInt
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.base import MethodConfig, method_of
@@ -46,28 +46,20 @@ class TrainConfig(Config):
             epochs and gives the last one's.
     """
 
-    embedding_dim: int = 64
-    epochs: int = 20
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    negatives: int = 4
-    seed: int = 0
-    evaluate_every: int = 1
+    embedding_dim: PositiveInt = 64
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 256
+    learning_rate: Positive = 1e-3
+    negatives: PositiveInt = 4
+    seed: Count = 0
+    evaluate_every: Count = 1
     ks: tuple[int, ...] = (10,)
     device: str = "cpu"
-    weight_decay: float = 0.0
-    patience: int = 0
+    weight_decay: NotNegative = 0.0
+    patience: Count = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embedding_dim", "epochs", "batch_size", "negatives"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`TrainConfig.{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.learning_rate <= 0:
-            raise ValueError(f"`TrainConfig.learning_rate` must be positive, got {self.learning_rate}.")
-        for name in ("seed", "evaluate_every", "weight_decay", "patience"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`TrainConfig.{name}` must not be negative, got {getattr(self, name)}.")
         if 0 < self.patience < self.evaluate_every:
             raise ValueError(
                 f"`TrainConfig.patience` of {self.patience} epochs ends a training before its next validation. Make it "

@@ -209,7 +209,7 @@ def test_impossible_budgets_say_what_is_possible() -> None:
         group(GRAPH, "baco", num_rows=smallest - 1)
     with pytest.raises(BudgetError, match="nothing has to be shared"):
         group(graph, "baco", num_rows=graph.num_nodes)
-    with pytest.raises(BudgetError, match="--budget"):
+    with pytest.raises(BudgetError, match="--rows"):
         group(graph, "baco")
 
 

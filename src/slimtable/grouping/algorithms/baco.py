@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numba import get_num_threads
 
+from slimtable.config import Bounds, NotNegative, PositiveInt
 from slimtable.errors import BudgetError
 from slimtable.grouping import baco_kernels as kernels
 from slimtable.grouping.graph import InteractionGraph
@@ -58,8 +59,8 @@ class BACO(Grouping):
 
     set_by_budget = ("gamma", "stop_rows")
 
-    gamma: float | None = None
-    sweeps: int = 5
+    gamma: NotNegative | None = None
+    sweeps: PositiveInt = 5
     user_weight: Weight = "degree"
     item_weight: Literal["published", "degree", "cpm", "sqrt", "log"] = "published"
     clean_volumes: bool = False
@@ -68,16 +69,7 @@ class BACO(Grouping):
     merge: bool = False
     secondary: Literal["users", "items", "both", "none"] = "users"
     share_isolated: bool | None = None
-    stop_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gamma is not None and self.gamma < 0:
-            raise ValueError(f"`BACO.gamma` must not be negative, got {self.gamma}.")
-        if self.sweeps < 1:
-            raise ValueError(f"`BACO.sweeps` must be at least 1, got {self.sweeps}.")
-        if self.stop_rows is not None and self.stop_rows < 2:
-            raise ValueError(f"`BACO.stop_rows` must be at least 2, got {self.stop_rows}.")
+    stop_rows: Annotated[int, Bounds(2)] | None = None
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         if self.gamma is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numba import njit
 
+from slimtable.config import Bounds, PositiveInt
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
@@ -37,17 +38,9 @@ class BiMLPA(Grouping):
         ValueError: a number is out of range.
     """
 
-    theta: float = 0.3
-    most_labels: int = 7
-    most_sweeps: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.theta <= 1:
-            raise ValueError(f"`BiMLPA.theta` must be above 0 and at most 1, got {self.theta}.")
-        for name in ("most_labels", "most_sweeps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`BiMLPA.{name}` must be at least 1, got {getattr(self, name)}.")
+    theta: Annotated[float, Bounds(0, 1, open_low=True)] = 0.3
+    most_labels: PositiveInt = 7
+    most_sweeps: PositiveInt = 100
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from scipy.sparse import csr_matrix

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
+from slimtable.config import Positive, PositiveInt
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.statistics import edges_within
@@ -33,15 +34,8 @@ class BRIM(Grouping):
     """
 
     start: Literal["leiden", "louvain"] = "leiden"
-    resolution: float = 1.0
-    most_sweeps: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.resolution <= 0:
-            raise ValueError(f"`BRIM.resolution` must be positive, got {self.resolution}.")
-        if self.most_sweeps < 1:
-            raise ValueError(f"`BRIM.most_sweeps` must be at least 1, got {self.most_sweeps}.")
+    resolution: Positive = 1.0
+    most_sweeps: PositiveInt = 100
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from slimtable.grouping.algorithms.leiden import Leiden

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numba import njit
 
+from slimtable.config import Bounds, NotNegative, PositiveInt
 from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
@@ -40,18 +41,9 @@ class EBMD(Grouping):
 
     set_by_budget = ("stop_rows",)
 
-    gamma: float = 1.0
-    sweeps: int = 5
-    stop_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gamma < 0:
-            raise ValueError(f"`EBMD.gamma` must not be negative, got {self.gamma}.")
-        if self.sweeps < 1:
-            raise ValueError(f"`EBMD.sweeps` must be at least 1, got {self.sweeps}.")
-        if self.stop_rows is not None and self.stop_rows < 2:
-            raise ValueError(f"`EBMD.stop_rows` must be at least 2, got {self.stop_rows}.")
+    gamma: NotNegative = 1.0
+    sweeps: PositiveInt = 5
+    stop_rows: Annotated[int, Bounds(2)] | None = None
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         nodes, users = graph.num_nodes, graph.num_users

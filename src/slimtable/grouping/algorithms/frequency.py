@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slimtable.config import Share
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Labels, register_grouping
 from slimtable.grouping.row_map import Hash
@@ -29,12 +30,7 @@ class Frequency(SidedGrouping):
 
     co_clusters = False
 
-    head_share: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.head_share < 1:
-            raise ValueError(f"`Frequency.head_share` must be at least 0 and below 1, got {self.head_share}.")
+    head_share: Share = 0.5
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         users, items = self._hashes(graph)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from slimtable.config import PositiveInt
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 
@@ -25,12 +26,7 @@ class Infomap(Grouping):
         ValueError: there is no trial.
     """
 
-    num_trials: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_trials < 1:
-            raise ValueError(f"`Infomap.num_trials` must be at least 1, got {self.num_trials}.")
+    num_trials: PositiveInt = 1
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from infomap import Infomap as Solver

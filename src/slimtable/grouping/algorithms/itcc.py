@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
+from slimtable.config import PositiveInt, Share
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Labels, register_grouping
 from slimtable.grouping.sides import SidedGrouping
@@ -38,16 +39,9 @@ class ITCC(SidedGrouping):
 
     co_clusters = False
 
-    sweeps: int = 20
+    sweeps: PositiveInt = 20
     tolerance: float = 1e-4
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sweeps < 1:
-            raise ValueError(f"`ITCC.sweeps` must be at least 1, got {self.sweeps}.")
-        if not 0 <= self.smoothing < 1:
-            raise ValueError(f"`ITCC.smoothing` must be at least 0 and below 1, got {self.smoothing}.")
+    smoothing: Share = 0.0
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         generator = np.random.default_rng(seed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
+from slimtable.config import Bounds, PositiveInt
 from slimtable.grouping.algorithms.baco import Propagation
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
@@ -34,18 +35,9 @@ class LabelPropagation(Grouping):
 
     set_by_budget = ("alpha", "stop_rows")
 
-    alpha: float = 0.75
-    sweeps: int = 5
-    stop_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"`LabelPropagation.alpha` must lie in 0..1, got {self.alpha}.")
-        if self.sweeps < 1:
-            raise ValueError(f"`LabelPropagation.sweeps` must be at least 1, got {self.sweeps}.")
-        if self.stop_rows is not None and self.stop_rows < 2:
-            raise ValueError(f"`LabelPropagation.stop_rows` must be at least 2, got {self.stop_rows}.")
+    alpha: Annotated[float, Bounds(0, 1)] = 0.75
+    sweeps: PositiveInt = 5
+    stop_rows: Annotated[int, Bounds(2)] | None = None
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         state = Propagation(graph, (np.zeros(graph.num_users), np.zeros(graph.num_items)))  # nothing weighs anything

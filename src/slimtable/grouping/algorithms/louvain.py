@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from slimtable.config import Positive
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
@@ -29,15 +30,10 @@ class Modularity(Grouping):
 
     set_by_budget = ("resolution",)
 
-    resolution: float = 200.0
+    resolution: Positive = 200.0
     modularity: Literal["dugue", "newman", "potts"] = "dugue"
     shuffle_nodes: bool = False
     secondary: Literal["users", "items", "both", "none"] = "none"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.resolution <= 0:
-            raise ValueError(f"`{type(self).__name__}.resolution` must be positive, got {self.resolution}.")
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         solver = self.solver(seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slimtable.config import PositiveInt
 from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Labels, register_grouping
@@ -45,15 +46,13 @@ class SBC(SidedGrouping):
 
     n_components: int = 6
     n_best: int = 3
-    n_init: int = 10
+    n_init: PositiveInt = 10
     mini_batch: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.n_best <= self.n_components:
             raise ValueError(f"`SBC.n_best` must lie in 1..n_components={self.n_components}, got {self.n_best}.")
-        if self.n_init < 1:
-            raise ValueError(f"`SBC.n_init` must be at least 1, got {self.n_init}.")
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from sklearn.utils.extmath import randomized_svd

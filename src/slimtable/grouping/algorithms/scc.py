@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from slimtable.config import PositiveInt
 from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
@@ -36,16 +37,9 @@ class SCC(Grouping):
 
     set_by_budget = ("n_clusters",)
 
-    n_clusters: int | None = None
-    n_init: int = 10
+    n_clusters: PositiveInt | None = None
+    n_init: PositiveInt = 10
     mini_batch: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_clusters is not None and self.n_clusters < 1:
-            raise ValueError(f"`SCC.n_clusters` must be at least 1, got {self.n_clusters}.")
-        if self.n_init < 1:
-            raise ValueError(f"`SCC.n_init` must be at least 1, got {self.n_init}.")
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from sklearn.cluster import SpectralCoclustering

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from slimtable.config import Config
+from slimtable.config import Config, Share
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,11 @@ class NetworkConfig(Config):
     """
 
     hidden: tuple[int, ...] = (128, 64)
-    dropout: float = 0.0
+    dropout: Share = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_widths(self, "hidden", self.hidden)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`{type(self).__name__}.dropout` must be at least 0 and below 1, got {self.dropout}.")
 
 
 def check_widths(config: Config, option: str, widths: Sequence[int]) -> None:
