@@ -31,7 +31,7 @@ test-slow: $(STAMP) ## the tests that take minutes
 	$(THREADS) $(PYTHON) -m pytest -q -n 2 -m slow
 
 bench: $(STAMP) ## the benchmark of the documentation, on DATA=ml-1m into OUT=runs/gmf (hours)
-	$(VENV)/bin/slimtable bench --data $(DATA) --backbone gmf --methods full,low_rank,uniform,dpq,mgqe \
+	$(VENV)/bin/slimtable bench --data $(DATA) --model gmf --methods full,low_rank,uniform,dpq,mgqe \
 		--seeds 3 --epochs 20 --out $(OUT)
 
 clean: ## remove .venv and caches; runs stay

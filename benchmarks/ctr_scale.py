@@ -31,9 +31,9 @@ from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.data.clicks.windows import concatenate_clicks
 from slimtable.data.datasets.synthetic_ctr import make_synthetic_clicks
 from slimtable.methods.saec import SaecConfig
-from slimtable.models.ctr import build_click_model
-from slimtable.training.ctr_packing import pack_click_model
-from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, evaluate_clicks
+from slimtable.models.ctr import build_ctr_model
+from slimtable.training.ctr_packing import pack_ctr_model
+from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
 from slimtable.training.field_compression import compress_fields, field_bits
 from slimtable.training.sensitivity import measure_sensitivity
@@ -71,10 +71,10 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
     cut = round(len(clicks) * (1 - TESTED))
     train, test = clicks.slice(0, cut), clicks.slice(cut, len(clicks))
     counts = dict(zip(sizes, train.counts(list(sizes.values())), strict=True))
-    model = build_click_model("deepfm", sizes, train.integers.shape[1], EMBEDDING_DIM)
-    config = ClickTrainConfig(batch_size=BATCH, row_learning_rate=0.05)
+    model = build_ctr_model("deepfm", sizes, train.integers.shape[1], EMBEDDING_DIM)
+    config = CTRTrainConfig(batch_size=BATCH, row_learning_rate=0.05)
     with stages.stage(f"train on {len(train):,} rows"):
-        ClickTrainer(model, config).fit(train)
+        CTRTrainer(model, config).fit(train)
     full = evaluate_clicks(model, test)
     with stages.stage("measure sensitivities"):
         sensitivity = measure_sensitivity(model, train)
@@ -89,14 +89,12 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
     before = evaluate_clicks(small, test)
     part = train.slice(cut - round(RETRAINED * cut), cut)
     with stages.stage(f"train on soft labels of {len(part):,} rows"):
-        retraining = ClickTrainConfig(
-            batch_size=BATCH, learning_rate=3e-4, row_optimizer="adam", row_learning_rate=1e-3
-        )
-        ClickTrainer(small, retraining).fit(soften(part, model))
+        retraining = CTRTrainConfig(batch_size=BATCH, learning_rate=3e-4, row_optimizer="adam", row_learning_rate=1e-3)
+        CTRTrainer(small, retraining).fit(soften(part, model))
     after = evaluate_clicks(small, test)
     with tempfile.TemporaryDirectory() as folder, stages.stage("pack and verify"):
         path = Path(folder) / "model.safetensors"
-        file_bytes = pack_click_model(small, path)
+        file_bytes = pack_ctr_model(small, path)
         verify_artifact(path)
     sized = field_bits(small)
     return {

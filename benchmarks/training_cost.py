@@ -24,7 +24,7 @@ from slimtable.bench import label_of, parse_methods
 from slimtable.bench.machine import cpu_name, versions
 from slimtable.embeddings.base import MethodConfig
 from slimtable.files import replace_file, write_json
-from slimtable.models.base import Batch, build, get_backbone
+from slimtable.models.base import Batch, build, get_ranker
 from slimtable.training.threads import one_thread
 from slimtable.training.trainer import TrainConfig
 
@@ -42,13 +42,13 @@ class Race:
     """What is measured together.
 
     Attributes:
-        backbone: registry name of the recommender.
+        model: registry name of the recommender.
         batch_size: samples, or for SASRec sequences, per step.
         steps: of each contender in a round.
         warm_up: steps before the first round.
     """
 
-    backbone: str
+    model_name: str
     batch_size: int
     steps: int
     warm_up: int
@@ -99,7 +99,7 @@ def measure(race: Race, rounds: int) -> list[dict[str, Any]]:
     yardstick = next(iter(seconds.values()))
     return [
         {
-            "backbone": race.backbone,
+            "backbone": race.model_name,
             "batch_size": race.batch_size,
             "method": label,
             "seconds_per_step": statistics.median(times),
@@ -112,9 +112,9 @@ def measure(race: Race, rounds: int) -> list[dict[str, Any]]:
 def stepper(config: MethodConfig, race: Race) -> Callable[[], None]:
     """A function that takes one training step, as :func:`slimtable.training.trainer.train` does, on the next batch."""
     torch.manual_seed(0)
-    model = build(race.backbone, NUM_USERS, NUM_ITEMS, EMBEDDING_DIM, config).train()
+    model = build(race.model_name, NUM_USERS, NUM_ITEMS, EMBEDDING_DIM, config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=model.adam_betas, fused=True)
-    batches = make_sequences(race.batch_size) if race.backbone == "sasrec" else make_samples(race.batch_size)
+    batches = make_sequences(race.batch_size) if race.model_name == "sasrec" else make_samples(race.batch_size)
     place = 0
 
     def step() -> None:
@@ -144,7 +144,7 @@ def make_samples(batch_size: int) -> list[Batch]:
 def make_sequences(batch_size: int) -> list[Batch]:
     """Batches of (sequences, next items, negatives), without padding, as ids of SASRec's table."""
     generator = np.random.default_rng(0)
-    length = get_backbone("sasrec").config_class().to_dict()["max_length"]
+    length = get_ranker("sasrec").config_class().to_dict()["max_length"]
     batches = []
     for _ in range(16):
         items = 1 + _skewed(generator, NUM_ITEMS, ITEM_POWER, (batch_size, length + 1))
@@ -159,7 +159,7 @@ def _skewed(generator: np.random.Generator, size: int, power: float, shape: int 
 
 
 def describe(report: dict[str, Any], rounds: int) -> str:
-    usual = {name: TrainConfig.for_backbone(name).batch_size for name in AIMS}
+    usual = {name: TrainConfig.for_model(name).batch_size for name in AIMS}
     lines = [
         "# Training cost",
         "",

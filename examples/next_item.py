@@ -17,9 +17,9 @@ torch.set_num_threads(1)
 parts = order_by_frequency(split(load_dataset("synthetic:20000")))  # or "ml-1m", or a file of yours with times
 
 # What is not given here is as SASRec's paper has it: 128 sequences a step, 1 negative per position.
-config = TrainConfig.for_backbone("sasrec", embedding_dim=16, epochs=10, evaluate_every=0, learning_rate=0.01)
+config = TrainConfig.for_model("sasrec", embedding_dim=16, epochs=10, evaluate_every=0, learning_rate=0.01)
 method = MGQEConfig(codebook_sizes=(64, 16))
-trained = train(parts, "sasrec", method, config, backbone_config=SASRecConfig(max_length=20)).model
+trained = train(parts, "sasrec", method, config, model_config=SASRecConfig(max_length=20)).model
 
 found = evaluate(trained, parts)["train"]["hit_rate@10"]
 print(f"hit rate at 10: {found:.3f}, by chance about {10 / parts.num_items:.3f}")

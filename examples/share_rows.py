@@ -23,7 +23,7 @@ print(f"{graph.num_nodes} users and items share {groups.num_rows} rows; {found.s
 print(f"have the mean of two; {found.intra_edges_percent:.0f}% of edges lie within a group")
 
 # The preset makes four such groupings, side by side, and serves their rows in 8 bits.
-config = TrainConfig.for_backbone("lightgcn", embedding_dim=32, epochs=20, learning_rate=0.01, patience=0)
+config = TrainConfig.for_model("lightgcn", embedding_dim=32, epochs=20, learning_rate=0.01, patience=0)
 models = {}
 for name, method in {"full": FullConfig(init_std=0.1), "baco": get_config("baco", {"preset": "best"})}.items():
     models[name] = model = train(parts, "lightgcn", method, config).model

@@ -48,7 +48,7 @@ def mgqe(
         list[str] | None,
         typer.Option(
             metavar="BACKBONE=N",
-            help="Another batch size for a backbone, such as neumf=1024; captions say so. May be repeated.",
+            help="Another batch size for a model, such as neumf=1024; captions say so. May be repeated.",
         ),
     ] = None,
     data_root: DataRoot = None,
@@ -222,10 +222,10 @@ def _batch_sizes(texts: list[str]) -> dict[str, int]:
     """Reads ``BACKBONE=N`` pairs."""
     sizes = {}
     for text in texts:
-        backbone, equals, number = text.partition("=")
-        if not backbone or not equals or not number.isdecimal() or not int(number):
+        model_name, equals, number = text.partition("=")
+        if not model_name or not equals or not number.isdecimal() or not int(number):
             raise ValueError(f"--batch-size takes BACKBONE=N, such as neumf=1024, got {text!r}.")
-        sizes[backbone] = int(number)
+        sizes[model_name] = int(number)
     return sizes
 
 

@@ -57,7 +57,7 @@ def value_of(record: Record, measure: Measure) -> float:
 
 
 class Runs:
-    """Finished runs, found by data, split, backbone and training.
+    """Finished runs, found by data, split, model and training.
 
     Args:
         records: finished runs, of other experiments too.
@@ -71,14 +71,14 @@ class Runs:
                 self._found.setdefault(key, []).append(record)
 
     def series(
-        self, data: str, split: str, backbone: str, train: TrainConfig, configs: Mapping[int, MethodConfig]
+        self, data: str, split: str, model_name: str, train: TrainConfig, configs: Mapping[int, MethodConfig]
     ) -> Series | None:
         """The runs of a row; None where there is none.
 
         Args:
             data: name of the data.
             split: name of the split.
-            backbone: registry name of the recommender.
+            model_name: registry name of the recommender.
             train: how it is trained, whatever the seed.
             configs: the configuration for each seed.
 
@@ -86,7 +86,7 @@ class Runs:
             SlimtableError: runs of this setting were made on different data.
         """
         settings = {name: value for name, value in train.to_dict().items() if name != "seed"}
-        records = self._found.get(_key(data, split, backbone, settings), [])
+        records = self._found.get(_key(data, split, model_name, settings), [])
         if len({setting_of(record) for record in records}) > 1:
             raise SlimtableError(f"The results hold runs on different {data}. Keep those of one in a folder.")
         by_key = {(method_key(record), record["seed"]): record for record in records}
@@ -95,5 +95,5 @@ class Runs:
         return Series(by_seed) if by_seed else None
 
 
-def _key(data: str, split: str, backbone: str, train: Mapping[str, object]) -> str:
-    return canonical([data, split, backbone, train])
+def _key(data: str, split: str, model_name: str, train: Mapping[str, object]) -> str:
+    return canonical([data, split, model_name, train])

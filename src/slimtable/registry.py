@@ -1,4 +1,4 @@
-"""Classes by name: a new file in a package is a new method, backbone or grouping."""
+"""Classes by name: a new file in a package is a new method, model or grouping."""
 
 from __future__ import annotations
 

@@ -373,7 +373,7 @@ def make_profile(
 
 def spell_training(panel: Panel) -> str:
     """How a panel is trained, and where that differs from the paper."""
-    paper, train = TrainConfig.for_backbone(BACKBONE), panel.train
+    paper, train = TrainConfig.for_model(BACKBONE), panel.train
     parts = []
     for field, text in (
         ("epochs", "at most {} epochs"),
@@ -416,7 +416,7 @@ def _panels(
     seeds: tuple[int, int, int],
     order_seeds: int | None = None,
 ) -> tuple[Panel, ...]:
-    trains = [TrainConfig.for_backbone(BACKBONE, **given) for given in (beauty, small_start, gowalla)]
+    trains = [TrainConfig.for_model(BACKBONE, **given) for given in (beauty, small_start, gowalla)]
     return (
         Panel("beauty", "Amazon Beauty", "beauty", "random", trains[0], seeds[0], 1.0, order_seeds),
         Panel("small_start", "Amazon Beauty, small start", "beauty", "random", trains[1], seeds[1]),

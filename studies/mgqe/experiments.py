@@ -68,7 +68,7 @@ class Panel:
         name: what the experiments call it.
         title: what captions call it.
         data: name of the dataset.
-        backbone: registry name of the recommender.
+        model_name: registry name of the recommender.
         train: training settings.
         points: what Figure 6 varies on it.
         leading_seeds: seeds of :data:`LEADING`, and of what is compressed after the training of ``full``.
@@ -81,7 +81,7 @@ class Panel:
     name: str
     title: str
     data: str
-    backbone: str
+    model_name: str
     train: TrainConfig
     points: Points = Points()
     leading_seeds: int = 3
@@ -172,24 +172,24 @@ def make_profile(quick: bool, seeds: int | None = None, batch_sizes: Mapping[str
     Args:
         quick: fewer epochs, larger batches and fewer points.
         seeds: seeds of each row of the tables, counted from 0; None for 3, or for what a quick run has.
-        batch_sizes: samples per step of some backbones, instead of those of the profile.
+        batch_sizes: samples per step of some models, instead of those of the profile.
 
     Returns:
         The profile.
 
     Raises:
-        ValueError: a number is not positive, or there is no such backbone.
+        ValueError: a number is not positive, or there is no such model.
     """
     if seeds is not None and seeds < 1:
         raise ValueError(f"`seeds` must be at least 1, got {seeds}.")
     panels = QUICK_PANELS if quick else PAPER_PANELS
-    backbones = list(dict.fromkeys(panel.backbone for panel in panels))
-    for backbone in batch_sizes or {}:
-        if backbone not in backbones:
-            raise ValueError(f"No experiment trains a backbone {backbone!r}. They train {', '.join(backbones)}.")
+    models = list(dict.fromkeys(panel.model_name for panel in panels))
+    for model_name in batch_sizes or {}:
+        if model_name not in models:
+            raise ValueError(f"No experiment trains a model {model_name!r}. They train {', '.join(models)}.")
     changed = []
     for panel in panels:
-        size = (batch_sizes or {}).get(panel.backbone, panel.train.batch_size)
+        size = (batch_sizes or {}).get(panel.model_name, panel.train.batch_size)
         panel = replace(panel, train=replace(panel.train, batch_size=size))
         changed.append(panel if seeds is None else replace(panel, leading_seeds=seeds, seeds=seeds))
     return Profile("quick" if quick else "full", tuple(changed))
@@ -258,7 +258,7 @@ def grids(items: Sequence[str], profile: Profile, data_root: Path | None) -> lis
     return [
         Grid(
             Source(panel.data, data_root),
-            panel.backbone,
+            panel.model_name,
             panel.trained_at(embedding_dim, epochs),
             tuple(dict.fromkeys(configs)),
             seeds,

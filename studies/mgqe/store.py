@@ -41,7 +41,7 @@ class Store:
         train = {
             name: value for name, value in panel.trained_at(embedding_dim, epochs).to_dict().items() if name != "seed"
         }
-        found = self._by_training.get(_key(panel.data, panel.backbone, train), [])
+        found = self._by_training.get(_key(panel.data, panel.model_name, train), [])
         if len({setting_of(record) for record in found}) > 1:
             raise SlimtableError(
                 f"The results hold runs of {panel.title} on different data or splits. Keep those of one in a folder."
@@ -83,5 +83,5 @@ class Store:
         return count
 
 
-def _key(data: str, backbone: str, train: dict[str, Any]) -> str:
-    return canonical([data, backbone, train])
+def _key(data: str, model_name: str, train: dict[str, Any]) -> str:
+    return canonical([data, model_name, train])

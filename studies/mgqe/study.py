@@ -41,7 +41,7 @@ class MGQE(Study):
     @classmethod
     def begun(cls, settings: dict[str, Any]) -> Self:
         quick = settings["profile"] == "quick"
-        sizes = {p.backbone: settings["train"][p.name]["batch_size"] for p in make_profile(quick).panels}
+        sizes = {p.model_name: settings["train"][p.name]["batch_size"] for p in make_profile(quick).panels}
         return cls(make_profile(quick, settings.get("seeds"), sizes))
 
     @property
@@ -59,9 +59,9 @@ class MGQE(Study):
         sizes = {}
         for panel, other in zip(self.profile.panels, usual.panels, strict=False):
             if panel.train.batch_size != other.train.batch_size:
-                sizes[panel.backbone] = panel.train.batch_size
-        for backbone, size in sizes.items():
-            words += ["--batch-size", f"{backbone}={size}"]
+                sizes[panel.model_name] = panel.train.batch_size
+        for model_name, size in sizes.items():
+            words += ["--batch-size", f"{model_name}={size}"]
         return words
 
     def grids(self, items: Sequence[str], out: Path, data_root: Path | None) -> list[Grid]:

@@ -45,10 +45,10 @@ _ERROR_COLUMNS = ("method", "size %", "RMSE", "MAE", "RMSE − full [95 %]", "ve
 
 
 def ranked_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[Row | None]) -> Table:
-    """A backbone of Table 3, 4 or 6.
+    """A model of Table 3, 4 or 6.
 
     Args:
-        panel: the backbone.
+        panel: the model.
         configs: the rows, the uncompressed table first.
         rows: what was measured of each; None where it was not run.
 
@@ -113,10 +113,10 @@ def epochs_of(panel: Panel, want: Want) -> int:
 
 
 def compact_table(panel: Panel, wants: Sequence[Want], rows: Sequence[Row | None]) -> Table:
-    """The small tables of a backbone beside the uncompressed ones and the paper's.
+    """The small tables of a model beside the uncompressed ones and the paper's.
 
     Args:
-        panel: the backbone.
+        panel: the model.
         wants: the rows, the uncompressed table first and the small ones last.
         rows: what was measured of each; None where it was not run. Differences are to the uncompressed table that
             was trained for as many epochs.
@@ -150,7 +150,7 @@ def paper_error_table() -> Table:
 
 def numbers(panel: Panel, config: MethodConfig, row: Row | None, full: Row | None) -> dict[str, Any]:
     """A row with all its digits, for a CSV file; what was not run is left empty."""
-    line: dict[str, Any] = {"panel": panel.name, "data": panel.data, "backbone": panel.backbone}
+    line: dict[str, Any] = {"panel": panel.name, "data": panel.data, "backbone": panel.model_name}
     line["method"] = label_of(config)
     if row is not None:
         line |= {"seeds": " ".join(map(str, row.seeds)), "bits": row.bits, "full_bits": row.full_bits}

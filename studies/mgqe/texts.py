@@ -24,7 +24,7 @@ STATEMENTS = {
     "table4": "MGQE keeps the quality at 27.5 % of the size, while the others generally drop.",
     "table5": "SQ (our uniform) drops, DPQ and MGQE improve clearly.",
     "table6": (
-        "the shared variant reaches or betters full on all backbones; unshared K is the runner-up, and best on NeuMF."
+        "the shared variant reaches or betters full on all models; unshared K is the runner-up, and best on NeuMF."
     ),
     "figure4": "few popular items dominate the training data, while most are rarely seen: a power law.",
     "figure6": (

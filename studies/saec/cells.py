@@ -18,9 +18,9 @@ import torch
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import BudgetError
-from slimtable.models.ctr import ClickModel, get_click_model
+from slimtable.models.ctr import CTRModel, get_ctr_model
 from slimtable.progress import progress_bar
-from slimtable.training.ctr_trainer import ClickTrainer, evaluate_clicks
+from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
 from slimtable.training.field_compression import compress_fields, field_bits
 from slimtable.training.threads import one_thread
 from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Entry, Panel
@@ -151,9 +151,9 @@ def compress_at(
     seed: int,
     entry: Entry,
     moment: Moment,
-    previous: ClickModel | None = None,
+    previous: CTRModel | None = None,
     configs: Configs | None = None,
-) -> tuple[Measured, ClickModel]:
+) -> tuple[Measured, CTRModel]:
     """Compresses a model, tests it, trains it on and tests it again.
 
     Args:
@@ -196,10 +196,10 @@ def compress_at(
     return _figures(panel, moment, compressed, before, after, seconds), compressed
 
 
-def retrain(model: ClickModel, panel: Panel, seed: int, clicks: Clicks) -> None:
+def retrain(model: CTRModel, panel: Panel, seed: int, clicks: Clicks) -> None:
     """Trains a compressed model on, in place."""
     how = panel.retrain
-    trainer = ClickTrainer(model, how.config(panel.train.batch_size, seed))
+    trainer = CTRTrainer(model, how.config(panel.train.batch_size, seed))
     for _ in range(how.epochs):
         trainer.fit(clicks, epochs=1)
         for optimizer in (trainer.optimizer, trainer.row_optimizer):
@@ -210,7 +210,7 @@ def retrain(model: ClickModel, panel: Panel, seed: int, clicks: Clicks) -> None:
 def fields_at(panel: Panel, entry: Entry, moment: Moment, sensitivity: Mapping[str, np.ndarray]) -> Fields:
     """What plans go by at a moment."""
     sizes = {field: table.num_embeddings for field, table in moment.model.fields.embeddings().items()}
-    full_width = get_click_model(panel.model).width(EMBEDDING_DIM)
+    full_width = get_ctr_model(panel.model).width(EMBEDDING_DIM)
     bits = budget_of(entry, sizes, full_width)
     return Fields(sizes, moment.model.fields.width, bits, moment.counts, moment.tables, sensitivity)
 
@@ -222,7 +222,7 @@ def _uncompressed(panel: Panel, moment: Moment) -> Measured:
 def _trained(panel: Panel, log: Log, seed: int, entry: Entry) -> list[Measured]:
     """Tables that are compressed from the start, as large as the last vocabulary allows; nothing is retrained."""
     sizes = log.sizes[log.steps - 1]
-    full_width = get_click_model(panel.model).width(EMBEDDING_DIM)
+    full_width = get_ctr_model(panel.model).width(EMBEDDING_DIM)
     counts = counts_of(log, log.steps)
     configs: dict[str, MethodConfig] = find_plan(
         entry, Fields(sizes, full_width, budget_of(entry, sizes, full_width), counts, {}, {})
@@ -237,7 +237,7 @@ def _trained(panel: Panel, log: Log, seed: int, entry: Entry) -> list[Measured]:
 def _figures(
     panel: Panel,
     moment: Moment,
-    model: ClickModel,
+    model: CTRModel,
     before: Mapping[str, float],
     after: Mapping[str, float],
     seconds: Mapping[str, float],
@@ -248,7 +248,7 @@ def _figures(
         "bits": size.total,
         "vectors": size.num_vectors,
         "values": values,
-        "dense_bits": 32 * values * get_click_model(panel.model).width(EMBEDDING_DIM),
+        "dense_bits": 32 * values * get_ctr_model(panel.model).width(EMBEDDING_DIM),
         "width": model.fields.width,
         "row_learning_rate": panel.train.row_learning_rate,
         "before": dict(before),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from slimtable.training.ctr_trainer import ClickTrainConfig
+from slimtable.training.ctr_trainer import CTRTrainConfig
 
 ITEMS = ("movietweetings", "criteo", "ml-1m", "sizes", "new-values", "hysteresis", "seconds")
 """What can be reproduced."""
@@ -44,9 +44,9 @@ class Retraining:
     row_learning_rate: float = 1e-3
     decay: float = 1.0
 
-    def config(self, batch_size: int, seed: int) -> ClickTrainConfig:
+    def config(self, batch_size: int, seed: int) -> CTRTrainConfig:
         """The settings of the trainer."""
-        return ClickTrainConfig(
+        return CTRTrainConfig(
             epochs=self.epochs,
             batch_size=batch_size,
             learning_rate=self.learning_rate,
@@ -78,7 +78,7 @@ class Panel:
     title: str
     data: str
     model: str
-    train: ClickTrainConfig
+    train: CTRTrainConfig
     windows: int = 8
     patience: int = 2
     retrain: Retraining = field(default_factory=Retraining)
@@ -226,7 +226,7 @@ PANELS = (
         "MovieTweetings, DeepFM",
         _MT,
         "deepfm",
-        ClickTrainConfig(row_learning_rate=0.1),
+        CTRTrainConfig(row_learning_rate=0.1),
     ),
     Panel(
         "movietweetings-dlrm",
@@ -234,7 +234,7 @@ PANELS = (
         "MovieTweetings, DLRM",
         _MT,
         "dlrm",
-        ClickTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
+        CTRTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
     ),
     Panel(
         "criteo-deepfm",
@@ -242,7 +242,7 @@ PANELS = (
         "Criteo, DeepFM",
         _CRITEO,
         "deepfm",
-        ClickTrainConfig(learning_rate=3e-3, row_learning_rate=0.01),
+        CTRTrainConfig(learning_rate=3e-3, row_learning_rate=0.01),
     ),
     Panel(
         "criteo-dlrm",
@@ -250,7 +250,7 @@ PANELS = (
         "Criteo, DLRM",
         _CRITEO,
         "dlrm",
-        ClickTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
+        CTRTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
     ),
     Panel(
         "ml-1m-deepfm",
@@ -258,7 +258,7 @@ PANELS = (
         "MovieLens-1M, DeepFM",
         _ML,
         "deepfm",
-        ClickTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
+        CTRTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
         windows=0,
         retrain=_ON_SPLIT,
     ),
@@ -268,7 +268,7 @@ PANELS = (
         "MovieLens-1M, DLRM",
         _ML,
         "dlrm",
-        ClickTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
+        CTRTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
         windows=0,
         retrain=_ON_SPLIT,
     ),

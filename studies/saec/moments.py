@@ -17,9 +17,9 @@ from slimtable.data.clicks.windows import encode_log, encode_windows, split_clic
 from slimtable.data.datasets import load_click_dataset
 from slimtable.embeddings.base import MethodConfig
 from slimtable.methods.full import Full
-from slimtable.models.ctr import ClickModel, build_click_model
+from slimtable.models.ctr import CTRModel, build_ctr_model
 from slimtable.models.parts.fields import FieldTables
-from slimtable.training.ctr_trainer import ClickTrainer, evaluate_clicks
+from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
 from slimtable.training.sensitivity import measure_sensitivity
 from studies.saec.experiments import Panel
@@ -61,7 +61,7 @@ class Moment:
     """
 
     number: int
-    model: ClickModel
+    model: CTRModel
     train: Clicks
     test: Clicks
     unseen: Clicks
@@ -124,7 +124,7 @@ def trained_moments(
     known = log.sizes[log.steps - 1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_click_model(
+        model = build_ctr_model(
             panel.model,
             known,
             log.parts[0].integers.shape[1],
@@ -135,7 +135,7 @@ def trained_moments(
     if not panel.windows:
         yield _on_split(panel, log, seed, model)
         return
-    trainer = ClickTrainer(model, replace(panel.train, seed=seed))
+    trainer = CTRTrainer(model, replace(panel.train, seed=seed))
     counts = {field: np.zeros(size, np.int64) for field, size in known.items()}
     for number in range(log.steps):
         train, sizes = log.parts[number], log.sizes[number]
@@ -163,7 +163,7 @@ def counts_of(log: Log, upto: int) -> dict[str, np.ndarray]:
     return {field: np.sum([counts[place] for counts in of_parts], axis=0) for place, field in enumerate(sizes)}
 
 
-def cut_to(model: ClickModel, sizes: Mapping[str, int]) -> ClickModel:
+def cut_to(model: CTRModel, sizes: Mapping[str, int]) -> CTRModel:
     """A copy whose uncompressed tables hold the first ids of each field alone."""
     tables = {
         field: Full.from_table(table.weight[: sizes[field]]) for field, table in model.fields.embeddings().items()
@@ -176,10 +176,10 @@ def values_of(field: np.ndarray | Bags) -> np.ndarray:
     return field.values if isinstance(field, Bags) else field
 
 
-def _on_split(panel: Panel, log: Log, seed: int, model: ClickModel) -> Moment:
+def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:
     """Trains until the validation log loss no longer falls, and goes back to the best epoch."""
     train, valid, test = split_clicks(log.parts[0], seed=seed)
-    trainer = ClickTrainer(model, replace(panel.train, seed=seed))
+    trainer = CTRTrainer(model, replace(panel.train, seed=seed))
     best, best_loss, since = copy.deepcopy(model.state_dict()), float("inf"), 0
     start = time.perf_counter()
     for _ in range(panel.train.epochs):

@@ -9,8 +9,8 @@ from typing import Any
 
 from slimtable.artifact.delta import write_delta
 from slimtable.embeddings.shared_rows import SharedRows
-from slimtable.models.ctr import ClickModel
-from slimtable.training.ctr_packing import pack_click_model
+from slimtable.models.ctr import CTRModel
+from slimtable.training.ctr_packing import pack_ctr_model
 from studies.saec.cells import compress_at
 from studies.saec.experiments import HYSTERESIS, Entry, Panel
 from studies.saec.moments import Moment
@@ -32,13 +32,13 @@ def measure_moving(panel: Panel, seed: int, entry: Entry, moments: Sequence[Mome
     continues = HYSTERESIS[entry.name] is not None
     options = {name: value for name, value in entry.options.items() if value is not None}
     entry = Entry(entry.name, entry.kind, entry.plan, options, weighed=entry.weighed, ratio=entry.ratio)
-    previous: ClickModel | None = None
+    previous: CTRModel | None = None
     found = []
     with TemporaryDirectory() as folder:
         for moment in moments:
             figures, model = compress_at(panel, seed, entry, moment, previous if continues else None)
             path = Path(folder) / f"{moment.number}.safetensors"
-            figures["file"] = pack_click_model(model, path)
+            figures["file"] = pack_ctr_model(model, path)
             if previous is not None:
                 older = Path(folder) / f"{moment.number - 1}.safetensors"
                 figures["delta"] = write_delta(older, path, Path(folder) / "delta").bytes
@@ -48,7 +48,7 @@ def measure_moving(panel: Panel, seed: int, entry: Entry, moments: Sequence[Mome
     return found
 
 
-def count_moved(before: ClickModel, after: ClickModel) -> tuple[int, int]:
+def count_moved(before: CTRModel, after: CTRModel) -> tuple[int, int]:
     """Assignments of a value to a shared row that both models have, and how many of them differ."""
     known = moved = 0
     tables = after.fields.embeddings()

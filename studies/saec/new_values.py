@@ -11,7 +11,7 @@ import torch
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.data.clicks.windows import concatenate_clicks
 from slimtable.methods.full import Full
-from slimtable.models.ctr import ClickModel
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.fields import FieldTables
 from slimtable.training.ctr_trainer import evaluate_clicks
 from slimtable.training.new_values import cooccurrence_vectors
@@ -68,11 +68,11 @@ def _having(clicks: Clicks, low: list[int], high: list[int] | None) -> np.ndarra
     return np.flatnonzero(chosen)
 
 
-def _decoded(model: ClickModel) -> list[np.ndarray]:
+def _decoded(model: CTRModel) -> list[np.ndarray]:
     return [table.weight.numpy() for table in model.fields.embeddings().values()]
 
 
-def _over(model: ClickModel, tables: list[np.ndarray]) -> ClickModel:
+def _over(model: CTRModel, tables: list[np.ndarray]) -> CTRModel:
     """A copy over uncompressed tables."""
     fields = {
         field: Full.from_table(torch.from_numpy(table)) for field, table in zip(model.fields.names, tables, strict=True)
@@ -80,7 +80,7 @@ def _over(model: ClickModel, tables: list[np.ndarray]) -> ClickModel:
     return copy.deepcopy(model, {id(model.fields): FieldTables(fields)})
 
 
-def _guessed(model: ClickModel, moment: Moment) -> ClickModel:
+def _guessed(model: CTRModel, moment: Moment) -> CTRModel:
     """The model with guessed rows for the values that were first seen in the window."""
     tables = _decoded(model)
     wanted = {place: np.arange(moment.before[field], len(tables[place])) for place, field in enumerate(moment.counts)}
@@ -91,7 +91,7 @@ def _guessed(model: ClickModel, moment: Moment) -> ClickModel:
     return _over(model, tables)
 
 
-def _guess_by_request(model: ClickModel, moment: Moment, requests: Clicks) -> tuple[ClickModel, Clicks]:
+def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tuple[CTRModel, Clicks]:
     """A row of its own for each unseen value of each request, from the other values of the request and past clicks.
 
     Labels of the requests are not looked at, nor are other requests.

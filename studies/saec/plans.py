@@ -24,7 +24,7 @@ from slimtable.methods.qr import QRConfig
 from slimtable.methods.saec import SaecConfig
 from slimtable.methods.shared import SharedConfig
 from slimtable.methods.uniform import UniformConfig
-from slimtable.models.ctr import get_click_model
+from slimtable.models.ctr import get_ctr_model
 from studies.saec.experiments import EMBEDDING_DIM, FEWER, Entry, Panel
 from studies.saec.moments import Log
 
@@ -119,7 +119,7 @@ def find_plan(entry: Entry, fields: Fields) -> Configs:
 def widest(entry: Entry, panel: Panel, log: Log) -> int:
     """The widest vectors whose quantized tables keep the budget whenever something is tested; 1 at least."""
     bits, scale_bits = int(entry.options["bits"]), 64
-    cls = get_click_model(panel.model)
+    cls = get_ctr_model(panel.model)
 
     def fits(embedding_dim: int) -> bool:
         width = cls.width(embedding_dim)

@@ -16,7 +16,7 @@ from slimtable.bench.measures import HIT_RATE, MAE, NDCG, NDCG_20, RECALL, RMSE,
 from slimtable.bench.report import render
 from slimtable.bench.results import Record, identity_of, setting_of
 from slimtable.bench.table import headline, tabulate
-from slimtable.models.base import backbone_names, get_backbone
+from slimtable.models.base import get_ranker, ranker_names
 from slimtable.models.neumf import NeuMFConfig
 from slimtable.training.trainer import TrainConfig
 from tests.bench.samples import make_record, write_records
@@ -25,9 +25,9 @@ SMALL, OTHER = Source("synthetic:1500"), Source("synthetic:1600")
 TRAIN = TrainConfig(embedding_dim=8, epochs=2, batch_size=512, evaluate_every=2)
 
 
-def grid(methods: str = "full", source: Source = SMALL, backbone: str = "gmf", **options: Any) -> Grid:
+def grid(methods: str = "full", source: Source = SMALL, model_name: str = "gmf", **options: Any) -> Grid:
     options = {"train": TRAIN, "seeds": (0,), **options}
-    return Grid(source, backbone, methods=tuple(parse_methods(methods)), **options)
+    return Grid(source, model_name, methods=tuple(parse_methods(methods)), **options)
 
 
 def summary(records: list[Record]) -> list[tuple[str, str, str, int]]:
@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("grids")
     layers = NeuMFConfig(layers=(8, 4))
     run_grids(
-        [grid("full,low_rank"), grid(backbone="neumf"), grid(backbone="neumf", backbone_config=layers)], out, workers=1
+        [grid("full,low_rank"), grid(model_name="neumf"), grid(model_name="neumf", model_config=layers)], out, workers=1
     )
     return out
 
@@ -63,7 +63,7 @@ def test_grids_of_several_settings_share_processes_and_a_file(tmp_path: Path) ->
     assert (told[0], told[-1], len(told)) == (0, 5, 4)
 
 
-def test_options_of_a_backbone_are_part_of_a_run_only_where_there_are_any(finished: Path) -> None:
+def test_options_of_a_model_are_part_of_a_run_only_where_there_are_any(finished: Path) -> None:
     plain, optioned = (each for each in records_of(finished) if each["backbone"] == "neumf")
     assert "backbone_config" not in plain
     assert optioned["backbone_config"] == {"layers": [8, 4]}
@@ -71,13 +71,13 @@ def test_options_of_a_backbone_are_part_of_a_run_only_where_there_are_any(finish
     assert identity_of(plain) != identity_of(optioned)
     assert setting_of(plain) != setting_of(optioned)
     assert len(tabulate([plain, optioned])) == 2
-    assert "--backbone-set 'layers=[8, 4]'" in command(tabulate([optioned])[0], "runs/x")
+    assert "--model-set 'layers=[8, 4]'" in command(tabulate([optioned])[0], "runs/x")
 
 
 def test_defaults_spelled_out_are_no_options(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results.jsonl").write_bytes((finished / "results.jsonl").read_bytes())
     monkeypatch.setattr(jobs_module, "train", lambda *_, **__: pytest.fail("trained again"))
-    done = run_grids([grid(backbone="neumf", backbone_config=NeuMFConfig())], tmp_path, workers=1)
+    done = run_grids([grid(model_name="neumf", model_config=NeuMFConfig())], tmp_path, workers=1)
     assert done.num_jobs == 0
 
 
@@ -99,9 +99,9 @@ def test_every_epoch_has_its_loss_and_validated_ones_their_metrics(finished: Pat
     assert [epoch for epoch, _ in section.rows[0].curve] == [2]
 
 
-def test_run_bench_takes_options_of_the_backbone(tmp_path: Path) -> None:
+def test_run_bench_takes_options_of_the_model(tmp_path: Path) -> None:
     options = {"train": TRAIN, "seeds": [0], "out": tmp_path, "workers": 1}
-    result = run_bench("synthetic:1500", "neumf", parse_methods("full"), backbone_config=NeuMFConfig((4, 2)), **options)  # type: ignore[arg-type]
+    result = run_bench("synthetic:1500", "neumf", parse_methods("full"), model_config=NeuMFConfig((4, 2)), **options)  # type: ignore[arg-type]
     assert [record["backbone_config"] for record in result.records] == [{"layers": [4, 2]}]
 
 
@@ -146,7 +146,7 @@ def test_digests_of_data_stay_what_they_were() -> None:
 def test_a_training_with_patience_is_measured_at_its_best_epoch(tmp_path: Path) -> None:
     """And what was recorded is found again: nothing is trained twice."""
     patient = replace(TRAIN, epochs=40, learning_rate=0.1, evaluate_every=1, patience=1, negatives=1)
-    grids = [grid("full,uniform", backbone="lightgcn", train=patient)]
+    grids = [grid("full,uniform", model_name="lightgcn", train=patient)]
     done = run_grids(grids, tmp_path, workers=1)
     done.raise_failures()
     for record in done.records:
@@ -164,7 +164,7 @@ def test_a_training_with_patience_is_measured_at_its_best_epoch(tmp_path: Path) 
     assert run_grids(grids, tmp_path, workers=1).num_jobs == 0
     (section,) = tabulate(done.records)
     assert "--patience 1" in command(section, "out")
-    assert "--weight-decay 0.0" in command(section, "out")  # not the backbone's own
+    assert "--weight-decay 0.0" in command(section, "out")  # not the model's own
     assert tables(section)[0].columns[2:4] == ("R@20", "NDCG@20")
     render(tmp_path)
 
@@ -179,11 +179,11 @@ def test_ended_trainings_count_as_whole(tmp_path: Path) -> None:
     assert _epochs_done(job, {tmp_path}) == 2
 
 
-@pytest.mark.parametrize("backbone", backbone_names())
-def test_every_backbone_leads_with_what_chooses_its_best_epoch(backbone: str) -> None:
+@pytest.mark.parametrize("model_name", ranker_names())
+def test_every_model_leads_with_what_chooses_its_best_epoch(model_name: str) -> None:
     expected = {"item_gmf": (RMSE, MAE), "bprmf": (RECALL, NDCG_20), "lightgcn": (RECALL, NDCG_20)}
-    first, _ = measures_of({"backbone": backbone})
-    assert measures_of({"backbone": backbone}) == expected.get(backbone, (HIT_RATE, NDCG))
-    chosen = get_backbone(backbone).selection
+    first, _ = measures_of({"backbone": model_name})
+    assert measures_of({"backbone": model_name}) == expected.get(model_name, (HIT_RATE, NDCG))
+    chosen = get_ranker(model_name).selection
     assert chosen.metric == first.metric or (first is HIT_RATE and chosen.metric == NDCG.metric)
     assert chosen.lower_is_better == first.lower_is_better

@@ -21,7 +21,7 @@ TRAIN = TrainConfig(embedding_dim=8, epochs=3, learning_rate=0.01, batch_size=12
 
 
 def bench(out: Path, methods: str = METHODS, train: TrainConfig = TRAIN, **options: Any) -> BenchResult:
-    options = {"data": DATA, "backbone": "gmf", "seeds": [0, 1], "workers": 1, **options}
+    options = {"data": DATA, "model_name": "gmf", "seeds": [0, 1], "workers": 1, **options}
     return run_bench(methods=parse_methods(methods), train=train, out=out, **options)
 
 
@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_a_number_is_a_failed_run(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"methods": "dpq[num_codebooks=7]"}, ValueError, "num_codebooks"),
-        ({"backbone": "gfm"}, ValueError, "no backbone 'gfm'.*gmf"),
+        ({"model_name": "gfm"}, ValueError, "no model 'gfm'.*gmf"),
         ({"data": "ml-1"}, DatasetNotFoundError, "Did you mean 'ml-1m'"),
         ({"split": "random walk"}, ValueError, "unknown split"),
         ({"seeds": []}, ValueError, "at least one method and one seed"),

@@ -133,7 +133,7 @@ def test_command_line_names_every_method_and_what_is_not_usual() -> None:
     train = {**make_record("full", 0, 0.1)["train"], "ks": [10, 20], "batch_size": 2048}
     records = [make_record(method, 2, 0.1, train=train) for method in ("full", "uniform[bits=4;axis=row]")]
     assert command(tabulate(records)[0], "runs/gmf") == (
-        "slimtable bench --data ml-1m --split leave-two-out --backbone gmf --methods "
+        "slimtable bench --data ml-1m --split leave-two-out --model gmf --methods "
         "'full,uniform[bits=4;axis=row]' --seeds 3 --epochs 2 --batch-size 2048 --ks 10 --ks 20 --out runs/gmf"
     )
 

@@ -43,17 +43,17 @@ def test_train_has_a_flag_with_its_default_for_every_training_setting(must: Comm
     assert "Passes over the training interactions" in shown
 
 
-def test_help_states_the_defaults_of_every_backbone(must: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_states_the_defaults_of_every_model(must: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     for command in ("train", "bench"):
         lines = {line.split()[1]: line for line in must(command, "--help").out.splitlines() if " --" in line}
         for flag, own in {"--epochs": 200, "--batch-size": 128, "--negatives": 1, "--evaluate-every": 20}.items():
             assert f"; {own} for sasrec" in lines[flag]
         assert "for sasrec" not in lines["--learning-rate"]
-        assert "those of its paper" in lines["--backbone"]
+        assert "those of its paper" in lines["--model"]
 
 
-def test_training_settings_that_are_not_given_are_those_of_the_backbone(
+def test_training_settings_that_are_not_given_are_those_of_the_model(
     slimtable: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the given value is the usual default."""
@@ -65,7 +65,7 @@ def test_training_settings_that_are_not_given_are_those_of_the_backbone(
 
     monkeypatch.setattr(sys.modules[TrainConfig.__module__], "train", trained)
     words = ["train", "--data", "synthetic:1500", "--out", tmp_path / "run"]
-    for more in ([], ["--backbone", "sasrec"], ["--backbone", "sasrec", "--epochs", 20, "--seed", 3, "--ks", 5]):
+    for more in ([], ["--model", "sasrec"], ["--model", "sasrec", "--epochs", 20, "--seed", 3, "--ks", 5]):
         assert slimtable(*words, *more).err == "error: enough\n"
     assert asked == [
         TrainConfig(),
@@ -74,9 +74,9 @@ def test_training_settings_that_are_not_given_are_those_of_the_backbone(
     ]
 
 
-def test_train_takes_options_of_the_backbone(must: Command, tmp_path: Path) -> None:
+def test_train_takes_options_of_the_model(must: Command, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = ["--backbone", "neumf", "--backbone-set", "layers=[8,6,4]", "--method", "full", "--set", "init_std=0.1"]
+    words = ["--model", "neumf", "--model-set", "layers=[8,6,4]", "--method", "full", "--set", "init_std=0.1"]
     result = must("train", "--data", "synthetic:1500", *words, "--embedding-dim", 8, "--epochs", 1, "--batch-size", 512,
                   "--out", out, "--json").json  # fmt: skip
     assert result["backbone_config"] == {"layers": [8, 6, 4]}
@@ -88,7 +88,7 @@ def test_train_takes_options_of_the_backbone(must: Command, tmp_path: Path) -> N
 
 def test_train_sasrec_and_look_up_by_raw_id(must: Command, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = ["--backbone", "sasrec", "--backbone-set", "max_length=5", "--backbone-set", "num_blocks=1"]
+    words = ["--model", "sasrec", "--model-set", "max_length=5", "--model-set", "num_blocks=1"]
     must("train", "--data", "synthetic:1500", *words, "--set", "codebook_sizes=[8,4]", "--embedding-dim", 8,
          "--epochs", 1, "--out", out)  # fmt: skip
     with open_artifact(out / "model.safetensors") as artifact:
@@ -97,9 +97,9 @@ def test_train_sasrec_and_look_up_by_raw_id(must: Command, tmp_path: Path) -> No
     assert found["rows"] == [{"id": str(raw_id), "row": row.tolist()}]
 
 
-def test_bench_takes_options_of_the_backbone(must: Command, tmp_path: Path) -> None:
+def test_bench_takes_options_of_the_model(must: Command, tmp_path: Path) -> None:
     words = ["bench", "--data", "synthetic:1500", "--methods", "full", "--seeds", 1, "--epochs", 1,
-             "--embedding-dim", 8, "--backbone", "sasrec", "--backbone-set", "max_length=5", "--workers", 1,
+             "--embedding-dim", 8, "--model", "sasrec", "--model-set", "max_length=5", "--workers", 1,
              "--out", tmp_path]  # fmt: skip
     (record,) = must(*words, "--json").json
     assert record["backbone_config"] == {"max_length": 5}

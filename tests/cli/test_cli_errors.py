@@ -217,28 +217,28 @@ def test_unknown_dataset_lists_the_known_ones(refused: Command, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("command", ["train", "bench"])
-def test_unknown_backbone_or_split(refused: Command, tmp_path: Path, command: str) -> None:
+def test_unknown_model_or_split(refused: Command, tmp_path: Path, command: str) -> None:
     words = [command, "--data", "synthetic:1500", "--out", tmp_path / "run"]
-    assert "gmf" in refused(*words, "--backbone", "nope")
+    assert "gmf" in refused(*words, "--model", "nope")
     assert "leave-two-out" in refused(*words, "--split", "nope")
 
 
 @pytest.mark.parametrize("command", ["train", "bench"])
-def test_options_of_the_backbone_that_are_wrong(refused: Command, tmp_path: Path, command: str) -> None:
-    words = [command, "--data", "synthetic:1500", "--out", tmp_path / "run", "--backbone", "neumf", "--backbone-set"]
-    assert "--backbone-set takes OPTION=VALUE" in refused(*words, "layers")
+def test_options_of_the_model_that_are_wrong(refused: Command, tmp_path: Path, command: str) -> None:
+    words = [command, "--data", "synthetic:1500", "--out", tmp_path / "run", "--model", "neumf", "--model-set"]
+    assert "--model-set takes OPTION=VALUE" in refused(*words, "layers")
     assert "NeuMFConfig has no option layer. Its options: layers" in refused(*words, "layer=[4,2]")
     assert "at least one hidden layer" in refused(*words, "layers=[4]")
     assert "must be a list of an integer" in refused(*words, "layers=many")
-    assert "--backbone-set layers is given twice" in refused(*words, "layers=[4,2]", "--backbone-set", "layers=[4,2]")
+    assert "--model-set layers is given twice" in refused(*words, "layers=[4,2]", "--model-set", "layers=[4,2]")
 
 
 def test_sequences_of_data_without_order(refused: Command, tmp_path: Path) -> None:
     data = tmp_path / "clicks.csv"
     data.write_text("user,item\n" + "".join(f"{u},{(u + i) % 9}\n" for u in range(20) for i in range(6)))
-    words = ["train", "--data", data, "--backbone", "sasrec", "--out", tmp_path / "run"]
+    words = ["train", "--data", data, "--model", "sasrec", "--out", tmp_path / "run"]
     assert "not in time order" in refused(*words)
-    assert "not in time order. Use data with times, or another backbone." in refused(*words, "--split", "random")
+    assert "not in time order. Use data with times, or another model." in refused(*words, "--split", "random")
 
 
 def test_unknown_column_lists_the_columns(refused: Command, tmp_path: Path) -> None:

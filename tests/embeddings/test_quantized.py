@@ -266,13 +266,13 @@ def test_many_moves_are_sorted_anew_and_many_centroids_are_quick() -> None:
     assert (embedding.weight - embedding.table).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("backbone", ["gmf", "sasrec"])
-def test_dense_epochs_are_those_of_the_uncompressed_table(communities, backbone) -> None:
+@pytest.mark.parametrize("model_name", ["gmf", "sasrec"])
+def test_dense_epochs_are_those_of_the_uncompressed_table(communities, model_name) -> None:
     """Bit for bit, so that a method may start where a training of ``full`` ended."""
-    config = TrainConfig.for_backbone(backbone, embedding_dim=8, epochs=3, batch_size=32, evaluate_every=1)
-    full = train(communities, backbone, get_config("full"), config).model
+    config = TrainConfig.for_model(model_name, embedding_dim=8, epochs=3, batch_size=32, evaluate_every=1)
+    full = train(communities, model_name, get_config("full"), config).model
     options = {"codebook_size": 4, "num_codebooks": 4, "dense_epochs": 3}
-    model = train(communities, backbone, get_config("dpq", options), config).model
+    model = train(communities, model_name, get_config("dpq", options), config).model
     assert torch.equal(model.item_embedding.table, full.item_embedding.table)
     assert not torch.equal(model.item_embedding.weight, full.item_embedding.weight)  # yet codes are what is served
 

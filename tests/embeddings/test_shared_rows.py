@@ -41,10 +41,10 @@ def label(config) -> str:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
-@pytest.mark.parametrize("backbone", ["gmf", "sasrec"])
-def test_a_run_is_restored_without_its_data(communities, backbone, config, tmp_path) -> None:
+@pytest.mark.parametrize("model_name", ["gmf", "sasrec"])
+def test_a_run_is_restored_without_its_data(communities, model_name, config, tmp_path) -> None:
     """Groups come from the data once; run folder and packed file then hold them. SASRec adds a padding row."""
-    trained = train(communities, backbone, config, QUICK, out=tmp_path / "run").model.eval()
+    trained = train(communities, model_name, config, QUICK, out=tmp_path / "run").model.eval()
     restored = restore_run(tmp_path / "run").model
     for name, table in trained.embeddings().items():
         assert torch.equal(restored.embeddings()[name].weight, table.weight)

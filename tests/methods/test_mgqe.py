@@ -56,9 +56,9 @@ def test_wrong_types_are_named() -> None:
     assert MGQEConfig.from_dict({"codebook_sizes": [256.0, 64]}) == MGQEConfig()
 
 
-@pytest.mark.parametrize(("backbone", "bits"), [("gmf", 1_760_128), ("neumf", 3_520_256), ("sasrec", 645_120)])
-def test_the_compact_preset_is_a_tenth_of_the_tables_of_movielens(backbone, bits) -> None:
-    model = build(backbone, 6040, 3416, 64, get_config("mgqe", {"preset": "compact"}))
+@pytest.mark.parametrize(("model_name", "bits"), [("gmf", 1_760_128), ("neumf", 3_520_256), ("sasrec", 645_120)])
+def test_the_compact_preset_is_a_tenth_of_the_tables_of_movielens(model_name, bits) -> None:
+    model = build(model_name, 6040, 3416, 64, get_config("mgqe", {"preset": "compact"}))
     tables = model.embeddings().values()
     assert sum(table.bits() for table in tables) == bits
     assert bits <= 0.1 * sum(table.dense_bits for table in tables)

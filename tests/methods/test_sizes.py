@@ -62,7 +62,7 @@ def test_sasrec_on_movielens() -> None:
     check("sasrec", SASRecConfig(), 8_452_096, bits)
 
 
-def check(backbone, options, full_bits, bits) -> None:
+def check(model_name, options, full_bits, bits) -> None:
     configs = [
         get_config("full"),
         get_config("low_rank", {"rank": 48}),
@@ -73,7 +73,7 @@ def check(backbone, options, full_bits, bits) -> None:
         get_config("mgqe", UNSHARED_D),
     ]
     for config, expected in zip(configs, [full_bits, *bits], strict=True):
-        model = build(backbone, USERS, ITEMS, DIM, config, options)
+        model = build(model_name, USERS, ITEMS, DIM, config, options)
         assert model.bits() == expected, config
         assert model.full_bits() == full_bits
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimtable.models.ctr import ClickModel, build_click_model, click_model_names, get_click_model
+from slimtable.models.ctr import CTRModel, build_ctr_model, ctr_model_names, get_ctr_model
 from slimtable.models.dcnv2 import DCNv2Config
 from slimtable.models.deepfm import DeepFMConfig
 from slimtable.models.dlrm import DLRMConfig
@@ -15,7 +15,7 @@ from slimtable.training.ctr_trainer import predict
 from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
 
-def table_rows(model: ClickModel, row: int) -> list[np.ndarray]:
+def table_rows(model: CTRModel, row: int) -> list[np.ndarray]:
     """The row of each field for one impression, looked up one by one."""
     clicks = make_clicks(num_integers=model.num_integers)
     rows = []
@@ -100,13 +100,13 @@ def test_formula(name: str, options, num_integers: int) -> None:
 
 
 def test_names_are_files_and_unknown_ones_list_them() -> None:
-    assert click_model_names() == ["dcnv2", "deepfm", "dlrm", "fm", "logistic", "wide_deep"]
-    with pytest.raises(ValueError, match=r"no CTR model 'ffm'.*deepfm"):
-        get_click_model("ffm")
+    assert ctr_model_names() == ["dcnv2", "deepfm", "dlrm", "fm", "logistic", "wide_deep"]
+    with pytest.raises(ValueError, match=r"no model 'ffm'.*deepfm"):
+        get_ctr_model("ffm")
 
 
 def test_widths() -> None:
-    widths = {name: get_click_model(name).width(16) for name in click_model_names()}
+    widths = {name: get_ctr_model(name).width(16) for name in ctr_model_names()}
     assert widths == {"dcnv2": 16, "deepfm": 17, "dlrm": 16, "fm": 17, "logistic": 1, "wide_deep": 17}
 
 
@@ -131,13 +131,13 @@ def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="below the width of its input, 14"):
         make_model("dcnv2", options=DCNv2Config(rank=14))
     with pytest.raises(ValueError, match="two fields"):
-        build_click_model("dlrm", {"only": 3}, 0, 4)
+        build_ctr_model("dlrm", {"only": 3}, 0, 4)
     with pytest.raises(ValueError, match="hour"):
-        build_click_model("fm", SIZES, 0, 4, {"user": None, "tags": None})
+        build_ctr_model("fm", SIZES, 0, 4, {"user": None, "tags": None})
 
 
 def test_gradients_reach_every_parameter() -> None:
-    for name in click_model_names():
+    for name in ctr_model_names():
         model = make_model(name)
         logits: Tensor = model.logits(torch.randn(64, 3, model.fields.width), torch.randn(64, 2))
         logits.square().sum().backward()
@@ -146,5 +146,5 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_fields_may_have_any_name() -> None:
-    model = build_click_model("fm", {"type": 3, "user.age": 4}, 0, 2)
+    model = build_ctr_model("fm", {"type": 3, "user.age": 4}, 0, 2)
     assert list(model.fields.embeddings()) == ["type", "user.age"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from slimtable.embeddings.base import create, get_config, method_names
-from slimtable.models.base import build, get_backbone
+from slimtable.models.base import build, get_ranker
 from slimtable.models.gmf import GMF
 from tests.contract.cases import without_graph
 
@@ -54,8 +54,8 @@ def test_tables_must_be_equally_wide() -> None:
         GMF(create(get_config("full"), 3, 4), create(get_config("full"), 3, 8))
 
 
-def test_unknown_backbones_and_methods_list_the_known() -> None:
-    with pytest.raises(ValueError, match=r"no backbone 'bert'\. Known backbones: bprmf, gmf"):
-        get_backbone("bert")
+def test_unknown_models_and_methods_list_the_known() -> None:
+    with pytest.raises(ValueError, match=r"no model 'bert'\. Known models: bprmf, dcnv2"):
+        get_ranker("bert")
     with pytest.raises(ValueError, match=r"no method 'zip'\. Known methods: baco, cce, .*qr, saec, shared, uniform"):
         get_config("zip")

@@ -123,8 +123,8 @@ def test_a_run_is_not_continued_on_other_scores(parts, tmp_path) -> None:
         train(Split(other, parts.valid, parts.test), "item_gmf", METHODS[0], QUICK, out=tmp_path)
 
 
-def test_interactions_and_ranking_backbones_do_not_mix_with_pairs(parts, communities) -> None:
+def test_interactions_and_ranking_models_do_not_mix_with_pairs(parts, communities) -> None:
     with pytest.raises(DatasetError, match="learns from pairs of items"):
         train(communities, "item_gmf", METHODS[0], QUICK)
-    with pytest.raises(DatasetError, match="Use a backbone for pairs"):
+    with pytest.raises(DatasetError, match="Use a model for pairs"):
         train(parts, "gmf", METHODS[0], QUICK)

@@ -118,9 +118,9 @@ def test_bpr_by_the_formula(method) -> None:
         torch.testing.assert_close(model(BATCH[0], BATCH[1]), (users @ items.T)[BATCH[0], BATCH[1]])
 
 
-@pytest.mark.parametrize("backbone", ["bprmf", "lightgcn"])
-def test_one_lookup_of_each_table_in_a_step(graph, backbone, monkeypatch) -> None:
-    model = build(backbone, USERS, ITEMS, 4, get_config("full"))
+@pytest.mark.parametrize("model_name", ["bprmf", "lightgcn"])
+def test_one_lookup_of_each_table_in_a_step(graph, model_name, monkeypatch) -> None:
+    model = build(model_name, USERS, ITEMS, 4, get_config("full"))
     model.begin(graph)
     looked_up = []
     for table in model.embeddings().values():
@@ -149,31 +149,31 @@ def test_every_interaction_once_an_epoch_with_negatives_from_all_items(graph) ->
 
 
 @pytest.mark.parametrize("method", ["full", "low_rank", "uniform", "dpq", "mgqe"])
-@pytest.mark.parametrize("backbone", ["bprmf", "lightgcn"])
-def test_the_own_community_comes_first(communities: Split, backbone, method) -> None:
+@pytest.mark.parametrize("model_name", ["bprmf", "lightgcn"])
+def test_the_own_community_comes_first(communities: Split, model_name, method) -> None:
     config = next(config for config in METHODS if type(config) is type(get_config(method)))
-    trained = train(communities, backbone, config, replace(QUICK, epochs=8, negatives=1, batch_size=64))
+    trained = train(communities, model_name, config, replace(QUICK, epochs=8, negatives=1, batch_size=64))
     # 9 items of the own community are left to choose from, and 20 of the other: chance is 0.34.
     assert evaluate(trained.model, communities)["train+valid"]["hit_rate@10"] > 0.8
 
 
 @pytest.mark.parametrize("config", METHODS, ids=lambda config: type(config).__name__)
-@pytest.mark.parametrize("backbone", ["bprmf", "lightgcn"])
-def test_same_seed_same_result_and_continued_bit_by_bit(communities: Split, backbone, config, tmp_path) -> None:
+@pytest.mark.parametrize("model_name", ["bprmf", "lightgcn"])
+def test_same_seed_same_result_and_continued_bit_by_bit(communities: Split, model_name, config, tmp_path) -> None:
     torch.manual_seed(1)
-    whole = train(communities, backbone, config, SHORT)
+    whole = train(communities, model_name, config, SHORT)
     torch.manual_seed(2)
-    train(communities, backbone, config, replace(SHORT, epochs=1), out=tmp_path)
-    assert_same(whole, train(communities, backbone, config, SHORT, out=tmp_path))
+    train(communities, model_name, config, replace(SHORT, epochs=1), out=tmp_path)
+    assert_same(whole, train(communities, model_name, config, SHORT, out=tmp_path))
 
 
 def test_the_protocol_is_that_of_baco() -> None:
-    for backbone in (BPRMF, LightGCN):
-        assert TrainConfig.for_backbone(backbone.name) == TrainConfig(
+    for model_name in (BPRMF, LightGCN):
+        assert TrainConfig.for_model(model_name.name) == TrainConfig(
             epochs=1000, batch_size=1024, learning_rate=1e-3, weight_decay=1e-8, negatives=1, evaluate_every=10,
             patience=50, ks=(10, 20, 50),
         )  # fmt: skip
-        assert (backbone.selection.mask, backbone.selection.metric) == ("train", "capped_recall@20")
+        assert (model_name.selection.mask, model_name.selection.metric) == ("train", "capped_recall@20")
 
 
 def test_the_best_epoch_is_that_of_the_capped_recall(communities: Split) -> None:

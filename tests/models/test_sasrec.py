@@ -331,7 +331,7 @@ def test_learns_what_follows_what(method) -> None:
     parts = leave_two_out(cyclic)
     config = TrainConfig(embedding_dim=16, epochs=40, batch_size=20, negatives=1, learning_rate=0.01, evaluate_every=0)
     options = {"full": {}, "dpq": {"codebook_size": 16}, "mgqe": {"codebook_sizes": [16, 12]}}[method]
-    trained = train(parts, "sasrec", get_config(method, options), config, backbone_config=SASRecConfig(max_length=5))
+    trained = train(parts, "sasrec", get_config(method, options), config, model_config=SASRecConfig(max_length=5))
     # Of the user's own items none was ever a negative, so they are left out; 23 others remain.
     ranks = rank_withheld(trained.model, parts).by_mask["train+valid"]
     assert (ranks == 0).all()
@@ -341,7 +341,7 @@ def test_splits_that_do_not_cut_by_time_are_refused(tmp_path) -> None:
     data = load_dataset("synthetic:2000").interactions
     parts = order_by_frequency(split(data, "random"))
     with pytest.raises(DatasetError, match="not cut by time"):
-        train(parts, "sasrec", get_config("full"), TrainConfig.for_backbone("sasrec", epochs=1), out=tmp_path / "run")
+        train(parts, "sasrec", get_config("full"), TrainConfig.for_model("sasrec", epochs=1), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     model = build("sasrec", parts.num_users, parts.num_items, 8, get_config("full"))
     with pytest.raises(ValueError, match="follows a history in time"):

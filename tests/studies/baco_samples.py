@@ -22,7 +22,7 @@ _QUALITY_PER_K = {10: 1.0, 20: 1.4, 50: 2.1}
 
 def tiny_profile(seeds: int = 1) -> Profile:
     """Both panels on synthetic data, two epochs each."""
-    train = TrainConfig.for_backbone(
+    train = TrainConfig.for_model(
         BACKBONE, epochs=2, batch_size=512, learning_rate=0.05, patience=0, evaluate_every=1, embedding_dim=16
     )
     usual = make_profile(quick=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from slimtable.training.ctr_trainer import ClickTrainConfig
+from slimtable.training.ctr_trainer import CTRTrainConfig
 from studies.saec.experiments import Panel, Profile, Retraining
 
 DATA = "synthetic-ctr:6000"
@@ -15,7 +15,7 @@ WINDOWS = Panel(
     "Synthetic, DeepFM",
     DATA,
     "deepfm",
-    ClickTrainConfig(batch_size=512, row_learning_rate=0.1),
+    CTRTrainConfig(batch_size=512, row_learning_rate=0.1),
     windows=3,
 )
 SPLIT = replace(
@@ -24,7 +24,7 @@ SPLIT = replace(
     item="ml-1m",
     title="Synthetic, DLRM",
     model="dlrm",
-    train=ClickTrainConfig(epochs=2, batch_size=512, row_learning_rate=0.1),
+    train=CTRTrainConfig(epochs=2, batch_size=512, row_learning_rate=0.1),
     windows=0,
     retrain=Retraining(epochs=2, decay=0.5),
 )

@@ -32,8 +32,8 @@ def tiny_profile(seeds: int = 1, name: str = "quick") -> Profile:
 def record_of(panel: Panel, method: str, seed: int, value: float, bits: int = 1000, **changes: Any) -> dict[str, Any]:
     """A finished run of a panel, made by hand: HR@10, or RMSE, is ``value``."""
     train = {name: setting for name, setting in panel.train.to_dict().items() if name != "seed"}
-    record = make_record(method, seed, value, bits, data=panel.data, backbone=panel.backbone, train=train, **changes)
-    if panel.backbone == "item_gmf":
+    record = make_record(method, seed, value, bits, data=panel.data, backbone=panel.model_name, train=train, **changes)
+    if panel.model_name == "item_gmf":
         record["metrics"] = {"last": {"all": {"rmse": value, "mae": value / 2}}, "best": None}
         record["curve"] = [{"epoch": 1, "loss": value**2}]
     return record

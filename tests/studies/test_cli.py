@@ -63,7 +63,7 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
         (["--only", "table9"], "no 'table9' to reproduce"),
         (["--batch-size", "gmf"], "takes BACKBONE=N"),
         (["--batch-size", "gmf=0"], "takes BACKBONE=N"),
-        (["--batch-size", "gfm=8"], "no experiment trains a backbone 'gfm'"),
+        (["--batch-size", "gfm=8"], "no experiment trains a model 'gfm'"),
         (["--seeds", "0"], "seeds"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
         (["--quick", "--render", "--out", "{begun}"], "begun as a full reproduction"),

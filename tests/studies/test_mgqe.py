@@ -6,7 +6,7 @@ import pytest
 
 from slimtable.bench import label_of, parse_methods
 from slimtable.bench.paper import RANKING, REGRESSION, UNSHARED_D, UNSHARED_K, PaperError, PaperResult
-from slimtable.models.base import get_backbone
+from slimtable.models.base import get_ranker
 from slimtable.training.trainer import TrainConfig
 from studies.mgqe.experiments import (
     ITEMS,
@@ -41,7 +41,7 @@ def test_the_full_profile_trains_as_the_paper() -> None:
     trains = {panel.name: panel.train for panel in make_profile(quick=False).panels}
     assert trains["gmf"] == TrainConfig(epochs=20, batch_size=256, learning_rate=1e-3, negatives=4)
     assert (trains["neumf"].epochs, trains["neumf"].batch_size) == (20, 256)
-    assert trains["sasrec"] == TrainConfig.from_dict(dict(get_backbone("sasrec").train_defaults))
+    assert trains["sasrec"] == TrainConfig.from_dict(dict(get_ranker("sasrec").train_defaults))
     assert {panel.train.embedding_dim for panel in PAPER_PANELS} == {64}
 
 
@@ -73,13 +73,13 @@ def test_bad_profiles_are_refused(options: dict[str, object], message: str) -> N
 def test_what_items_share_is_trained_once() -> None:
     profile = make_profile(False)
     together = grids(["table3", "table6", "figure6", "figure7"], profile, Path("data"))
-    gmf = [grid for grid in together if grid.backbone == "gmf" and grid.train.embedding_dim == 64]
+    gmf = [grid for grid in together if grid.model_name == "gmf" and grid.train.embedding_dim == 64]
     assert [grid.seeds for grid in gmf] == [(0, 1, 2), (0,)]
     labels = [label_of(method) for method in gmf[0].methods]
     assert labels[:7] == ["full", "low_rank", "uniform", "dpq", "mgqe", UNSHARED_K, UNSHARED_D]
     assert labels[7:] == [f"uniform[bits={bits}]" for bits in range(1, 8)]  # from the trainings of full
     assert not set(gmf[0].methods) & set(gmf[1].methods)
-    widths = {grid.train.embedding_dim for grid in together if grid.backbone == "gmf"}
+    widths = {grid.train.embedding_dim for grid in together if grid.model_name == "gmf"}
     assert widths == {8, 16, 32, 64}
 
 
@@ -98,7 +98,7 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
     assert spell_training(full.panel("gmf")) == ("GMF on MovieLens-1M: 20 epochs, batch size 256, learning rate 0.001.")
     assert "batch size 1024 (paper: 256)" in spell_training(full.panel("neumf"))
     for panel in quick.panels:
-        source = "full version" if panel.backbone == "item_gmf" else "paper"
+        source = "full version" if panel.model_name == "item_gmf" else "paper"
         assert f"epochs ({source}: " in spell_training(panel)
 
 

@@ -107,7 +107,7 @@ def test_another_item_trains_what_is_missing_and_keeps_the_others(copied: Path, 
     before = len((copied / "results.jsonl").read_text().splitlines())
     result = reproduce_mgqe(copied, tiny_profile(), only=["table6"], data_root=data_root, workers=1)
     added = len((copied / "results.jsonl").read_text().splitlines()) - before
-    assert added == 6  # two variants on three backbones
+    assert added == 6  # two variants on three models
     assert [each.item for each in result.items] == sorted([*CHOSEN, "table6"], key=ITEMS.index)
     rows = [row for row in lines_of(copied / "table6.csv") if row["method"] == UNSHARED_K]
     assert [row["paper HR@10"] for row in rows] == ["7.79", "8.22", "20.14"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slimtable.errors import SlimtableError
-from slimtable.models.ctr import build_click_model
+from slimtable.models.ctr import build_ctr_model
 from slimtable.training.field_compression import compress_fields, field_bits
 from studies import reproduce_saec
 from studies.cli import main
@@ -127,7 +127,7 @@ def test_tables_trained_from_the_start_keep_the_budget(moments: list[Moment], en
     fields = fields_at(WINDOWS, replace(entry, ratio=3.0), moments[-1], {})
     configs = find_plan(entry, fields)
     assert set(configs) == set(fields.sizes)
-    model = build_click_model("deepfm", fields.sizes, 0, 16, configs)
+    model = build_ctr_model("deepfm", fields.sizes, 0, 16, configs)
     assert 0.5 * fields.bits < field_bits(model).total <= fields.bits
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.embeddings.base import MethodConfig
-from slimtable.models.ctr import ClickModel, build_click_model
+from slimtable.models.ctr import CTRModel, build_ctr_model
 
 SIZES = {"user": 40, "tags": 12, "hour": 6}
 
@@ -28,6 +28,6 @@ def make_clicks(rows: int = 1500, num_integers: int = 2, seed: int = 0) -> Click
     return Clicks(labels, integers, (users, tags, hours))
 
 
-def make_model(name: str, config: MethodConfig | None = None, num_integers: int = 2, **options) -> ClickModel:
+def make_model(name: str, config: MethodConfig | None = None, num_integers: int = 2, **options) -> CTRModel:
     """A small model for such clicks."""
-    return build_click_model(name, SIZES, num_integers, 4, config, **options)
+    return build_ctr_model(name, SIZES, num_integers, 4, config, **options)

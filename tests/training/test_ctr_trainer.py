@@ -9,10 +9,10 @@ import torch
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.embeddings.base import get_config
 from slimtable.methods.saec import SaecConfig
-from slimtable.models.ctr import build_click_model, click_model_names
-from slimtable.models.parts.fields import ClickBatch
+from slimtable.models.ctr import build_ctr_model, ctr_model_names
+from slimtable.models.parts.fields import CTRBatch
 from slimtable.training import metrics
-from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
+from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks, predict
 from slimtable.training.growth import grow_
 from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
@@ -21,14 +21,14 @@ METHODS = {
     "shared": {"rows": "60%"},
     "mgqe": {"codebook_sizes": [8, 4], "num_codebooks": 1},
 }
-FAST = ClickTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1, table_learning_rate=0.01)
+FAST = CTRTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1, table_learning_rate=0.01)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", click_model_names())
+@pytest.mark.parametrize("name", ctr_model_names())
 def test_learns(name: str, method: str) -> None:
     model = make_model(name, get_config(method, METHODS[method]))
-    losses = ClickTrainer(model, FAST).fit(make_clicks(), epochs=4)
+    losses = CTRTrainer(model, FAST).fit(make_clicks(), epochs=4)
     assert len(losses) == 4
     assert losses[-1] < losses[0] - 0.03
     assert evaluate_clicks(model, make_clicks(seed=1))["auc"] > 0.7
@@ -37,12 +37,12 @@ def test_learns(name: str, method: str) -> None:
 @pytest.mark.parametrize("row_optimizer", ["adagrad", "adam"])
 @pytest.mark.parametrize("method", METHODS)
 def test_continues_bit_for_bit(method: str, row_optimizer) -> None:
-    config = ClickTrainConfig.from_dict({**FAST.to_dict(), "row_optimizer": row_optimizer, "row_learning_rate": 0.02})
+    config = CTRTrainConfig.from_dict({**FAST.to_dict(), "row_optimizer": row_optimizer, "row_learning_rate": 0.02})
     clicks = make_clicks()
 
-    def fresh() -> ClickTrainer:
+    def fresh() -> CTRTrainer:
         torch.manual_seed(5)
-        return ClickTrainer(make_model("deepfm", get_config(method, METHODS[method])), config)
+        return CTRTrainer(make_model("deepfm", get_config(method, METHODS[method])), config)
 
     whole = fresh()
     losses = whole.fit(clicks, epochs=3)
@@ -65,7 +65,7 @@ def test_training_leaves_random_numbers_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    ClickTrainer(model, FAST).fit(make_clicks(100))
+    CTRTrainer(model, FAST).fit(make_clicks(100))
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -74,16 +74,16 @@ def test_order_of_clicks() -> None:
     for shuffle in (True, False):
         torch.manual_seed(0)
         model = make_model("fm")
-        config = ClickTrainConfig(shuffle=shuffle, batch_size=50)
+        config = CTRTrainConfig(shuffle=shuffle, batch_size=50)
         steps: list[tuple[int, int]] = []
-        ClickTrainer(model, config).fit(clicks, on_batch=lambda step, of, steps=steps: steps.append((step, of)))
+        CTRTrainer(model, config).fit(clicks, on_batch=lambda step, of, steps=steps: steps.append((step, of)))
         assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
         seen.append(predict(model, clicks))
     assert not np.array_equal(*seen)
 
 
 def test_epochs_of_no_passes_change_nothing() -> None:
-    trainer = ClickTrainer(make_model("fm"))
+    trainer = CTRTrainer(make_model("fm"))
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     assert trainer.fit(make_clicks(), epochs=0) == []
     assert all(torch.equal(before[name], tensor) for name, tensor in trainer.model.state_dict().items())
@@ -91,7 +91,7 @@ def test_epochs_of_no_passes_change_nothing() -> None:
 
 def test_predictions_do_not_depend_on_the_batch() -> None:
     model = make_model("deepfm")
-    ClickTrainer(model, FAST).fit(make_clicks())
+    CTRTrainer(model, FAST).fit(make_clicks())
     clicks = make_clicks(100, seed=2)
     np.testing.assert_allclose(predict(model, clicks), predict(model, clicks, batch_size=7), rtol=1e-6)
     assert predict(model, clicks.slice(0, 0)).shape == (0,)
@@ -117,14 +117,14 @@ def test_penalties_and_ends_of_epochs_are_called(monkeypatch: pytest.MonkeyPatch
     for table in model.fields.embeddings().values():
         monkeypatch.setattr(table, "end_epoch", lambda: ends.append("end"))
     codebooks = [p.clone() for n, p in model.named_parameters() if "centroids" in n]
-    ClickTrainer(model, FAST).fit(make_clicks(200), epochs=2)
+    CTRTrainer(model, FAST).fit(make_clicks(200), epochs=2)
     assert len(ends) == 6
     after = [p for n, p in model.named_parameters() if "centroids" in n]
     assert all(not torch.equal(a, b) for a, b in zip(codebooks, after, strict=True))  # the penalty alone moves them
 
 
 def test_mistakes_are_told() -> None:
-    trainer = ClickTrainer(make_model("fm"))
+    trainer = CTRTrainer(make_model("fm"))
     with pytest.raises(ValueError, match="no clicks"):
         trainer.fit(make_clicks(5).slice(0, 0))
     with pytest.raises(ValueError, match="epochs_done"):
@@ -134,9 +134,9 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="has 3 rows"):
         trainer.load_state_dict({"epochs_done": torch.tensor(1), "fields.tables.0.table:sums": torch.zeros(3)})
     with pytest.raises(ValueError, match="batch_size"):
-        ClickTrainConfig(batch_size=0)
+        CTRTrainConfig(batch_size=0)
     with pytest.raises(ValueError, match="row_learning_rate"):
-        ClickTrainConfig(row_learning_rate=0.0)
+        CTRTrainConfig(row_learning_rate=0.0)
     with torch.no_grad():
         trainer.model.linear.bias.fill_(torch.nan)  # type: ignore[union-attr,operator]
     with pytest.raises(ValueError, match="diverged"):
@@ -147,7 +147,7 @@ def test_clicks_of_another_schema_are_refused() -> None:
     clicks = make_clicks(20)
     bare = Clicks(clicks.labels, clicks.integers[:, :0], clicks.ids)
     with pytest.raises(ValueError, match="takes 3 fields and 2 columns of numbers, and the clicks have 3 and 0"):
-        ClickTrainer(make_model("fm")).fit(bare)
+        CTRTrainer(make_model("fm")).fit(bare)
     with pytest.raises(ValueError, match="takes 3 fields and 0 columns of numbers, and the clicks have 3 and 2"):
         predict(make_model("fm", num_integers=0), clicks)  # it would have left the numbers out without a word
     with pytest.raises(ValueError, match="the clicks have 2 and 2"):
@@ -155,37 +155,37 @@ def test_clicks_of_another_schema_are_refused() -> None:
 
 
 def test_fields_of_a_batch_are_of_one_length() -> None:
-    batch = ClickBatch.of(make_clicks(20))
-    torn = ClickBatch(batch.labels, batch.integers, (batch.ids[0][:3], *batch.ids[1:]))
+    batch = CTRBatch.of(make_clicks(20))
+    torn = CTRBatch(batch.labels, batch.integers, (batch.ids[0][:3], *batch.ids[1:]))
     with pytest.raises(ValueError, match=r"as many rows each, got \[3, 20\]"):
         make_model("fm")(torn)
 
 
 def test_a_trainer_does_not_go_on_with_tables_that_are_no_longer_there() -> None:
     model = make_model("fm", SaecConfig(num_rows=5))
-    trainer = ClickTrainer(model)
+    trainer = CTRTrainer(model)
     model.load_state_dict(make_model("fm", SaecConfig(num_rows=4)).state_dict())
     with pytest.raises(ValueError, match="Tables of the model were replaced"):
         trainer.fit(make_clicks(20))
     grown = make_model("fm")
-    trainer = ClickTrainer(grown)
+    trainer = CTRTrainer(grown)
     grow_(grown, {"user": SIZES["user"] + 1})
     with pytest.raises(ValueError, match="Tables of the model were replaced"):
         trainer.fit(make_clicks(20))
 
 
 def test_a_state_of_other_widths_is_refused() -> None:
-    config = ClickTrainConfig(row_optimizer="adam")
-    trainer = ClickTrainer(make_model("fm"), config)
+    config = CTRTrainConfig(row_optimizer="adam")
+    trainer = CTRTrainer(make_model("fm"), config)
     trainer.fit(make_clicks(20))
-    wider = ClickTrainer(build_click_model("fm", SIZES, 2, 6), config)
+    wider = CTRTrainer(build_ctr_model("fm", SIZES, 2, 6), config)
     with pytest.raises(ValueError, match=r"has shape \(40, 5\), but the parameter \(40, 7\)"):
         wider.load_state_dict(trainer.state_dict())
 
 
 def test_epochs_are_not_negative() -> None:
     with pytest.raises(ValueError, match="`epochs` must not be negative, got -1"):
-        ClickTrainer(make_model("fm")).fit(make_clicks(20), epochs=-1)
+        CTRTrainer(make_model("fm")).fit(make_clicks(20), epochs=-1)
 
 
 def test_ids_that_a_field_does_not_have_are_not_counted() -> None:

@@ -16,7 +16,7 @@ from slimtable.training.evaluation import MASKS, Ranks, evaluate, predict, rank_
 
 
 class Scores(torch.nn.Module):
-    """A stand-in for a backbone with a given score matrix."""
+    """A stand-in for a model with a given score matrix."""
 
     task = "ranking"
 

@@ -12,14 +12,14 @@ from slimtable.artifact.file import read_artifact, write_artifact
 from slimtable.embeddings.base import CompressedEmbedding, get_config, method_names
 from slimtable.errors import ArtifactFormatError, BudgetError
 from slimtable.methods.shared import Shared
-from slimtable.models.ctr import ClickModel, click_model_names
-from slimtable.training.ctr_packing import load_click_model, pack_click_model
-from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, evaluate_clicks, predict
+from slimtable.models.ctr import CTRModel, ctr_model_names
+from slimtable.training.ctr_packing import load_ctr_model, pack_ctr_model
+from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks, predict
 from slimtable.training.field_compression import compress_fields, field_bits
 from tests.contract.cases import without_graph
 from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
-CONFIG = ClickTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1)
+CONFIG = CTRTrainConfig(batch_size=64, learning_rate=0.01, row_learning_rate=0.1)
 MIXED = {
     "user": get_config("shared", {"rows": "50%", "row_bits": 8}),
     "tags": get_config("mgqe", {"codebook_sizes": [4, 2], "num_codebooks": 1}),
@@ -30,9 +30,9 @@ def counts() -> dict[str, np.ndarray]:
     return dict(zip(SIZES, make_clicks().counts(list(SIZES.values())), strict=True))
 
 
-def trained(name: str = "deepfm", num_integers: int = 2) -> ClickModel:
+def trained(name: str = "deepfm", num_integers: int = 2) -> CTRModel:
     model = make_model(name, num_integers=num_integers)
-    ClickTrainer(model, CONFIG).fit(make_clicks(num_integers=num_integers), epochs=2)
+    CTRTrainer(model, CONFIG).fit(make_clicks(num_integers=num_integers), epochs=2)
     return model
 
 
@@ -43,7 +43,7 @@ def test_copy_is_compressed_trains_and_leaves_the_model_alone() -> None:
     assert [table.method for table in smaller.fields.embeddings().values()] == ["shared", "full", "full"]
     assert smaller.linear.bias is not model.linear.bias
     damaged = evaluate_clicks(smaller, clicks)["log_loss"]
-    losses = ClickTrainer(smaller, CONFIG).fit(clicks, epochs=2)
+    losses = CTRTrainer(smaller, CONFIG).fit(clicks, epochs=2)
     assert losses[-1] < losses[0]
     assert evaluate_clicks(smaller, clicks)["log_loss"] < damaged
     np.testing.assert_array_equal(predict(model, clicks), before)
@@ -73,7 +73,7 @@ def test_frequencies_and_previous_tables_reach_the_method(monkeypatch: pytest.Mo
 def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     smaller = compress_fields(trained(), MIXED, counts())
     weights = field_bits(smaller)
-    pack_click_model(smaller, tmp_path / "model.safetensors")
+    pack_ctr_model(smaller, tmp_path / "model.safetensors")
     opened = read_artifact(tmp_path / "model.safetensors")
     for field, packed in opened.tables.items():
         assert weights.bits[field] <= 8 * sum(a.nbytes for a in packed.arrays.values()) < weights.bits[field] + 64
@@ -84,32 +84,32 @@ def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     assert weights.vectors == {"user": rows, "tags": 12, "hour": 6}
     assert weights.num_vectors == rows + 18 < sum(SIZES.values())
     assert weights.compression_ratio == weights.dense_bits / weights.total > 1
-    assert field_bits(load_click_model(tmp_path / "model.safetensors")) == weights
+    assert field_bits(load_ctr_model(tmp_path / "model.safetensors")) == weights
 
 
 @pytest.mark.parametrize("num_integers", [0, 2])
-@pytest.mark.parametrize("name", click_model_names())
+@pytest.mark.parametrize("name", ctr_model_names())
 def test_a_loaded_model_predicts_the_same(name: str, num_integers: int, tmp_path: Path) -> None:
     clicks = make_clicks(num_integers=num_integers)
     smaller = compress_fields(trained(name, num_integers), MIXED, counts())
     path = tmp_path / "model.safetensors"
-    size = pack_click_model(smaller, path, about={"window": 3})
+    size = pack_ctr_model(smaller, path, about={"window": 3})
     assert path.stat().st_size == size
-    loaded = load_click_model(path, verify=True)
+    loaded = load_ctr_model(path, verify=True)
     np.testing.assert_array_equal(predict(loaded, clicks), predict(smaller, clicks))
     assert loaded.fields.names == tuple(SIZES)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert read_artifact(path).model["window"] == 3
     with pytest.raises(ValueError, match="Nothing in this model can be trained"):
-        ClickTrainer(loaded)
+        CTRTrainer(loaded)
 
 
 def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         torch.manual_seed(0)
         smaller = compress_fields(trained(), MIXED, counts())
-        ClickTrainer(smaller, CONFIG).fit(make_clicks())
-        pack_click_model(smaller, tmp_path / name)
+        CTRTrainer(smaller, CONFIG).fit(make_clicks())
+        pack_ctr_model(smaller, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -117,20 +117,20 @@ def test_vocabularies(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     texts = ["<oov>", *(f"tag {i}" for i in range(10))]
     raw = {"user": np.arange(100, 139), "tags": texts, "hour": [f"{i}h" for i in range(6)]}
-    pack_click_model(make_model("fm"), path, raw)
+    pack_ctr_model(make_model("fm"), path, raw)
     found = read_artifact(path).vocabularies
     assert list(found["user"])[:2] == [-(2**63), 100]
     assert list(found["tags"]) == ["<oov>_", *texts]
     assert list(found["hour"]) == raw["hour"]
     with pytest.raises(ValueError, match="of 30 values"):
-        pack_click_model(make_model("fm"), path, {"user": np.arange(30)})
+        pack_ctr_model(make_model("fm"), path, {"user": np.arange(30)})
     with pytest.raises(ValueError, match="names film"):
-        pack_click_model(make_model("fm"), path, {"film": np.arange(30)})
+        pack_ctr_model(make_model("fm"), path, {"film": np.arange(30)})
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    pack_click_model(make_model("fm"), path)
+    pack_ctr_model(make_model("fm"), path)
     opened = read_artifact(path)
     about = opened.model
     for wrong in (
@@ -144,7 +144,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     ):
         write_artifact(tmp_path / "wrong", opened.tables, tensors=opened.tensors, model=wrong)
         with pytest.raises(ArtifactFormatError, match="holds no CTR model"):
-            load_click_model(tmp_path / "wrong")
+            load_ctr_model(tmp_path / "wrong")
 
 
 def test_mistakes_name_the_field() -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from slimtable.embeddings.base import Growable, get_config
-from slimtable.training.ctr_trainer import ClickTrainConfig, ClickTrainer, predict
+from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, predict
 from slimtable.training.growth import grow_
 from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
-CONFIG = ClickTrainConfig(batch_size=64, row_learning_rate=0.1)
+CONFIG = CTRTrainConfig(batch_size=64, row_learning_rate=0.1)
 
 
 def test_old_ids_train_on_as_before() -> None:
@@ -18,7 +18,7 @@ def test_old_ids_train_on_as_before() -> None:
     for grown in (False, True):
         torch.manual_seed(0)
         model = make_model("deepfm")
-        trainer = ClickTrainer(model, CONFIG)
+        trainer = CTRTrainer(model, CONFIG)
         trainer.fit(clicks)
         if grown:
             grow_(model, {"user": SIZES["user"] + 5, "hour": SIZES["hour"]}, trainer=trainer)
@@ -44,7 +44,7 @@ def test_new_rows_are_the_default_row_or_drawn() -> None:
 
 def test_new_rows_are_trained() -> None:
     model = make_model("fm")
-    trainer = ClickTrainer(model, CONFIG)
+    trainer = CTRTrainer(model, CONFIG)
     trainer.fit(make_clicks(200))
     grow_(model, {"hour": 8}, trainer=trainer)
     clicks = make_clicks(200)

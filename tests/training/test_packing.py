@@ -16,7 +16,7 @@ from slimtable.data.interactions.split import Split, leave_two_out, order_by_fre
 from slimtable.embeddings.base import get_config
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactValueError, CheckpointError
-from slimtable.models.base import backbone_names, build, get_backbone
+from slimtable.models.base import build, get_ranker, ranker_names
 from slimtable.models.neumf import NeuMFConfig
 from slimtable.models.sasrec import SASRecConfig
 from slimtable.serve import open_artifact
@@ -144,9 +144,9 @@ def hundred_users() -> Split:
 
 
 @pytest.mark.parametrize("config", METHODS, ids=lambda c: type(c).__name__)
-@pytest.mark.parametrize("backbone", OPTIONS)
-def test_the_file_recommends_what_the_trained_model_does(hundred_users, backbone, config, tmp_path) -> None:
-    trained = train(hundred_users, backbone, config, SHORT, backbone_config=OPTIONS[backbone]).model.eval()
+@pytest.mark.parametrize("model_name", OPTIONS)
+def test_the_file_recommends_what_the_trained_model_does(hundred_users, model_name, config, tmp_path) -> None:
+    trained = train(hundred_users, model_name, config, SHORT, model_config=OPTIONS[model_name]).model.eval()
     pack_model(trained, tmp_path / "model", vocabularies=raw_ids(hundred_users))
     verify_artifact(tmp_path / "model")
     before = torch.random.get_rng_state()
@@ -224,15 +224,15 @@ def packed_again(path, change) -> None:
 
 
 CHANGES = {
-    "names no backbone": lambda model, **_: model.clear(),
-    "no backbone 'bert'. Known backbones: bprmf, gmf": lambda model, **_: model.update(backbone="bert"),
+    "names no model": lambda model, **_: model.clear(),
+    "no model .bert.. Known models: bprmf, dcnv2": lambda model, **_: model.update(backbone="bert"),
     "SASRecConfig has no option layers": lambda model, **_: model.update(
         backbone="sasrec", backbone_config={"layers": [4, 2]}
     ),
     "missing a required argument: 'user_embedding'": lambda tables, **_: tables.pop("user"),
     "unexpected keyword argument 'film_embedding'": lambda tables, **_: tables.update(film=tables["item"]),
     "equally wide; got 8 and 4": lambda tables, **_: tables.update(item=Full(40, 4).pack()),
-    r"not those of the backbone \(output.bias\)": lambda tensors, **_: tensors.pop("output.bias"),
+    r"not those of the model \(output.bias\)": lambda tensors, **_: tensors.pop("output.bias"),
     r"output.bias has shape \(2,\) instead of \(1,\)": lambda tensors, **_: tensors.update(
         {"output.bias": np.zeros(2, np.float32)}
     ),
@@ -269,8 +269,8 @@ def test_verification_is_asked_for(tmp_path) -> None:
         load_model(tmp_path / "none")
 
 
-def test_the_first_table_of_every_backbone_is_of_full_width() -> None:
+def test_the_first_table_of_every_model_is_of_full_width() -> None:
     """What packing and loading go by."""
-    for name in backbone_names():
-        backbone = get_backbone(name)
-        assert backbone.table_specs(5, 6, 12, backbone.config_class())[0].embedding_dim == 12
+    for name in ranker_names():
+        model_name = get_ranker(name)
+        assert model_name.table_specs(5, 6, 12, model_name.config_class())[0].embedding_dim == 12

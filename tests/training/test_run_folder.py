@@ -53,13 +53,13 @@ def test_checkpoints_are_twenty_times_as_far_apart_as_they_take(tmp_path, monkey
     assert len((tmp_path / LOG).read_text().splitlines()) == 8
 
 
-@pytest.mark.parametrize("backbone", ["bprmf", "lightgcn"])
+@pytest.mark.parametrize("model_name", ["bprmf", "lightgcn"])
 def test_a_run_continues_from_a_checkpoint_that_lies_behind_its_log(
-    communities: Split, backbone, tmp_path, monkeypatch
+    communities: Split, model_name, tmp_path, monkeypatch
 ) -> None:
     """With patience, and cut off at the epoch after the best one, which the checkpoint does not know of."""
     config = get_config("baco", {"init_std": 1.0})
-    whole = train(communities, backbone, config, PATIENT)
+    whole = train(communities, model_name, config, PATIENT)
     Clock(monkeypatch)  # stands still once writing takes time, so that only the first epoch has a checkpoint
     add, seen = RunFolder.add, []
 
@@ -72,11 +72,11 @@ def test_a_run_continues_from_a_checkpoint_that_lies_behind_its_log(
 
     monkeypatch.setattr(RunFolder, "add", add_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        train(communities, backbone, config, PATIENT, out=tmp_path)
+        train(communities, model_name, config, PATIENT, out=tmp_path)
     assert len(load_checkpoint(tmp_path / CHECKPOINT)["history"]) == 1 < len(seen)
     assert restore_run(tmp_path).epoch == 1  # nothing was ranked yet
     monkeypatch.undo()
-    assert_same(whole, train(communities, backbone, config, PATIENT, out=tmp_path))
+    assert_same(whole, train(communities, model_name, config, PATIENT, out=tmp_path))
     logged = [json.loads(line)["epoch"] for line in (tmp_path / LOG).read_text().splitlines()]
     assert logged == list(range(1, len(whole.history) + 1))
 

@@ -9,7 +9,7 @@ import torch
 from slimtable.embeddings.bag import embedding_bag
 from slimtable.embeddings.base import get_config
 from slimtable.methods.full import Full, FullConfig
-from slimtable.models.parts.fields import ClickBatch, FieldTables
+from slimtable.models.parts.fields import CTRBatch, FieldTables
 from tests.contract.cases import CASES, case_id, create, make_config
 from tests.training.ctr_samples import make_clicks
 
@@ -50,7 +50,7 @@ def test_joint_lookup_is_that_of_each_table(sparse: bool) -> None:
     fields = FieldTables(tables)
     for table in tables.values():
         table.sparse = sparse
-    batch = ClickBatch.of(make_clicks(50))
+    batch = CTRBatch.of(make_clicks(50))
     pull = torch.randn(50, 3, 5)
     rows = fields(batch)
     (rows * pull).sum().backward()
@@ -72,7 +72,7 @@ def test_joint_lookup_of_rows_as_served() -> None:
     table = create(config, 40, 8)
     fields = FieldTables({"user": table}).eval()
     ids = torch.arange(40, dtype=torch.int32)
-    rows = fields(ClickBatch(torch.zeros(40), torch.zeros(40, 0), (ids,)))[:, 0]
+    rows = fields(CTRBatch(torch.zeros(40), torch.zeros(40, 0), (ids,)))[:, 0]
     torch.testing.assert_close(rows, table(ids), rtol=0, atol=0)
     assert not torch.equal(rows, table.train()(ids))
 
@@ -80,7 +80,7 @@ def test_joint_lookup_of_rows_as_served() -> None:
 def test_ids_out_of_range_are_refused() -> None:
     fields = FieldTables({"user": Full(4, 2)})
     for wrong in (4, -1):
-        batch = ClickBatch(torch.zeros(2), torch.zeros(2, 0), (torch.tensor([0, wrong], dtype=torch.int32),))
+        batch = CTRBatch(torch.zeros(2), torch.zeros(2, 0), (torch.tensor([0, wrong], dtype=torch.int32),))
         with pytest.raises(IndexError, match=r"0\.\.3"):
             fields(batch)
 
@@ -88,9 +88,9 @@ def test_ids_out_of_range_are_refused() -> None:
 def test_empty_batch_and_empty_bags() -> None:
     fields = FieldTables({"user": Full(4, 2), "tags": Full(3, 2)})
     clicks = make_clicks(3).slice(0, 0)
-    assert fields(ClickBatch.of(type(clicks)(clicks.labels, clicks.integers, clicks.ids[:2]))).shape == (0, 2, 2)
+    assert fields(CTRBatch.of(type(clicks)(clicks.labels, clicks.integers, clicks.ids[:2]))).shape == (0, 2, 2)
     none = (torch.zeros(0, dtype=torch.int32), torch.zeros(2, dtype=torch.int64))
-    rows = fields(ClickBatch(torch.zeros(2), torch.zeros(2, 0), (torch.tensor([1, 2], dtype=torch.int32), none)))
+    rows = fields(CTRBatch(torch.zeros(2), torch.zeros(2, 0), (torch.tensor([1, 2], dtype=torch.int32), none)))
     assert not rows[:, 1].any()
     assert rows[:, 0].all()
 
@@ -101,7 +101,7 @@ def test_a_step_touches_what_the_batch_does() -> None:
     table.sparse = True
     fields = FieldTables({"user": table})
     ids = torch.from_numpy(np.array([5, 999_999, 5], np.int32))
-    fields(ClickBatch(torch.zeros(3), torch.zeros(3, 0), (ids,))).sum().backward()
+    fields(CTRBatch(torch.zeros(3), torch.zeros(3, 0), (ids,))).sum().backward()
     assert table.table.grad is not None
     assert table.table.grad._values().shape == (3, 2)
     assert table.table.grad.coalesce().indices().tolist() == [[5, 999_999]]

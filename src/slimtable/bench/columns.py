@@ -14,7 +14,7 @@ from slimtable.bench.measures import HIT_RATE, NDCG, RECALL, RMSE, Measure
 from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.config import Config
-from slimtable.models.base import get_backbone
+from slimtable.models.base import get_ranker
 from slimtable.training.evaluation import MASKS, POPULARITY_SHARES
 from slimtable.training.trainer import TrainConfig
 
@@ -79,7 +79,7 @@ def protocol(section: Section) -> list[str]:
 
 
 def title(section: Section) -> str:
-    """Backbone and data of a section."""
+    """Ranker and data of a section."""
     return f"{section.about['backbone']} on {section.about['data']}"
 
 
@@ -115,12 +115,12 @@ def command(section: Section, out: str) -> str:
         One line for a POSIX shell.
     """
     about, fixed = section.about, Config.to_dict(TrainConfig())  # all fields, also those that records may leave out
-    usual = fixed | dict(get_backbone(about["backbone"]).train_defaults)
+    usual = fixed | dict(get_ranker(about["backbone"]).train_defaults)
     labels = dict.fromkeys(record["label"] for record in section.records)
-    words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--backbone", about["backbone"]]
+    words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--model", about["backbone"]]
     words += ["--methods", ",".join(labels), "--seeds", str(max(section.seeds) + 1)]
     for name, value in about.get("backbone_config", {}).items():
-        words += ["--backbone-set", f"{name}={json.dumps(value)}"]
+        words += ["--model-set", f"{name}={json.dumps(value)}"]
     settings = {name: about["train"].get(name, value) for name, value in fixed.items() if name != "seed"}
     for name, value in settings.items():
         if name == "epochs" or value != usual.get(name) or value != fixed.get(name):
@@ -175,7 +175,7 @@ def _quality(section: Section) -> Table:
 
 
 def _details(section: Section) -> Table:
-    rows, chosen = section.rows, get_backbone(section.about["backbone"]).selection
+    rows, chosen = section.rows, get_ranker(section.about["backbone"]).selection
     shares = [f"HR@10 {name} ({100 * share:.0f} %)" for name, share in POPULARITY_SHARES.items()]
     columns = ("method", *shares, "HR@10, best epoch", "NDCG@10, best epoch", *_COSTS)
     cells = [

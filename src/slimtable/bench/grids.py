@@ -30,21 +30,21 @@ class Grid:
 
     Attributes:
         source: where the data comes from.
-        backbone: registry name of the recommender.
+        model_name: registry name of the recommender.
         train: how to train; each of ``seeds`` takes the place of its seed.
         methods: configurations to test.
         seeds: seeds of each.
-        backbone_config: options of the recommender; None for its defaults.
+        model_config: options of the recommender; None for its defaults.
         checked: build every model before the first training, so that what cannot work fails at once. False where that
             takes long, as for methods that group users and items: what does not fit then fails in its own training.
     """
 
     source: Source
-    backbone: str
+    model_name: str
     train: TrainConfig
     methods: tuple[MethodConfig, ...]
     seeds: tuple[int, ...]
-    backbone_config: Config | None = None
+    model_config: Config | None = None
     checked: bool = True
 
 
@@ -91,7 +91,7 @@ def run_grids(
         The finished runs, and what failed.
 
     Raises:
-        ValueError: a configuration does not fit the data, or there is no such backbone; nothing was trained.
+        ValueError: a configuration does not fit the data, or there is no such model; nothing was trained.
         DatasetError: the data cannot be had.
         SlimtableError: another process writes to the folder, or its results are damaged.
     """
@@ -100,7 +100,7 @@ def run_grids(
     loaded = {source: source.load() for source in dict.fromkeys(grid.source for grid in grids)}
     parts = {source: split for source, (split, _) in loaded.items()}
     for grid in (grid for grid in grids if grid.checked):
-        check_fits(parts[grid.source], grid.backbone, grid.methods, grid.train, grid.backbone_config)
+        check_fits(parts[grid.source], grid.model_name, grid.methods, grid.train, grid.model_config)
     settings = [_setting(grid, *loaded[grid.source]) for grid in grids]
     out.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -130,7 +130,7 @@ def run_grids(
 
 
 def _setting(grid: Grid, parts: Split, split_name: str) -> Setting:
-    return Setting.of(grid.source, parts, split_name, grid.backbone, grid.train, grid.backbone_config)
+    return Setting.of(grid.source, parts, split_name, grid.model_name, grid.train, grid.model_config)
 
 
 def _merged(jobs: Iterator[Job]) -> list[Job]:

@@ -25,7 +25,7 @@ from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.embeddings.registry import saved_config
 from slimtable.errors import DatasetError
 from slimtable.methods.full import FullConfig
-from slimtable.models.base import Backbone, build, get_backbone
+from slimtable.models.base import Ranker, build, get_ranker
 from slimtable.training.evaluation import evaluate
 from slimtable.training.trainer import TrainConfig, Trained, train
 
@@ -68,18 +68,18 @@ class Setting:
         counts: users, items and interactions of each part.
         fingerprint: 16 hex digits of a digest of the parts.
         split: name of the split.
-        backbone: registry name of the recommender.
+        model_name: registry name of the recommender.
         train: training settings; the seed in it is overridden by each run's.
-        backbone_config: options of the recommender; None for its defaults.
+        model_config: options of the recommender; None for its defaults.
     """
 
     data: str
     counts: dict[str, int]
     fingerprint: str
     split: str
-    backbone: str
+    model_name: str
     train: TrainConfig
-    backbone_config: Config | None = None
+    model_config: Config | None = None
 
     @classmethod
     def of(
@@ -87,25 +87,25 @@ class Setting:
         source: Source,
         parts: Split,
         split_name: str,
-        backbone: str,
+        model_name: str,
         config: TrainConfig,
-        backbone_config: Config | None = None,
+        model_config: Config | None = None,
     ) -> Setting:
         """The setting of a bench on loaded parts."""
         counts = {"users": parts.num_users, "items": parts.num_items}
         counts |= {name: len(getattr(parts, name)) for name in _PARTS}
-        return cls(source.data, counts, fingerprint(parts), split_name, backbone, config, backbone_config)
+        return cls(source.data, counts, fingerprint(parts), split_name, model_name, config, model_config)
 
     def head(self, config: MethodConfig, seed: int) -> Record:
-        """The part of a record that is known before the run; options of the backbone are in it if it has any."""
-        options = {} if self.backbone_config is None else self.backbone_config.non_defaults()
+        """The part of a record that is known before the run; options of the model are in it if it has any."""
+        options = {} if self.model_config is None else self.model_config.non_defaults()
         return {
             "label": label_of(config),
             "data": self.data,
             "fingerprint": self.fingerprint,
             "counts": self.counts,
             "split": self.split,
-            "backbone": self.backbone,
+            "backbone": self.model_name,
             **({"backbone_config": options} if options else {}),
             "train": {name: value for name, value in self.train.to_dict().items() if name != "seed"},
             "method": method_of(config).method,
@@ -187,10 +187,10 @@ def run_job(job: Job, parts: Split) -> list[Record]:
     setting = job.setting
     trained = train(
         parts,
-        setting.backbone,
+        setting.model_name,
         job.trained,
         replace(setting.train, seed=job.seed),
-        backbone_config=setting.backbone_config,
+        model_config=setting.model_config,
         out=job.folder,
         progress=False,
     )
@@ -207,10 +207,10 @@ def run_folder(out: Path, record: Record) -> Path:
 
 def check_fits(
     parts: Split,
-    backbone: str,
+    model_name: str,
     methods: Sequence[MethodConfig],
     config: TrainConfig,
-    backbone_config: Config | None = None,
+    model_config: Config | None = None,
 ) -> None:
     """Builds every model once, so that what cannot work fails before hours of training.
 
@@ -221,7 +221,7 @@ def check_fits(
         raise ValueError("There is nothing to test: the test part of the split is empty. Use another split.")
     with torch.random.fork_rng():
         for method in methods:
-            _fresh(parts, backbone, method, config, backbone_config)
+            _fresh(parts, model_name, method, config, model_config)
 
 
 def fingerprint(parts: Split) -> str:
@@ -258,11 +258,11 @@ def _folder_name(head: Record) -> str:
     return f"{readable}-{digest[:8]}-s{head['seed']}"
 
 
-def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Backbone:
+def _fresh(parts: Split, model_name: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Ranker:
     """A model as :func:`slimtable.training.trainer.train` builds it."""
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
     model = build(
-        backbone,
+        model_name,
         parts.num_users,
         parts.num_items,
         config.embedding_dim,
@@ -275,10 +275,10 @@ def _fresh(parts: Split, backbone: str, method: MethodConfig, config: TrainConfi
     return model
 
 
-def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Backbone:
+def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Ranker:
     """The trained model in a state of its parameters, compressed where that comes after training."""
     setting = job.setting
-    model = _fresh(parts, setting.backbone, job.trained, setting.train, setting.backbone_config)
+    model = _fresh(parts, setting.model_name, job.trained, setting.train, setting.model_config)
     model.load_state_dict(state)
     model.to(setting.train.device).eval()
     if wanted != job.trained:
@@ -287,7 +287,7 @@ def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tenso
 
 
 def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> Record:
-    ks = tuple(sorted({*job.setting.train.ks, *get_backbone(job.setting.backbone).selection.ks, 10}))
+    ks = tuple(sorted({*job.setting.train.ks, *get_ranker(job.setting.model_name).selection.ks, 10}))
     model = _measured_model(job, wanted, trained.model.state_dict(), parts)
     last = evaluate(model, parts, "test", ks)
     best = last if trained.epoch == trained.best_epoch else None
@@ -312,16 +312,16 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> 
         "best_epoch": trained.best_epoch,
         "seconds_per_epoch": trained.seconds_per_epoch,
         "penalty": trained.history[-1]["penalty"],
-        "curve": [] if wanted != job.trained else _curve(trained, job.setting.backbone),
+        "curve": [] if wanted != job.trained else _curve(trained, job.setting.model_name),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "cpu": cpu_name(),
     }
 
 
-def _curve(trained: Trained, backbone: str) -> list[dict[str, float]]:
+def _curve(trained: Trained, model_name: str) -> list[dict[str, float]]:
     """The training loss of every epoch, and the leading metrics of those that were validated."""
-    leading = {measure.metric for measure in leading_measures(backbone)}
+    leading = {measure.metric for measure in leading_measures(model_name)}
     return [
         {"epoch": epoch["epoch"], "loss": epoch["loss"]}
         | {metric: value for metric, value in epoch.get("valid", {}).items() if metric in leading}

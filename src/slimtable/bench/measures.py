@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimtable.bench.results import Record
-from slimtable.models.base import get_backbone
+from slimtable.models.base import get_ranker
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ MAE = Measure("all", "mae", "MAE", lower_is_better=True)
 
 
 def measures_of(record: Record) -> tuple[Measure, Measure]:
-    """The two figures that a table leads with, the more important one first; only the backbone of a record counts."""
+    """The two figures that a table leads with, the more important one first; only the model of a record counts."""
     return leading_measures(record["backbone"])
 
 
-def leading_measures(backbone: str) -> tuple[Measure, Measure]:
-    """The figures that runs of a backbone are judged by: those that its best epoch is chosen by, on the test part."""
-    chosen = get_backbone(backbone).selection.metric
+def leading_measures(model_name: str) -> tuple[Measure, Measure]:
+    """The figures that runs of a model are judged by: those that its best epoch is chosen by, on the test part."""
+    chosen = get_ranker(model_name).selection.metric
     return next((pair for pair in ((RMSE, MAE), (RECALL, NDCG_20)) if pair[0].metric == chosen), (HIT_RATE, NDCG))

@@ -83,7 +83,7 @@ RANKING = {
         UNSHARED_D: PaperResult(20.27, 8.83),
     },
 }
-"""Tables 3, 4 and 6: backbone, then method and non-default options."""
+"""Tables 3, 4 and 6: model, then method and non-default options."""
 
 REGRESSION = {
     "full": PaperError(30.34, 100.0),
@@ -110,7 +110,7 @@ def paper_result(record: Record) -> PaperResult | None:
         record: a finished run, or as much of it as is known before.
 
     Returns:
-        The figures, or None where the paper has none for just this data, backbone, method and width.
+        The figures, or None where the paper has none for just this data, model, method and width.
     """
     if record["data"] != _DATA or record["train"]["embedding_dim"] != _EMBEDDING_DIM or record.get("backbone_config"):
         return None

@@ -17,7 +17,7 @@ Record = dict[str, Any]
 RESULTS = "results.jsonl"
 
 _SETTING = ("data", "fingerprint", "split", "backbone", "train")
-_OPTIONAL_SETTING = "backbone_config"  # only in records of a backbone with options of its own
+_OPTIONAL_SETTING = "backbone_config"  # only in records of a model with options of its own
 _REPORTED = {"label", "metrics", "bits", "full_bits", "size_percent", "seconds_per_epoch"}
 _IDENTITY = (*_SETTING, "method", "method_config", "seed")
 
@@ -28,7 +28,7 @@ def canonical(value: Any) -> str:
 
 
 def setting_of(record: Record) -> str:
-    """What a run shares with those that it may be compared with: data, split, backbone and training."""
+    """What a run shares with those that it may be compared with: data, split, model and training."""
     return canonical(_picked(record, _SETTING))
 
 

@@ -15,13 +15,13 @@ from slimtable.training.trainer import TrainConfig
 
 def run_bench(
     data: str,
-    backbone: str,
+    model_name: str,
     methods: Sequence[MethodConfig],
     *,
     train: TrainConfig,
     seeds: Sequence[int],
     out: str | Path,
-    backbone_config: Config | None = None,
+    model_config: Config | None = None,
     data_root: str | Path | None = None,
     split: str | None = None,
     workers: int | None = None,
@@ -36,12 +36,12 @@ def run_bench(
 
     Args:
         data: name or path, as :func:`slimtable.data.load_dataset` takes it.
-        backbone: registry name of the recommender.
+        model_name: registry name of the recommender.
         methods: configurations to compare.
         train: how to train; each of ``seeds`` takes the place of its seed.
         seeds: seeds of each method.
         out: folder of the results.
-        backbone_config: options of the recommender; None for its defaults.
+        model_config: options of the recommender; None for its defaults.
         data_root: folder of datasets; None for the usual one.
         split: name of the split; None for the one that is usual for the data.
         workers: processes, one thread each; 1 for this process alone, None for one per core.
@@ -51,7 +51,7 @@ def run_bench(
         All finished runs of the folder, and where their report is.
 
     Raises:
-        ValueError: there is no method or seed, there is no such backbone, or a configuration does not fit the data;
+        ValueError: there is no method or seed, there is no such model, or a configuration does not fit the data;
             nothing was trained.
         DatasetError: the data cannot be had.
         SlimtableError: runs failed; the others are finished and reported.
@@ -59,7 +59,7 @@ def run_bench(
     if not methods or not seeds:
         raise ValueError("A bench needs at least one method and one seed.")
     source = Source(data, None if data_root is None else Path(data_root), split)
-    grid = Grid(source, backbone, train, tuple(methods), tuple(seeds), backbone_config)
+    grid = Grid(source, model_name, train, tuple(methods), tuple(seeds), model_config)
     out = Path(out)
     done = run_grids([grid], out, workers=workers, progress=progress)
     result = render(out) if done.records else None

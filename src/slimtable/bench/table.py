@@ -79,7 +79,7 @@ class Row:
     """One configuration of a method, over its seeds.
 
     Attributes:
-        setting: data, split, backbone and training that the rows of one table share, as canonical JSON.
+        setting: data, split, model and training that the rows of one table share, as canonical JSON.
         key: method and options, as canonical JSON.
         label: the method and its options.
         method: registry name.
@@ -146,7 +146,7 @@ class Section:
 
     @property
     def about(self) -> Record:
-        """The first of the records: data, split, backbone and training are those of all."""
+        """The first of the records: data, split, model and training are those of all."""
         return self.records[0]
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slimtable.cli.options import BackboneName, BackboneSettings, DataRoot, Json, parse_backbone
+from slimtable.cli.options import DataRoot, Json, ModelName, ModelSettings, parse_model
 from slimtable.cli.output import show, show_json
 
 
@@ -19,8 +19,8 @@ def bench(
         str, typer.Option(help="Methods with their options in brackets, such as full,mgqe[codebook_sizes=[256,64]].")
     ] = "full,low_rank,uniform,dpq,mgqe",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted from 0.")] = 3,
-    backbone: BackboneName = "gmf",
-    backbone_settings: BackboneSettings = None,
+    model_name: ModelName = "gmf",
+    model_settings: ModelSettings = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -41,12 +41,12 @@ def bench(
 
     result = run_bench(
         data,
-        backbone,
+        model_name,
         parse_methods(methods),
         train=context.obj,
         seeds=range(seeds),
         out=out,
-        backbone_config=parse_backbone(backbone, backbone_settings),
+        model_config=parse_model(model_name, model_settings),
         data_root=data_root,
         split=split,
         workers=workers,

@@ -35,13 +35,13 @@ Settings = Annotated[
 Preset = Annotated[
     str | None, typer.Option(help="Recommended options of the method, such as compact of mgqe; --set goes before them.")
 ]
-BackboneName = Annotated[
-    str, typer.Option(help="The recommender. Training settings that are not given are those of its paper.")
+ModelName = Annotated[
+    str, typer.Option("--model", help="The recommender. Training settings that are not given are those of its paper.")
 ]
-BackboneSettings = Annotated[
+ModelSettings = Annotated[
     list[str] | None,
     typer.Option(
-        "--backbone-set",
+        "--model-set",
         metavar="OPTION=VALUE",
         help="Option of the recommender, such as layers=[128,64,32,16] of neumf. May be repeated.",
     ),
@@ -93,16 +93,16 @@ def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[
     return values
 
 
-def parse_backbone(name: str, settings: Sequence[str] | None) -> Config:
-    """The configuration of a backbone from the pairs given with ``--backbone-set``.
+def parse_model(name: str, settings: Sequence[str] | None) -> Config:
+    """The configuration of a model from the pairs given with ``--model-set``.
 
     Raises:
-        ValueError: there is no such backbone or option, or a pair is not ``OPTION=VALUE``.
+        ValueError: there is no such model or option, or a pair is not ``OPTION=VALUE``.
         TypeError: a value has the wrong type.
     """
-    from slimtable.models.base import get_backbone
+    from slimtable.models.base import get_ranker
 
-    return get_backbone(name).config_class.from_dict(parse_settings(settings, "--backbone-set"))
+    return get_ranker(name).config_class.from_dict(parse_settings(settings, "--model-set"))
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
@@ -125,7 +125,7 @@ def require_free(path: Path, force: bool) -> None:
 class TrainingCommand(TyperCommand):
     """A command that also has a flag for every field of `TrainConfig`; the configuration is its context's ``obj``.
 
-    Fields whose flag is not given are as the paper of the ``--backbone`` has them. The fields are looked at when the
+    Fields whose flag is not given are as the paper of the ``--model`` has them. The fields are looked at when the
     command is called, since that imports PyTorch.
     """
 
@@ -143,7 +143,7 @@ class TrainingCommand(TyperCommand):
         names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in self.skipped]
         values = {name: ctx.params.pop(name) for name in names}
         given = {name: value for name, value in values.items() if ctx.get_parameter_source(name).name != "DEFAULT"}
-        ctx.obj = TrainConfig.for_backbone(ctx.params["backbone"], **given)
+        ctx.obj = TrainConfig.for_model(ctx.params["model_name"], **given)
         _require_device(ctx.obj.device)
         return super().invoke(ctx)
 
@@ -187,10 +187,10 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
 
 
 def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
-    """The default of a training setting, with those of the backbones that have their own; True for just itself."""
-    from slimtable.models.base import backbone_names, get_backbone
+    """The default of a training setting, with those of the models that have their own; True for just itself."""
+    from slimtable.models.base import get_ranker, ranker_names
 
-    own = {name: get_backbone(name).train_defaults.get(field.name, field.default) for name in backbone_names()}
+    own = {name: get_ranker(name).train_defaults.get(field.name, field.default) for name in ranker_names()}
     others = [f"{value} for {name}" for name, value in own.items() if value != field.default]
     return "; ".join([str(field.default), *others]) if others else True
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slimtable.cli.options import (
-    BackboneName,
-    BackboneSettings,
     DataRoot,
     Json,
+    ModelName,
+    ModelSettings,
     Preset,
     Settings,
-    parse_backbone,
     parse_columns,
     parse_method,
+    parse_model,
 )
 from slimtable.cli.output import show, show_json, size, table
 
@@ -35,8 +35,8 @@ def train(
     method: Annotated[str, typer.Option(help="How the tables are compressed.")] = "mgqe",
     preset: Preset = None,
     settings: Settings = None,
-    backbone: BackboneName = "gmf",
-    backbone_settings: BackboneSettings = None,
+    model_name: ModelName = "gmf",
+    model_settings: ModelSettings = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -71,7 +71,7 @@ def train(
 
     config: TrainConfig = context.obj
     method_config = parse_method(method, preset, settings)
-    backbone_config = parse_backbone(backbone, backbone_settings)
+    model_config = parse_model(model_name, model_settings)
     source = load_dataset(data, data_root=data_root, **_reading(column))
     parts = order_by_frequency(split_data(source, split))
     if not len(parts.test):
@@ -80,7 +80,7 @@ def train(
         raise ValueError("--best needs a validation part, and --evaluate-every of 1 to the number of epochs.")
 
     torch.set_num_threads(threads)
-    trained = train_model(parts, backbone, method_config, config, backbone_config=backbone_config, out=out)
+    trained = train_model(parts, model_name, method_config, config, model_config=model_config, out=out)
     model, epoch = trained.model, trained.epoch
     if best:
         if trained.best_epoch is None or trained.best_state is None:
@@ -100,8 +100,8 @@ def train(
     file_size = pack_model(model, out / PACKED, vocabularies=vocabularies, about=about)
     result = {
         **about,
-        "backbone": backbone,
-        "backbone_config": backbone_config.to_dict(),
+        "backbone": model_name,
+        "backbone_config": model_config.to_dict(),
         "users": parts.num_users,
         "items": parts.num_items,
         "interactions": {part: len(getattr(parts, part)) for part in ("train", "valid", "test")},

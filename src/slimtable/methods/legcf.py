@@ -79,7 +79,7 @@ class LEGCF(SharedRows):
 
     What differs from the published system: there users and items share one table, the assignment belongs to the graph
     that is propagated over, and after a first training it is solved anew in every epoch from the propagated rows. Here
-    each side has a table, of the parts that its ids lie in, and any backbone goes with it. A table does not see
+    each side has a table, of the parts that its ids lie in, and any model goes with it. A table does not see
     propagated rows, so that the assignment is solved from its own: the two largest entries of E·M⁺, their positive
     parts scaled to sum to one, after the first ``assignment_epochs`` epochs as in BACO's comparison.
     """

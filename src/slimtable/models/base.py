@@ -1,4 +1,4 @@
-"""A recommender around compressed tables: what training, evaluation and packing need to know about it."""
+"""Recommenders around compressed tables: what training, evaluation and packing need to know about them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from slimtable.training.negatives import NegativeSampler
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One embedding table of a backbone.
+    """One embedding table of a model.
 
     Attributes:
-        name: its name, in the constructor of the backbone and in the artifact.
+        name: its name, in the constructor of the model and in the artifact.
         side: whose ids it holds.
         num_embeddings: rows.
         embedding_dim: columns.
@@ -70,34 +70,109 @@ Batch = tuple[Tensor, ...]
 
 
 class Feed(Protocol):
-    """The training batches of a backbone, prepared once for a training set."""
+    """The training batches of a model, prepared once for a training set."""
 
     def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
         """The number of batches in an epoch, and the batches with fresh negatives."""
 
 
-class Backbone(nn.Module, ABC):
+class Recommender(nn.Module, ABC):
+    """A model around embedding tables, of either kind: :class:`Ranker` or :class:`slimtable.models.ctr.CTRModel`."""
+
+    name: ClassVar[str]
+    """Registry name: the file stem and the command-line word."""
+    task: ClassVar[Literal["ranking", "regression", "ctr"]]
+    """What it is tested by: ranks of held-out items, errors of predicted ratings, or predicted clicks."""
+    config_class: ClassVar[type[Config]]
+    """The frozen dataclass with this model's options."""
+    selection: ClassVar[Selection]
+    """What chooses the best epoch."""
+    train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Training settings of its paper that differ from the defaults of its training configuration."""
+    config: Config
+
+    @abstractmethod
+    def embeddings(self) -> dict[str, EmbeddingTable]:
+        """Its tables by name."""
+
+    def trained_tables(self) -> list[CompressedEmbedding]:
+        """Its tables that can be trained: all but packed ones, each once."""
+        tables = {id(t): t for t in self.embeddings().values() if isinstance(t, CompressedEmbedding)}
+        return list(tables.values())
+
+    def penalty(self) -> Tensor:
+        """Sum of the codebook losses of all tables since the last call."""
+        first, *others = (table.penalty() for table in self.trained_tables())
+        return sum(others, start=first)
+
+    def end_epoch(self) -> None:
+        """Calls every table's hook."""
+        for table in self.trained_tables():
+            table.end_epoch()
+
+    def dense_tensors(self) -> dict[str, np.ndarray]:
+        """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""
+        compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
+        parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
+        return {**parameters, **self.own_buffers()}
+
+    def own_buffers(self) -> dict[str, np.ndarray]:
+        """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
+        return {}
+
+    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what :meth:`own_buffers` of another model gave.
+
+        Raises:
+            ValueError: the arrays do not fit the tables, or together.
+        """
+
+    def bits(self) -> int:
+        """All bits served: those of the tables and of every array beside them."""
+        tables = sum(embedding.bits() for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+    def full_bits(self) -> int:
+        """Bits of the same model with uncompressed float32 tables."""
+        tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
+        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
+
+
+_MODELS: Registry[Recommender] = Registry("model", "slimtable.models")
+
+register_model = _MODELS.add
+"""Class decorator that makes a recommender known under a name, its file stem."""
+
+
+def model_names(*tasks: str) -> list[str]:
+    """Names of all recommenders, or of those of some tasks ("ranking", "regression", "ctr"), sorted."""
+    names = _MODELS.names()
+    return [name for name in names if not tasks or _MODELS.get(name).task in tasks]
+
+
+def get_model(name: str) -> type[Recommender]:
+    """The class of a recommender.
+
+    Raises:
+        ValueError: there is no such model; the message lists the known ones.
+    """
+    return _MODELS.get(name)
+
+
+class Ranker(Recommender):
     """A recommender that takes its embedding tables as arguments and is trained on sampled negatives.
 
     The base class trains pointwise, as NCF does: a batch is (users, items, labels) and the loss is the binary
     cross-entropy of the logits.
     """
 
-    name: ClassVar[str]
-    """Registry name: the file stem and the command-line word."""
-    config_class: ClassVar[type[Config]]
-    """The frozen dataclass with this backbone's options."""
     task: ClassVar[Literal["ranking", "regression"]] = "ranking"
-    """What it is tested by: ranks of withheld items, or errors of predicted ratings."""
     sequential: ClassVar[bool] = False
     """Whether it predicts what follows a history, and so needs splits by time."""
     selection: ClassVar[Selection] = Selection("train", "ndcg@10")
     """What chooses the best epoch: ranked lists with training items left out, or errors of all pairs."""
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """Decay rates of Adam that its paper trains with."""
-    train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Training settings of its paper that differ from those of :class:`slimtable.training.trainer.TrainConfig`."""
-    config: Config
 
     @classmethod
     @abstractmethod
@@ -140,47 +215,6 @@ class Backbone(nn.Module, ABC):
             if isinstance(module, EmbeddingTable)
         }
 
-    def trained_tables(self) -> list[CompressedEmbedding]:
-        """Its tables that can be trained: all but packed ones."""
-        return [table for table in self.embeddings().values() if isinstance(table, CompressedEmbedding)]
-
-    def penalty(self) -> Tensor:
-        """Sum of the penalties of all tables."""
-        first, *others = (table.penalty() for table in self.trained_tables())
-        return sum(others, start=first)
-
-    def end_epoch(self) -> None:
-        """Calls every table's hook."""
-        for table in self.trained_tables():
-            table.end_epoch()
-
-    def dense_tensors(self) -> dict[str, np.ndarray]:
-        """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""
-        compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
-        parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
-        return {**parameters, **self.own_buffers()}
-
-    def own_buffers(self) -> dict[str, np.ndarray]:
-        """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
-        return {}
-
-    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes over what :meth:`own_buffers` of another model gave.
-
-        Raises:
-            ValueError: the arrays do not fit the tables, or together.
-        """
-
-    def bits(self) -> int:
-        """All bits served: those of the tables and of every array beside them."""
-        tables = sum(embedding.bits() for embedding in self.embeddings().values())
-        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
-
-    def full_bits(self) -> int:
-        """Bits of the same model with uncompressed float32 tables."""
-        tables = sum(embedding.dense_bits for embedding in self.embeddings().values())
-        return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
-
 
 class PointwiseFeed:
     """Every training interaction with its negatives, shuffled: batches of (users, items, labels), as NCF.
@@ -199,24 +233,22 @@ class PointwiseFeed:
         return steps, zip(*(tensor.split(batch_size) for tensor in tensors), strict=True)
 
 
-_BACKBONES: Registry[Backbone] = Registry("backbone", "slimtable.models")
-
-register_backbone = _BACKBONES.add
-"""Class decorator that makes a backbone known under a name, its file stem."""
-
-
-def backbone_names() -> list[str]:
-    """Names of all backbones, sorted."""
-    return _BACKBONES.names()
+def ranker_names() -> list[str]:
+    """Names of the models that rank items or predict ratings, sorted."""
+    return model_names("ranking", "regression")
 
 
-def get_backbone(name: str) -> type[Backbone]:
-    """The class of a backbone.
+def get_ranker(name: str) -> type[Ranker]:
+    """The class of a model that ranks items or predicts ratings.
 
     Raises:
-        ValueError: there is no such backbone; the message lists the known ones.
+        ValueError: there is no such model, or it predicts clicks; the message lists the known ones.
     """
-    return _BACKBONES.get(name)
+    cls = get_model(name)
+    if not issubclass(cls, Ranker):
+        known = ", ".join(ranker_names())
+        raise ValueError(f"Model {name} predicts clicks and ranks nothing. Models that rank: {known}.")
+    return cls
 
 
 def build(
@@ -230,28 +262,28 @@ def build(
     counts: dict[str, np.ndarray] | None = None,
     train: Interactions | None = None,
     restoring: bool = False,
-) -> Backbone:
+) -> Ranker:
     """A fresh recommender.
 
     Args:
-        name: registry name of the backbone.
+        name: registry name of the model.
         num_users: number of users.
         num_items: number of items.
         embedding_dim: width of the tables.
         config: configuration of the method, used for every table.
-        options: configuration of the backbone; None for its defaults.
+        options: configuration of the model; None for its defaults.
         counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
             sorted from most to least frequent already.
         train: the training interactions, which methods that share rows group by.
         restoring: a state dict is loaded next, which brings the groups along, so that no interactions are needed.
 
     Returns:
-        The backbone with its tables.
+        The model with its tables.
 
     Raises:
-        ValueError: there is no such backbone, or the configuration does not fit the sizes.
+        ValueError: there is no such model, or the configuration does not fit the sizes.
     """
-    cls = get_backbone(name)
+    cls = get_ranker(name)
     options = options if options is not None else cls.config_class()
     maps = {} if train is None else config.row_maps(train, embedding_dim)
     tables = {}

@@ -10,8 +10,8 @@ from torch import Tensor
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
-from slimtable.models.base import register_backbone
-from slimtable.models.pairwise import PairwiseBackbone
+from slimtable.models.base import register_model
+from slimtable.models.pairwise import PairwiseRanker
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class BPRMFConfig(Config):
     """The model has no options besides the width of its tables."""
 
 
-@register_backbone("bprmf")
-class BPRMF(PairwiseBackbone):
+@register_model("bprmf")
+class BPRMF(PairwiseRanker):
     """Score of user u and item i: ``p_u · q_i``.
 
     Args:

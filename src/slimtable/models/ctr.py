@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimtable.config import Config
-from slimtable.embeddings.base import MethodConfig, create
+from slimtable.embeddings.base import EmbeddingTable, MethodConfig, create
 from slimtable.methods.full import FullConfig
-from slimtable.models.parts.fields import ClickBatch, FieldTables
-from slimtable.registry import Registry
+from slimtable.models.base import Recommender, Selection, get_model, model_names
+from slimtable.models.parts.fields import CTRBatch, FieldTables
 
 
-class ClickModel(nn.Module, ABC):
+class CTRModel(Recommender):
     """A model of the probability of a click.
 
     Args:
@@ -24,10 +24,9 @@ class ClickModel(nn.Module, ABC):
         config: its options; None for the defaults.
     """
 
-    name: ClassVar[str]
-    """Registry name: the file stem and the command-line word."""
-    config_class: ClassVar[type[Config]]
-    """The frozen dataclass with its options."""
+    task: ClassVar[Literal["ctr"]] = "ctr"
+    selection: ClassVar[Selection] = Selection("clicks", "log_loss", lower_is_better=True)
+    """What chooses the best epoch: the log loss of the validation part."""
     first_order: ClassVar[bool] = False
     """Whether the last column of every table is the weight of the value alone, as in factorization machines."""
 
@@ -37,6 +36,9 @@ class ClickModel(nn.Module, ABC):
         self.num_integers = num_integers
         self.config = config if config is not None else self.config_class()
         self.build(len(fields.tables), num_integers, fields.width - self.first_order)
+
+    def embeddings(self) -> dict[str, EmbeddingTable]:
+        return self.fields.embeddings()
 
     @classmethod
     def width(cls, embedding_dim: int) -> int:
@@ -51,7 +53,7 @@ class ClickModel(nn.Module, ABC):
     def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
         """Logits (B,) of rows (B, F, width) and integers (B, I)."""
 
-    def forward(self, batch: ClickBatch) -> Tensor:
+    def forward(self, batch: CTRBatch) -> Tensor:
         """Logits (B,) of a batch of B impressions.
 
         Raises:
@@ -66,27 +68,24 @@ class ClickModel(nn.Module, ABC):
         return self.logits(self.fields(batch), batch.integers)
 
 
-_MODELS: Registry[ClickModel] = Registry("CTR model", "slimtable.models")
-
-register_click_model = _MODELS.add
-"""Class decorator that makes a CTR model known under a name, its file stem."""
-
-
-def click_model_names() -> list[str]:
+def ctr_model_names() -> list[str]:
     """Names of all CTR models, sorted."""
-    return _MODELS.names()
+    return model_names("ctr")
 
 
-def get_click_model(name: str) -> type[ClickModel]:
+def get_ctr_model(name: str) -> type[CTRModel]:
     """The class of a CTR model.
 
     Raises:
-        ValueError: there is no such model; the message lists the known ones.
+        ValueError: there is no such model, or it ranks items; the message lists the known ones.
     """
-    return _MODELS.get(name)
+    cls = get_model(name)
+    if not issubclass(cls, CTRModel):
+        raise ValueError(f"Model {name} predicts no clicks. CTR models: {', '.join(ctr_model_names())}.")
+    return cls
 
 
-def build_click_model(
+def build_ctr_model(
     name: str,
     field_sizes: Mapping[str, int],
     num_integers: int,
@@ -95,7 +94,7 @@ def build_click_model(
     options: Config | None = None,
     *,
     frequencies: Mapping[str, Tensor] | None = None,
-) -> ClickModel:
+) -> CTRModel:
     """A fresh CTR model.
 
     Args:
@@ -113,7 +112,7 @@ def build_click_model(
     Raises:
         ValueError: there is no such model, a field has no configuration, or one does not fit.
     """
-    cls = get_click_model(name)
+    cls = get_ctr_model(name)
     configs = config if isinstance(config, Mapping) else dict.fromkeys(field_sizes, config or FullConfig())
     if set(configs) != set(field_sizes):
         raise ValueError(f"Fields {sorted(set(configs) ^ set(field_sizes))} have no configuration, or are none.")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.config import PositiveInt
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import NetworkConfig, network_input, perceptron
 
 
@@ -31,8 +32,8 @@ class DCNv2Config(NetworkConfig):
     structure: Literal["stacked", "parallel"] = "stacked"
 
 
-@register_click_model("dcnv2")
-class DCNv2(ClickModel):
+@register_model("dcnv2")
+class DCNv2(CTRModel):
     """Cross layers ``x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l``, eq. (1), or ``W_l = U_l V_lᵀ``, eq. (2).
 
     x_0 is all vectors and the integer columns side by side. Stacked, the logit is linear in the network of the last

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import (
     LinearTerms,
     NetworkConfig,
@@ -22,8 +23,8 @@ class DeepFMConfig(NetworkConfig):
     """Options of DeepFM: those of its network."""
 
 
-@register_click_model("deepfm")
-class DeepFM(ClickModel):
+@register_model("deepfm")
+class DeepFM(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩ + network([v_1 … v_F, x])``, eqs. (1)–(4).
 
     v are the vectors of the fields and w their first-order weights. The integer columns x take part as linear terms

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from slimtable.config import Config
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import check_widths, perceptron
 
 
@@ -33,8 +34,8 @@ class DLRMConfig(Config):
         check_widths(self, "top", self.top)
 
 
-@register_click_model("dlrm")
-class DLRM(ClickModel):
+@register_model("dlrm")
+class DLRM(CTRModel):
     """Logit ``top([z, ⟨t_i, t_j⟩ for i > j])`` of the vectors t of the fields and z = bottom(x) of the integers, §2.
 
     Where there are no integers, there is no z, and the top network sees products alone.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from slimtable.config import Config
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import LinearTerms, first_order_apart, pairwise_logits
 
 
@@ -16,8 +17,8 @@ class FMConfig(Config):
     """A factorization machine has no options besides the width of its tables."""
 
 
-@register_click_model("fm")
-class FM(ClickModel):
+@register_model("fm")
+class FM(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩``, eq. (1), in linear time by Lemma 3.1."""
 
     config_class = FMConfig

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
-from slimtable.models.base import Backbone, TableSpec, register_backbone
+from slimtable.models.base import Ranker, TableSpec, register_model
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class GMFConfig(Config):
     """GMF has no options besides the width of its tables."""
 
 
-@register_backbone("gmf")
-class GMF(Backbone):
+@register_model("gmf")
+class GMF(Ranker):
     """Logit of user u and item i: ``h · (p_u ⊙ q_i) + b``.
 
     Args:

@@ -15,7 +15,7 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.pairs import Pairs
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.errors import DatasetError
-from slimtable.models.base import Backbone, Batch, Selection, TableSpec, register_backbone
+from slimtable.models.base import Batch, Ranker, Selection, TableSpec, register_model
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class ItemGMFConfig(Config):
     """The model has no options besides the width of its table."""
 
 
-@register_backbone("item_gmf")
-class ItemGMF(Backbone):
+@register_model("item_gmf")
+class ItemGMF(Ranker):
     """Score of items i and j: ``h · (q_i ⊙ q_j) + b``, with one table for both; a pair has no direction.
 
     It is trained on the squared error of the scores of pairs, in the unit of the data. The offset b starts at their

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from slimtable.config import Config, Count
 from slimtable.data.interactions.interactions import Interactions, without_repeats
 from slimtable.embeddings.base import CompressedEmbedding
-from slimtable.models.base import register_backbone
-from slimtable.models.pairwise import PairwiseBackbone
+from slimtable.models.base import register_model
+from slimtable.models.pairwise import PairwiseRanker
 from slimtable.models.parts.propagation import Propagation
 
 _GRAPH = ("graph_starts", "graph_items")
@@ -32,8 +32,8 @@ class LightGCNConfig(Config):
     num_layers: Count = 2
 
 
-@register_backbone("lightgcn")
-class LightGCN(PairwiseBackbone):
+@register_model("lightgcn")
+class LightGCN(PairwiseRanker):
     """Score of user u and item i: the dot product of their rows in ``mean(E, ÂE, …, ÂᴸE)``, ``Â = D^-½ A D^-½``.
 
     E are the rows of both tables and A the training graph between users and items, where an interaction counts once.

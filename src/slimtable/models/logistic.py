@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from slimtable.config import Config
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import LinearTerms
 
 
@@ -16,8 +17,8 @@ class LogisticConfig(Config):
     """Logistic regression has no options."""
 
 
-@register_click_model("logistic")
-class Logistic(ClickModel):
+@register_model("logistic")
+class Logistic(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩``; its tables have one column, whatever ``embedding_dim`` is."""
 
     config_class = LogisticConfig

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
-from slimtable.models.base import Backbone, TableSpec, register_backbone
+from slimtable.models.base import Ranker, TableSpec, register_model
 
 _ACTIVATIONS_AT_A_TIME = 1 << 20  # of the first hidden layer, so that a block of scores stays in cache
 
@@ -53,8 +53,8 @@ class NeuMFConfig(Config):
         return 2 * embedding_dim, embedding_dim, embedding_dim // 2, embedding_dim // 4
 
 
-@register_backbone("neumf")
-class NeuMF(Backbone):
+@register_model("neumf")
+class NeuMF(Ranker):
     """Logit of user u and item i: ``h · [p_u ⊙ q_i, mlp(p'_u, q'_i)] + b``, with separate tables for both parts.
 
     Args:

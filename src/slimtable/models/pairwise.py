@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
-from slimtable.models.base import Backbone, Batch, Selection, TableSpec
+from slimtable.models.base import Batch, Ranker, Selection, TableSpec
 
 
-class PairwiseBackbone(Backbone):
+class PairwiseRanker(Ranker):
     """Base of recommenders with a row per user and item whose dot product ranks, trained with BPR.
 
     The protocol is that of GraphHash and BACO (arXiv 2604.18351): ``−mean log σ(s⁺ − s⁻)`` with negatives drawn from

@@ -17,7 +17,7 @@ from slimtable.config import Config, PositiveInt, Share
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.errors import DatasetError
-from slimtable.models.base import Backbone, Batch, TableSpec, register_backbone
+from slimtable.models.base import Batch, Ranker, TableSpec, register_model
 from slimtable.models.parts.dropout import Dropout
 from slimtable.training.negatives import NegativeSampler
 
@@ -81,8 +81,8 @@ class _Block(nn.Module):
         return (normal + self.dropout(self.outer(inner))) * present
 
 
-@register_backbone("sasrec")
-class SASRec(Backbone):
+@register_model("sasrec")
+class SASRec(Ranker):
     """Logit of item i after a sequence: ``state · q_i``, with one table for what goes in and what is ranked.
 
     Ids of the table are those of the items plus one; row 0 is the padding, always zeros. In a training step every
@@ -209,7 +209,7 @@ class SequenceFeed:
         if not train.chronological:
             raise DatasetError(
                 "SASRec learns from sequences, but the interactions are not in time order. Use data with times, or "
-                "another backbone."
+                "another model."
             )
         starts, items = train.sequences()
         self._users = np.flatnonzero(np.diff(starts) >= 2)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from slimtable.models.ctr import ClickModel, register_click_model
+from slimtable.models.base import register_model
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.layers import LinearTerms, NetworkConfig, first_order_apart, network_input, perceptron
 
 
@@ -15,8 +16,8 @@ class WideDeepConfig(NetworkConfig):
     """Options of Wide & Deep: those of its network."""
 
 
-@register_click_model("wide_deep")
-class WideDeep(ClickModel):
+@register_model("wide_deep")
+class WideDeep(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩ + network([v_1 … v_F, x])``, eq. (3), without crossed features in the wide part."""
 
     config_class = WideDeepConfig

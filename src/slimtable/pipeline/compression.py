@@ -14,7 +14,7 @@ from slimtable.embeddings.base import EmbeddingTable, MethodConfig, create, get_
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.registry import saved_config
 from slimtable.errors import BudgetError
-from slimtable.models.ctr import ClickModel
+from slimtable.models.ctr import CTRModel
 from slimtable.pipeline.budget import takes_rows
 from slimtable.pipeline.settings import CompressSettings
 from slimtable.training.field_compression import decoded, field_bits
@@ -27,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def choose_configs(
-    settings: CompressSettings, model: ClickModel, frequencies: Arrays, sensitivity: Arrays | None = None
+    settings: CompressSettings, model: CTRModel, frequencies: Arrays, sensitivity: Arrays | None = None
 ) -> Configs:
     """The method and options of every field, so that all tables together keep the budget.
 
@@ -94,7 +94,7 @@ def _share_out(
     return dict.fromkeys(tables, chosen)
 
 
-def fits_budget(settings: CompressSettings, model: ClickModel) -> bool:
+def fits_budget(settings: CompressSettings, model: CTRModel) -> bool:
     """Whether the tables of a compressed model keep the budget, and leave little of it unused."""
     if settings.budget is None:
         return True
@@ -104,7 +104,7 @@ def fits_budget(settings: CompressSettings, model: ClickModel) -> bool:
 
 @torch.no_grad()
 def relative_distortion(
-    model: ClickModel, compressed: ClickModel, frequencies: Arrays, sensitivity: Arrays | None = None
+    model: CTRModel, compressed: CTRModel, frequencies: Arrays, sensitivity: Arrays | None = None
 ) -> float:
     """Squared error of all rows over their squared length, both weighted by how often requests see them.
 

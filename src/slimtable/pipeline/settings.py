@@ -13,10 +13,10 @@ from slimtable.config import Config
 from slimtable.data.clicks.schema import Schema
 from slimtable.embeddings.base import MethodConfig, get_config
 from slimtable.errors import SlimtableError
-from slimtable.models.ctr import get_click_model
+from slimtable.models.ctr import get_ctr_model
 from slimtable.pipeline.budget import takes_budget, takes_rows
 from slimtable.settings_file import check_settings, read_yaml
-from slimtable.training.ctr_trainer import ClickTrainConfig
+from slimtable.training.ctr_trainer import CTRTrainConfig
 
 
 class _Section(BaseModel):
@@ -79,7 +79,7 @@ class ModelSettings(_Section):
     @property
     def config(self) -> Config:
         """The options as the model takes them."""
-        return get_click_model(self.name).config_class.from_dict(self.options)
+        return get_ctr_model(self.name).config_class.from_dict(self.options)
 
 
 class MethodSettings(_Section):
@@ -242,7 +242,7 @@ class PipelineSettings(_Section):
         data: where windows come from.
         log_schema: columns and fields (key ``schema``): a file or the schema itself; None for that of the dataset.
         model: the model.
-        train: fields of :class:`slimtable.training.ctr_trainer.ClickTrainConfig`, but for its seed.
+        train: fields of :class:`slimtable.training.ctr_trainer.CTRTrainConfig`, but for its seed.
         compress: how its tables are made small.
         retrain: how it is trained on then.
         new_values: what values with too few observations are served as: the row that compression gives them
@@ -281,12 +281,12 @@ class PipelineSettings(_Section):
         return self
 
     @property
-    def train_config(self) -> ClickTrainConfig:
+    def train_config(self) -> CTRTrainConfig:
         """The settings of training."""
-        return ClickTrainConfig.from_dict({**self.train, "seed": self.seed})
+        return CTRTrainConfig.from_dict({**self.train, "seed": self.seed})
 
     @property
-    def retrain_config(self) -> ClickTrainConfig:
+    def retrain_config(self) -> CTRTrainConfig:
         """The settings of training on after compression."""
         retrain = self.retrain
         chosen = {
@@ -296,7 +296,7 @@ class PipelineSettings(_Section):
             "table_learning_rate": retrain.row_learning_rate,
         }
         given = {name: value for name, value in chosen.items() if value is not None}
-        return ClickTrainConfig.from_dict({**self.train, **given, "seed": self.seed})
+        return CTRTrainConfig.from_dict({**self.train, **given, "seed": self.seed})
 
     def identity(self) -> dict[str, Any]:
         """What must stay as it is while a state folder is used, beside the schema, as JSON values."""

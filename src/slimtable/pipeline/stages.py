@@ -19,7 +19,7 @@ from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import BudgetError, CheckpointError
 from slimtable.files import write_json
-from slimtable.models.ctr import ClickModel, build_click_model
+from slimtable.models.ctr import CTRModel, build_ctr_model
 from slimtable.pipeline.compression import (
     choose_configs,
     fits_budget,
@@ -32,8 +32,8 @@ from slimtable.pipeline.publishing import MODEL
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.state import load_arrays, load_clicks, load_tensors, save_arrays, save_clicks, save_tensors
 from slimtable.pipeline.windows import Window
-from slimtable.training.ctr_packing import load_click_model, pack_click_model
-from slimtable.training.ctr_trainer import ClickTrainer, evaluate_clicks
+from slimtable.training.ctr_packing import load_ctr_model, pack_ctr_model
+from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
 from slimtable.training.field_compression import compress_fields, decoded, field_bits
 from slimtable.training.growth import grow_
@@ -88,21 +88,21 @@ class Task:
         sizes: Sizes,
         configs: Mapping[str, MethodConfig] | None = None,
         frequencies: Mapping[str, np.ndarray] | None = None,
-    ) -> ClickModel:
+    ) -> CTRModel:
         """A fresh model."""
         model = self.settings.model
         counts = {field: torch.from_numpy(own) for field, own in (frequencies or {}).items()}
-        return build_click_model(
+        return build_ctr_model(
             model.name, sizes, self.num_integers, model.embedding_dim, configs, model.config, frequencies=counts
         )
 
-    def load(self, folder: Path, sizes: Sizes) -> ClickModel:
+    def load(self, folder: Path, sizes: Sizes) -> CTRModel:
         """An uncompressed model that :func:`train` left."""
         model = self.build(sizes)
         model.load_state_dict(load_tensors(folder / PARAMETERS))
         return model
 
-    def load_compressed(self, folder: Path) -> tuple[ClickModel, dict[str, MethodConfig]]:
+    def load_compressed(self, folder: Path) -> tuple[CTRModel, dict[str, MethodConfig]]:
         """A model that :func:`compress` left, and the configurations of its fields."""
         spelled = read_state(folder / CONFIGS) or {}
         if missing := [key for key in ("sizes", "fields") if key not in spelled]:
@@ -156,12 +156,12 @@ def train(out: Path, task: Task) -> Result:
         torch.manual_seed(task.seed(0))
         if task.before is None:
             model = task.build(task.sizes)
-            trainer = ClickTrainer(model, task.settings.train_config)
+            trainer = CTRTrainer(model, task.settings.train_config)
             before = {field: np.zeros(0) for field in task.sizes}
         else:
             earlier, known = task.before
             model = task.load(earlier, known)
-            trainer = ClickTrainer(model, task.settings.train_config)
+            trainer = CTRTrainer(model, task.settings.train_config)
             trainer.load_state_dict(load_tensors(earlier / TRAINER))
             grow_(model, task.sizes, task.settings.model.new_rows, trainer)
             before = load_arrays(earlier / COUNTS)
@@ -256,11 +256,11 @@ def retrain(out: Path, task: Task) -> Result:
     if settings.epochs:
         if settings.teacher:
             newest = soften(newest, task.load(task.files["train"], task.sizes), settings.teacher)
-        trainer = ClickTrainer(model, replace(task.settings.retrain_config, seed=task.seed(2)))
+        trainer = CTRTrainer(model, replace(task.settings.retrain_config, seed=task.seed(2)))
         losses = trainer.fit(newest, epochs=settings.epochs, on_batch=task.on_batch)
     vocabularies = Vocabularies.load(task.files["ingest"] / VOCABULARIES)
     values = {field: vocabulary.values() for field, vocabulary in vocabularies.fields.items()}
-    file_bytes = pack_click_model(model, out / MODEL, values, {"window": task.window})
+    file_bytes = pack_ctr_model(model, out / MODEL, values, {"window": task.window})
     size = field_bits(model)
     return {
         "loss": losses,
@@ -284,7 +284,7 @@ def evaluate(out: Path, task: Task) -> Result:
     """
     clicks = load_clicks(task.files["next"] / CLICKS)
 
-    def measure(model: ClickModel) -> dict[str, float | None]:
+    def measure(model: CTRModel) -> dict[str, float | None]:
         known = [table.num_embeddings for table in model.fields.embeddings().values()]
         found = evaluate_clicks(model, clicks.with_known(known))
         return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
@@ -292,8 +292,8 @@ def evaluate(out: Path, task: Task) -> Result:
     metrics = {
         "uncompressed": measure(task.load(task.files["train"], task.sizes)),
         "compressed": measure(task.load_compressed(task.files["compress"])[0]),
-        "retrained": measure(load_click_model(task.files["retrain"] / MODEL)),
-        "served": None if task.served is None else measure(load_click_model(task.served)),
+        "retrained": measure(load_ctr_model(task.files["retrain"] / MODEL)),
+        "served": None if task.served is None else measure(load_ctr_model(task.served)),
     }
     return {"metrics": metrics}
 
@@ -318,7 +318,7 @@ def _why_anew(task: Task) -> str:
 
 
 def _choose(
-    task: Task, model: ClickModel, counts: Mapping[str, np.ndarray], sensitivity: Mapping[str, np.ndarray] | None
+    task: Task, model: CTRModel, counts: Mapping[str, np.ndarray], sensitivity: Mapping[str, np.ndarray] | None
 ) -> tuple[dict[str, MethodConfig], str]:
     """Configurations of all fields; where the budget pays for none, those of the tables as they are, and why."""
     try:
@@ -327,13 +327,13 @@ def _choose(
         return {field: table.config for field, table in model.fields.embeddings().items()}, str(error).rstrip(".")
 
 
-def _measure_sensitivity(task: Task, model: ClickModel) -> dict[str, np.ndarray]:
+def _measure_sensitivity(task: Task, model: CTRModel) -> dict[str, np.ndarray]:
     """What errors of the vectors of each field cost, on the window."""
     clicks = load_clicks(task.files["ingest"] / CLICKS)
     return measure_sensitivity(model, clicks, seed=task.seed(3))
 
 
-def _guess_new_values(task: Task, model: ClickModel, counts: Mapping[str, np.ndarray]) -> int:
+def _guess_new_values(task: Task, model: CTRModel, counts: Mapping[str, np.ndarray]) -> int:
     """Puts the mean of what they occur with in the rows of hardly seen values; says how many those are."""
     if task.settings.new_values == "default":
         return 0

@@ -16,13 +16,13 @@ from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.tensors import to_array
 from slimtable.errors import ArtifactFormatError
-from slimtable.models.ctr import ClickModel, get_click_model
+from slimtable.models.ctr import CTRModel, get_ctr_model
 from slimtable.models.parts.fields import FieldTables
 from slimtable.training.packing import with_padding
 
 
-def pack_click_model(
-    model: ClickModel,
+def pack_ctr_model(
+    model: CTRModel,
     path: str | Path,
     vocabularies: Mapping[str, Any] | None = None,
     about: dict[str, Any] | None = None,
@@ -74,11 +74,11 @@ def pack_click_model(
     )
 
 
-def load_click_model(path: str | os.PathLike[str], *, verify: bool = False) -> ClickModel:
+def load_ctr_model(path: str | os.PathLike[str], *, verify: bool = False) -> CTRModel:
     """The model in a packed file, predicting from the packed tables: codes stay codes in memory.
 
     Args:
-        path: what :func:`pack_click_model` wrote.
+        path: what :func:`pack_ctr_model` wrote.
         verify: also check every byte against its checksum.
 
     Returns:
@@ -96,7 +96,7 @@ def load_click_model(path: str | os.PathLike[str], *, verify: bool = False) -> C
         raise ArtifactFormatError(f"`{opened.path}` holds no CTR model that can be used: {reason}") from error
 
 
-def _model_of(opened: ArtifactFile) -> ClickModel:
+def _model_of(opened: ArtifactFile) -> CTRModel:
     """The model in an open file; raises ValueError or TypeError where its parts do not fit together."""
     about = opened.model
     name, options, integers = (about.get(key) for key in ("click_model", "click_model_config", "num_integers"))
@@ -107,7 +107,7 @@ def _model_of(opened: ArtifactFile) -> ClickModel:
     fields = about.get("fields")
     if not isinstance(fields, list) or sorted(map(str, fields)) != sorted(opened.tables):
         raise ValueError("its fields are not its tables.")
-    cls = get_click_model(name)
+    cls = get_ctr_model(name)
     with torch.random.fork_rng(devices=[]):
         tables = FieldTables({field: FrozenEmbedding(opened.tables[field]) for field in fields})
         model = cls(tables, integers, cls.config_class.from_dict(options))
@@ -123,6 +123,6 @@ def _model_of(opened: ArtifactFile) -> ClickModel:
     return model.requires_grad_(False).eval()
 
 
-def _others(model: ClickModel) -> dict[str, torch.nn.Parameter]:
+def _others(model: CTRModel) -> dict[str, torch.nn.Parameter]:
     """The parameters outside the tables, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if not name.startswith("fields.")}

@@ -15,14 +15,14 @@ from slimtable.config import Config, Count, NotNegative, Positive, PositiveInt
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.embeddings.modes import evaluating
-from slimtable.models.ctr import ClickModel
-from slimtable.models.parts.fields import ClickBatch
+from slimtable.models.ctr import CTRModel
+from slimtable.models.parts.fields import CTRBatch
 from slimtable.training import metrics
 from slimtable.training.optimizers import RowAdam, RowOptimizer, RowwiseAdagrad
 
 
 @dataclass(frozen=True)
-class ClickTrainConfig(Config):
+class CTRTrainConfig(Config):
     """How to train a CTR model.
 
     Attributes:
@@ -53,7 +53,7 @@ class ClickTrainConfig(Config):
     device: str = "cpu"
 
 
-class ClickTrainer:
+class CTRTrainer:
     """Trains a model in place, and may go on with more clicks later; its optimizers remember.
 
     Tables give sparse gradients from now on where their method can. Every epoch draws from seeds of its own, so that
@@ -67,11 +67,11 @@ class ClickTrainer:
         ValueError: nothing in the model can be trained, as in one from a packed file.
     """
 
-    def __init__(self, model: ClickModel, config: ClickTrainConfig | None = None) -> None:
+    def __init__(self, model: CTRModel, config: CTRTrainConfig | None = None) -> None:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError("Nothing in this model can be trained. Train the one that was packed.")
         self.model = model
-        self.config = config = config if config is not None else ClickTrainConfig()
+        self.config = config = config if config is not None else CTRTrainConfig()
         model.to(config.device)
         self.epochs_done = 0
         self._tables = [t for t in model.fields.embeddings().values() if isinstance(t, CompressedEmbedding)]
@@ -185,7 +185,7 @@ class ClickTrainer:
             ValueError: it does not belong to such a model.
         """
         if "epochs_done" not in state:
-            raise ValueError("This is not the state of a ClickTrainer: it has no epochs_done.")
+            raise ValueError("This is not the state of a CTRTrainer: it has no epochs_done.")
         trained = {name: (optimizer, parameter) for optimizer, name, parameter in self._trained()}
         found: dict[str, dict[str, Tensor]] = {}
         for full_name, value in state.items():
@@ -224,7 +224,7 @@ class ClickTrainer:
                 yield owner[id(parameter)], name, parameter
 
 
-def predict(model: ClickModel, clicks: Clicks, batch_size: int = 8192) -> np.ndarray:
+def predict(model: CTRModel, clicks: Clicks, batch_size: int = 8192) -> np.ndarray:
     """Probabilities of a click, by the tables as served; the mode of the model is restored afterwards.
 
     Args:
@@ -248,7 +248,7 @@ def predict(model: ClickModel, clicks: Clicks, batch_size: int = 8192) -> np.nda
     return probabilities
 
 
-def evaluate_clicks(model: ClickModel, clicks: Clicks) -> dict[str, float]:
+def evaluate_clicks(model: CTRModel, clicks: Clicks) -> dict[str, float]:
     """How well a model predicts clicks.
 
     Args:
@@ -264,9 +264,9 @@ def evaluate_clicks(model: ClickModel, clicks: Clicks) -> dict[str, float]:
     return {**{measure.__name__: measure(clicks.labels, probabilities) for measure in measures}, "rows": len(clicks)}
 
 
-def _batches(clicks: Clicks, batch_size: int, device: str | torch.device) -> Iterator[ClickBatch]:
+def _batches(clicks: Clicks, batch_size: int, device: str | torch.device) -> Iterator[CTRBatch]:
     for start in range(0, len(clicks), batch_size):
-        yield ClickBatch.of(clicks.slice(start, start + batch_size), device)
+        yield CTRBatch.of(clicks.slice(start, start + batch_size), device)
 
 
 def _unique(parameters: Iterator[Tensor]) -> list[Tensor]:

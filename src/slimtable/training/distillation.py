@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from slimtable.data.clicks.clicks import Clicks
-from slimtable.models.ctr import ClickModel
+from slimtable.models.ctr import CTRModel
 from slimtable.training.ctr_trainer import predict
 
 
-def soften(clicks: Clicks, teacher: ClickModel, share: float = 1.0) -> Clicks:
+def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
     """The same impressions, labelled by a teacher (Hinton et al. 2015, arXiv 1503.02531).
 
     A compressed model that is trained again on clicks that its teacher was trained on would learn them by heart; from

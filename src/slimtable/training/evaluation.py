@@ -16,7 +16,7 @@ from numba import njit
 from slimtable.data.interactions.interactions import Interactions, without_repeats
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.modes import evaluating
-from slimtable.models.base import Backbone
+from slimtable.models.base import Ranker
 from slimtable.training.metrics import (
     capped_recall_at_k,
     hit_rate_at_k,
@@ -55,7 +55,7 @@ class Ranks:
     by_mask: dict[str, np.ndarray]
 
 
-def rank_withheld(model: Backbone, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
+def rank_withheld(model: Ranker, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
     """Ranks every withheld interaction of a part.
 
     Args:
@@ -138,7 +138,7 @@ def summarize(
 
 
 def evaluate(
-    model: Backbone,
+    model: Ranker,
     split: Split,
     part: Literal["valid", "test"] = "test",
     ks: tuple[int, ...] = (10,),
@@ -179,7 +179,7 @@ def evaluate(
     )
 
 
-def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
+def predict(model: Ranker, pairs: Interactions) -> np.ndarray:
     """What the model gives for each row, looked up as in serving.
 
     Args:
@@ -203,7 +203,7 @@ def predict(model: Backbone, pairs: Interactions) -> np.ndarray:
     return predicted
 
 
-def _device_of(model: Backbone) -> torch.device:
+def _device_of(model: Ranker) -> torch.device:
     """Where the model computes; one that was loaded from a packed file may have buffers only."""
     return next(chain(model.parameters(), model.buffers())).device
 

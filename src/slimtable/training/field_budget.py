@@ -8,13 +8,13 @@ from slimtable.budget import bits_of_budget
 from slimtable.codecs.allocation import allocate
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.methods.saec import SaecConfig
-from slimtable.models.ctr import ClickModel
+from slimtable.models.ctr import CTRModel
 from slimtable.training.field_compression import compress_fields, decoded
 from slimtable.training.sensitivity import measure_sensitivity
 
 
 def compress_to_budget(
-    model: ClickModel,
+    model: CTRModel,
     clicks: Clicks,
     budget: str,
     config: SaecConfig | None = None,
@@ -22,7 +22,7 @@ def compress_to_budget(
     levels: Sequence[int] = (),
     most: float = 1.0,
     weigh: bool = True,
-) -> ClickModel:
+) -> CTRModel:
     """A copy of a trained model whose tables share rows so that all of them together keep a budget.
 
     Frequencies and sensitivities are measured on the clicks, the budget is split over the fields by what errors cost

@@ -14,18 +14,18 @@ from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.table import stored_rows
 from slimtable.errors import BudgetError
-from slimtable.models.ctr import ClickModel
+from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.fields import FieldTables
 
 
 def compress_fields(
-    model: ClickModel,
+    model: CTRModel,
     configs: Mapping[str, MethodConfig],
     frequencies: Mapping[str, np.ndarray] | None = None,
     *,
-    previous: ClickModel | None = None,
+    previous: CTRModel | None = None,
     sensitivity: Mapping[str, np.ndarray] | None = None,
-) -> ClickModel:
+) -> CTRModel:
     """A copy of a trained model over smaller tables, which can be trained on.
 
     Args:
@@ -100,7 +100,7 @@ class FieldBits:
         return self.dense_bits / self.total
 
 
-def field_bits(model: ClickModel) -> FieldBits:
+def field_bits(model: CTRModel) -> FieldBits:
     """What the tables of a model weigh."""
     tables = model.fields.embeddings()
     others = (parameter for name, parameter in model.named_parameters() if not name.startswith("fields."))

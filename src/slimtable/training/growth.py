@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 
 from slimtable.embeddings.base import CompressedEmbedding, Growable
-from slimtable.models.ctr import ClickModel
-from slimtable.training.ctr_trainer import ClickTrainer
+from slimtable.models.ctr import CTRModel
+from slimtable.training.ctr_trainer import CTRTrainer
 
 
 def grow_(
-    model: ClickModel,
+    model: CTRModel,
     field_sizes: Mapping[str, int],
     init: Literal["default", "normal"] = "default",
-    trainer: ClickTrainer | None = None,
+    trainer: CTRTrainer | None = None,
 ) -> None:
     """Makes room for new ids at the end of the tables, in place.
 

@@ -18,7 +18,7 @@ from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.registry import saved_config
 from slimtable.errors import ArtifactFormatError, CheckpointError
-from slimtable.models.base import Backbone, build, get_backbone
+from slimtable.models.base import Ranker, build, get_ranker
 from slimtable.training.run_folder import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
 
 _PADDING_TEXT = "<padding>"
@@ -32,11 +32,11 @@ class RestoredRun:
     Attributes:
         model: the recommender, in evaluation mode.
         vocabularies: raw id of each "user" and "item" id.
-        identity: backbone, method and training settings, as the run folder holds them.
+        identity: model, method and training settings, as the run folder holds them.
         epoch: the epoch that the parameters are from.
     """
 
-    model: Backbone
+    model: Ranker
     vocabularies: dict[str, np.ndarray]
     identity: dict[str, Any]
     epoch: int
@@ -74,7 +74,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
             len(vocabularies["item"]),
             identity["train"]["embedding_dim"],
             saved_config(identity["method"], identity["method_config"]),
-            get_backbone(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
+            get_ranker(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
             restoring=True,
         )
         model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
@@ -86,7 +86,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
 
 
 def pack_model(
-    model: Backbone,
+    model: Ranker,
     path: str | Path,
     *,
     vocabularies: dict[str, np.ndarray] | None = None,
@@ -116,7 +116,7 @@ def pack_model(
     by_table = {}
     if vocabularies is not None:
         users, items = len(vocabularies["user"]), len(vocabularies["item"])
-        width = next(iter(embeddings.values())).embedding_dim  # the first table of every backbone is of full width
+        width = next(iter(embeddings.values())).embedding_dim  # the first table of every model is of full width
         for spec in model.table_specs(users, items, width, model.config):
             if embeddings[spec.name].num_embeddings != spec.num_embeddings:
                 raise ValueError(
@@ -136,7 +136,7 @@ def pack_model(
     )
 
 
-def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbone:
+def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Ranker:
     """The recommender in a packed file, scoring from the packed tables: codes stay codes in memory.
 
     Args:
@@ -149,7 +149,7 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbon
 
     Raises:
         FileNotFoundError: there is no such file.
-        ArtifactError: the file cannot be trusted, holds no recommender, or one of a backbone that is not known here.
+        ArtifactError: the file cannot be trusted, holds no recommender, or one of a model that is not known here.
     """
     opened = verify_artifact(path) if verify else read_artifact(path)
     try:
@@ -159,23 +159,23 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Backbon
         raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
 
 
-def _model_of(opened: ArtifactFile) -> Backbone:
+def _model_of(opened: ArtifactFile) -> Ranker:
     """The recommender in an open file; raises ValueError or TypeError where its parts do not fit together."""
     name, options = opened.model.get("backbone"), opened.model.get("backbone_config")
     if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError("it names no backbone. Look its tables up with `open_artifact`.")
-    backbone = get_backbone(name)
+        raise ValueError("it names no model. Look its tables up with `open_artifact`.")
+    model_name = get_ranker(name)
     tables = {f"{table}_embedding": FrozenEmbedding(packed) for table, packed in opened.tables.items()}
-    arguments = {**tables, "config": backbone.config_class.from_dict(options)}
-    inspect.signature(backbone).bind(**arguments)  # raises TypeError where a table is missing or unknown
+    arguments = {**tables, "config": model_name.config_class.from_dict(options)}
+    inspect.signature(model_name).bind(**arguments)  # raises TypeError where a table is missing or unknown
     with torch.random.fork_rng():
-        model = backbone(**arguments)
+        model = model_name(**arguments)
     _check_sizes(model)
     _take_over(model, opened.tensors)
     return model.requires_grad_(False).eval()
 
 
-def _check_sizes(model: Backbone) -> None:
+def _check_sizes(model: Ranker) -> None:
     """Raises ValueError where tables of the same users or items differ in length."""
     embeddings = model.embeddings()
     width = next(iter(embeddings.values())).embedding_dim
@@ -187,13 +187,13 @@ def _check_sizes(model: Backbone) -> None:
             raise ValueError(f"its tables are of {' and '.join(map(str, sorted(found)))} {side}s.")
 
 
-def _take_over(model: Backbone, tensors: Mapping[str, np.ndarray]) -> None:
+def _take_over(model: Ranker, tensors: Mapping[str, np.ndarray]) -> None:
     """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
     parameters = dict(model.named_parameters())  # frozen tables have none
     buffers = set(model.own_buffers())
     if {*parameters, *buffers} != set(tensors):
         differing = sorted({*parameters, *buffers} ^ set(tensors))
-        raise ValueError(f"its tensors are not those of the backbone ({', '.join(differing[:3])}).")
+        raise ValueError(f"its tensors are not those of the model ({', '.join(differing[:3])}).")
     for name, parameter in parameters.items():
         if tensors[name].shape != tuple(parameter.shape):
             raise ValueError(f"tensor {name} has shape {tensors[name].shape} instead of {tuple(parameter.shape)}.")

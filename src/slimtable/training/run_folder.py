@@ -30,7 +30,7 @@ class RunFolder:
 
     Args:
         path: the folder; it is made if it is not there.
-        settings: backbone, method, training settings and digest of the data: what makes a run the same one.
+        settings: model, method, training settings and digest of the data: what makes a run the same one.
         vocabularies: raw ids of each "user" and "item" id.
 
     Raises:

@@ -7,14 +7,14 @@ import torch
 
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.embeddings.modes import evaluating
-from slimtable.models.ctr import ClickModel
-from slimtable.models.parts.fields import ClickBatch
+from slimtable.models.ctr import CTRModel
+from slimtable.models.parts.fields import CTRBatch
 
 _ROWS_PER_BATCH = 4096
 
 
 def measure_sensitivity(
-    model: ClickModel, clicks: Clicks, *, most_rows: int = 200_000, seed: int = 0
+    model: CTRModel, clicks: Clicks, *, most_rows: int = 200_000, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """The matrix S of each field by which an error e of its vectors costs about ``½ eᵀ S e`` of log loss.
 
@@ -44,7 +44,7 @@ def measure_sensitivity(
     total = torch.zeros(len(fields), width, width, dtype=torch.float64, device=device)
     with evaluating(model):
         for start in range(0, len(clicks), _ROWS_PER_BATCH):
-            batch = ClickBatch.of(clicks.slice(start, start + _ROWS_PER_BATCH), device)
+            batch = CTRBatch.of(clicks.slice(start, start + _ROWS_PER_BATCH), device)
             with torch.no_grad():
                 rows = model.fields(batch)  # (B, F, w)
             rows.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""One training loop for every backbone and method; a run that is cut off continues from its last checkpoint."""
+"""One training loop for every model and method; a run that is cut off continues from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.errors import CheckpointError, DatasetError
-from slimtable.models.base import Backbone, Feed, build, get_backbone
+from slimtable.models.base import Feed, Ranker, build, get_ranker
 from slimtable.progress import progress_bar
 from slimtable.training.evaluation import evaluate
 from slimtable.training.run_folder import RunFolder
@@ -29,7 +29,7 @@ class TrainConfig(Config):
     """How to train.
 
     The defaults are NCF's and MGQE's: Adam at 1e-3, batches of 256 samples, 4 fresh negatives per interaction.
-    :meth:`for_backbone` has those of any backbone.
+    :meth:`for_model` has those of any model.
 
     Attributes:
         embedding_dim: width of the tables, d.
@@ -78,26 +78,26 @@ class TrainConfig(Config):
         return {name: value for name, value in values if name not in _LATER or value != defaults[name]}
 
     @classmethod
-    def for_backbone(cls, name: str, **given: Any) -> Self:
-        """How the paper of a backbone trains it, but for the settings that are given.
+    def for_model(cls, name: str, **given: Any) -> Self:
+        """How the paper of a model trains it, but for the settings that are given.
 
         Args:
-            name: registry name of the backbone.
-            given: fields by name; they go before the backbone's own defaults, and these before the usual ones.
+            name: registry name of the model.
+            given: fields by name; they go before the model's own defaults, and these before the usual ones.
 
         Returns:
             The configuration.
 
         Raises:
-            ValueError: there is no such backbone or field, or a value is out of range.
+            ValueError: there is no such model or field, or a value is out of range.
             TypeError: a value has the wrong type.
 
         Example:
-            >>> config = TrainConfig.for_backbone("sasrec", epochs=3)
+            >>> config = TrainConfig.for_model("sasrec", epochs=3)
             >>> config.epochs, config.batch_size, config.learning_rate
             (3, 128, 0.001)
         """
-        return cls.from_dict({**get_backbone(name).train_defaults, **given})
+        return cls.from_dict({**get_ranker(name).train_defaults, **given})
 
 
 @dataclass
@@ -109,13 +109,13 @@ class Trained:
         history: one record per epoch: loss, penalty, seconds and, where ranked, the validation metrics.
         epoch: the epoch that the parameters of the model are from, from 1: the best one where there was patience and a
             validation, else the last one.
-        best_epoch: the epoch that the backbone's ``selection`` prefers, such as the best validation NDCG@10 (mask
+        best_epoch: the epoch that the model's ``selection`` prefers, such as the best validation NDCG@10 (mask
             "train"), from 1; None without validation.
         best_state: the model's state dict after that epoch, or None.
         seconds_per_epoch: median time of the training steps of an epoch.
     """
 
-    model: Backbone
+    model: Ranker
     history: list[dict[str, Any]]
     epoch: int
     best_epoch: int | None
@@ -125,11 +125,11 @@ class Trained:
 
 def train(
     split: Split,
-    backbone: str,
+    model_name: str,
     method_config: MethodConfig,
     config: TrainConfig | None = None,
     *,
-    backbone_config: Config | None = None,
+    model_config: Config | None = None,
     out: str | Path | None = None,
     progress: bool = True,
 ) -> Trained:
@@ -137,10 +137,10 @@ def train(
 
     Args:
         split: training and validation interactions; the test part is not looked at.
-        backbone: registry name of the recommender.
+        model_name: registry name of the recommender.
         method_config: configuration of the method of its tables.
-        config: how to train; None for the defaults of the backbone.
-        backbone_config: configuration of the backbone; None for its defaults.
+        config: how to train; None for the defaults of the model.
+        model_config: options of the model; None for its defaults.
         out: folder for the checkpoint and the log. If it holds a run of the same settings and data, that run is
             continued from its last checkpoint, with the same result as if it had never stopped. Writing checkpoints
             takes a twentieth of the time at most. None keeps nothing.
@@ -151,15 +151,15 @@ def train(
 
     Raises:
         CheckpointError: ``out`` holds a run of other settings or other data.
-        DatasetError: the backbone cannot learn from such data.
+        DatasetError: the model cannot learn from such data.
         ValueError: there is nothing to train on, or the loss is not a number, because training diverged.
     """
-    config = config if config is not None else TrainConfig.for_backbone(backbone)
+    config = config if config is not None else TrainConfig.for_model(model_name)
     if len(split.train) == 0:
         raise ValueError("There is nothing to train on: the training part of the split is empty.")
     identity = {
-        "backbone": backbone,
-        "backbone_config": (backbone_config or get_backbone(backbone).config_class()).to_dict(),
+        "backbone": model_name,
+        "backbone_config": (model_config or get_ranker(model_name).config_class()).to_dict(),
         "method": method_of(method_config).method,
         "method_config": method_config.to_dict(),
         "train": {k: v for k, v in config.to_dict().items() if k != "epochs"},
@@ -168,12 +168,12 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build(
-            backbone,
+            model_name,
             split.num_users,
             split.num_items,
             config.embedding_dim,
             method_config,
-            backbone_config,
+            model_config,
             counts={"user": split.train.user_counts(), "item": split.train.item_counts()},
             train=split.train,
         )
@@ -182,7 +182,7 @@ def train(
         feed = model.feed(split.train)  # before anything is written, since it refuses data that it cannot use
         if model.sequential and not split.by_time:
             raise DatasetError(
-                f"{backbone} predicts what comes later, but the parts of the data are not cut by time. Split by "
+                f"{model_name} predicts what comes later, but the parts of the data are not cut by time. Split by "
                 "leave-two-out or temporal."
             )
         run = _Run(model, config)
@@ -203,7 +203,7 @@ def train(
 class _Run:
     """A training run and what must survive an interruption: model, optimizer, history and best epoch."""
 
-    def __init__(self, model: Backbone, config: TrainConfig) -> None:
+    def __init__(self, model: Ranker, config: TrainConfig) -> None:
         self.model, self.config = model, config
         self.optimizer = torch.optim.Adam(
             model.parameters(),

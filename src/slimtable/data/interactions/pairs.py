@@ -101,7 +101,7 @@ class Pairs(Interactions):
         Raises:
             DatasetError: always.
         """
-        raise DatasetError("pairs of items have no users to recommend for. Use a backbone for pairs, such as item_gmf.")
+        raise DatasetError("pairs of items have no users to recommend for. Use a model for pairs, such as item_gmf.")
 
     def sequences(self) -> NoReturn:
         """Refused as :meth:`csr` is.

@@ -41,7 +41,7 @@ def gather_fields(embeddings: Sequence[EmbeddingTable], ids: Sequence[Tensor | t
 
     Args:
         embeddings: the table of each field, all of one width.
-        ids: of each field, as in :class:`slimtable.models.parts.fields.ClickBatch`.
+        ids: of each field, as in :class:`slimtable.models.parts.fields.CTRBatch`.
 
     Returns:
         The rows, the mean where a field has several values and zeros where it has none; None where this cannot be:

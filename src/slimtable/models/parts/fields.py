@@ -17,7 +17,7 @@ from slimtable.models.parts.field_lookup import gather_fields
 
 
 @dataclass(frozen=True, eq=False)
-class ClickBatch:
+class CTRBatch:
     """A batch as tensors.
 
     Attributes:
@@ -64,7 +64,7 @@ class FieldTables(nn.Module):
         # Not by name, since a field may be called as nothing in a module can be: "type", or "user.age".
         self.tables = nn.ModuleList(tables.values())
 
-    def forward(self, batch: ClickBatch) -> Tensor:
+    def forward(self, batch: CTRBatch) -> Tensor:
         """Rows (B, F, width); a field with several values gives their mean, and zeros where a row has none."""
         gathered = gather_fields(list(self.embeddings().values()), batch.ids)
         if gathered is not None:
