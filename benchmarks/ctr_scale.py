@@ -32,7 +32,7 @@ from slimtable.data.clicks.windows import concatenate_clicks
 from slimtable.data.datasets.synthetic_ctr import make_synthetic_clicks
 from slimtable.methods.saec import SaecConfig
 from slimtable.models.ctr import build_ctr_model
-from slimtable.training.ctr_packing import pack_ctr_model
+from slimtable.training.packing import pack_model
 from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
 from slimtable.training.field_compression import compress_fields, field_bits
@@ -94,7 +94,7 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
     after = evaluate_clicks(small, test)
     with tempfile.TemporaryDirectory() as folder, stages.stage("pack and verify"):
         path = Path(folder) / "model.safetensors"
-        file_bytes = pack_ctr_model(small, path)
+        file_bytes = pack_model(small, path)
         verify_artifact(path)
     sized = field_bits(small)
     return {

@@ -12,7 +12,7 @@ from slimtable.data.clicks.windows import concatenate_clicks, encode_windows
 from slimtable.models import ctr as model
 from slimtable.pipeline.compression import choose_configs
 from slimtable.pipeline.settings import CompressSettings
-from slimtable.training import ctr_packing as packing
+from slimtable.training import packing
 from slimtable.training import ctr_trainer as train
 from slimtable.training import distillation as distill
 from slimtable.training import field_compression as compress
@@ -39,7 +39,7 @@ for name, each in models.items():
     found, size = train.evaluate_clicks(each, test), compress.field_bits(each)
     print(f"{name:<28} AUC {found['auc']:.3f}, log loss {found['log_loss']:.3f}, {size.total // 8:6,} bytes of tables")
 with tempfile.TemporaryDirectory() as folder:
-    packing.pack_ctr_model(small, Path(folder) / "ctr.safetensors")
-    served = packing.load_ctr_model(Path(folder) / "ctr.safetensors", verify=True)
+    packing.pack_model(small, Path(folder) / "ctr.safetensors")
+    served = packing.load_model(Path(folder) / "ctr.safetensors", verify=True)
 same = (train.predict(served, test) == train.predict(small, test)).all()
 print("predictions from the file equal those of the model:", bool(same))

@@ -14,7 +14,11 @@ from slimtable.data import (
 from slimtable.data import (
     load_dataset as load_dataset,
 )
+from slimtable.data.clicks.parts import ClickParts as ClickParts
+from slimtable.data.clicks.parts import load_click_parts as load_click_parts
 from slimtable.embeddings.base import CompressedEmbedding as CompressedEmbedding
+from slimtable.embeddings.fitting import fit_budget as fit_budget
+from slimtable.embeddings.table import EmbeddingTable as EmbeddingTable
 from slimtable.errors import (
     ArtifactChecksumError as ArtifactChecksumError,
 )
@@ -138,14 +142,29 @@ from slimtable.methods.uniform import (
 from slimtable.methods.uniform import (
     UniformConfig as UniformConfig,
 )
+from slimtable.models.ctr import CTRModel as CTRModel
+from slimtable.models.ctr import build_ctr_model as build_ctr_model
 from slimtable.serve import (
     Artifact as Artifact,
 )
 from slimtable.serve import (
     open_artifact as open_artifact,
 )
+from slimtable.training.ctr_run import CTRRunConfig as CTRRunConfig
+from slimtable.training.ctr_trainer import (
+    CTRTrainConfig as CTRTrainConfig,
+)
+from slimtable.training.ctr_trainer import (
+    CTRTrainer as CTRTrainer,
+)
+from slimtable.training.ctr_trainer import (
+    evaluate_clicks as evaluate_clicks,
+)
+from slimtable.training.distillation import soften as soften
 from slimtable.training.evaluation import evaluate as evaluate
+from slimtable.training.field_budget import compress_to_budget as compress_to_budget
 from slimtable.training.packing import load_model as load_model
+from slimtable.training.packing import pack_model as pack_model
 from slimtable.training.trainer import (
     TrainConfig as TrainConfig,
 )

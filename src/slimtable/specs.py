@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_BARE_WORD = re.compile(r"[A-Za-z_]\w*")
-_JSON_WORDS = ("true", "false", "null", "NaN", "Infinity")
+_BARE_WORD = re.compile(r"[A-Za-z0-9_][\w.-]*%?", re.ASCII)  # a word, or a budget such as 10%, 16x or 3MB
 
 
 def read_entry(entry: str) -> tuple[str, dict[str, object]]:
@@ -91,6 +90,15 @@ def _read(value: str, entry: str) -> object:
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, str) and _BARE_WORD.fullmatch(value) and value not in _JSON_WORDS:
+    if isinstance(value, str) and _BARE_WORD.fullmatch(value) and not _is_json(value):
         return value
     return json.dumps(value, separators=(",", ":"))
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text would be read as another value than itself, such as 12 or true."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -70,7 +70,7 @@ def matched_size(panel: str, source: Source, embedding_dim: int, out: Path) -> S
     known = known_sizes(out)
     if panel in known and known[panel].embedding_dim == embedding_dim:
         return known[panel]
-    parts, _ = source.load()
+    parts = source.load_split()
     groups = group(InteractionGraph.of(parts.train), _GROUPING)
     size = Size(
         parts.num_users,

@@ -94,7 +94,7 @@ def timing_key(panel: str, grouping: str, num_rows: int | None, limit: float) ->
 def _work(connection: Connection, source: Source, grouping: str, num_rows: int | None) -> None:
     try:
         with one_thread():
-            graph = InteractionGraph.of(source.load()[0].train)
+            graph = InteractionGraph.of(source.load_split().train)
             _compile(grouping)
             groups = group(graph, grouping, num_rows=num_rows)
     except Exception as error:  # the other groupings can still be timed

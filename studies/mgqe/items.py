@@ -172,7 +172,7 @@ def _counts(panel: Panel, place: Workplace) -> dict[str, list[int]]:
         cached = json.loads(path.read_text())
         if cached["data"] == panel.data:
             return {name: cached[name] for name in ("items", "users")}
-    parts, _ = Source(panel.data, place.data_root).load()
+    parts = Source(panel.data, place.data_root).load_split()
     counts = {"items": parts.train.item_counts(), "users": parts.train.user_counts()}
     descending = {name: np.sort(values)[::-1].tolist() for name, values in counts.items()}
     place.out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 from slimtable.artifact.delta import write_delta
 from slimtable.embeddings.shared_rows import SharedRows
 from slimtable.models.ctr import CTRModel
-from slimtable.training.ctr_packing import pack_ctr_model
+from slimtable.training.packing import pack_model
 from studies.saec.cells import compress_at
 from studies.saec.experiments import HYSTERESIS, Entry, Panel
 from studies.saec.moments import Moment
@@ -38,7 +38,7 @@ def measure_moving(panel: Panel, seed: int, entry: Entry, moments: Sequence[Mome
         for moment in moments:
             figures, model = compress_at(panel, seed, entry, moment, previous if continues else None)
             path = Path(folder) / f"{moment.number}.safetensors"
-            figures["file"] = pack_ctr_model(model, path)
+            figures["file"] = pack_model(model, path)
             if previous is not None:
                 older = Path(folder) / f"{moment.number - 1}.safetensors"
                 figures["delta"] = write_delta(older, path, Path(folder) / "delta").bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,10 @@ def test_help_of_a_command_has_an_example(must: Command, command: str) -> None:
     assert f"slimtable {command}" in must(command, "--help").out.partition("Examples")[2]
 
 
-def test_train_has_a_flag_with_its_default_for_every_training_setting(must: Command) -> None:
+def test_train_has_a_flag_with_its_default_for_every_training_setting(
+    must: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     shown = must("train", "--help").out
     for flag in ("--epochs", "--batch-size", "--learning-rate", "--negatives", "--embedding-dim", "--seed", "--device"):
         assert flag in shown
@@ -44,11 +48,11 @@ def test_train_has_a_flag_with_its_default_for_every_training_setting(must: Comm
 
 
 def test_help_states_the_defaults_of_every_model(must: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "300")
     for command in ("train", "bench"):
         lines = {line.split()[1]: line for line in must(command, "--help").out.splitlines() if " --" in line}
         for flag, own in {"--epochs": 200, "--batch-size": 128, "--negatives": 1, "--evaluate-every": 20}.items():
-            assert f"; {own} for sasrec" in lines[flag]
+            assert re.search(rf"; {own} for [a-z, ]*sasrec", lines[flag])
         assert "for sasrec" not in lines["--learning-rate"]
         assert "those of its paper" in lines["--model"]
 
@@ -320,3 +324,27 @@ def test_columns_are_names_or_positions() -> None:
 )
 def test_sizes(count: float, text: str) -> None:
     assert size(count) == text
+
+
+def test_train_and_bench_take_click_models(must: Command, slimtable: Command, tmp_path: Path) -> None:
+    words = ["--data", "synthetic-ctr:2000", "--model", "fm", "--embedding-dim", 4]
+    out = tmp_path / "run"
+    result = must("train", *words, "--method", "saec", "--budget", "30%", "--out", out, "--json").json
+    assert result["table_bits"] <= 0.3 * result["full_table_bits"]
+    assert result["metrics"]["clicks"]["rows"] == 200
+    assert {"result.json", "model.safetensors", "log.jsonl", "checkpoint.pt"} <= {path.name for path in out.iterdir()}
+    assert must("inspect", out / "model.safetensors", "--json").json["model"]["click_model"] == "fm"
+    again = must("train", *words, "--method", "saec", "--budget", "30%", "--out", out, "--json").json
+    assert again["metrics"] == result["metrics"]
+    grid = ["--methods", "full,saec[budget=30%]", "--seeds", 1, "--workers", 1, "--out", tmp_path / "bench", "--json"]
+    records = must("bench", *words, *grid).json
+    assert [record["method"] for record in records] == ["full", "saec"]
+    for bad, message in (
+        (["--ks", 5], "--ks is no training setting of fm"),
+        (["--column", "user=x"], "--column is for interactions"),
+        (["--budget", "101%"], "more than the float32 table"),
+        (["--split", "fixed"], "temporal or random"),
+    ):
+        outcome = slimtable("train", *words, *bad, "--out", tmp_path / "bad")
+        assert (outcome.code, message in outcome.err) == (2, True), outcome.err
+        assert not (tmp_path / "bad").exists()

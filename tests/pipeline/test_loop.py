@@ -18,8 +18,8 @@ from slimtable.pipeline import read_history, read_settings, run_pipeline
 from slimtable.pipeline.folder import StateFolder, read_state
 from slimtable.pipeline.state import load_arrays, load_clicks
 from slimtable.pipeline.status import disk_use, pipeline_status
-from slimtable.training.ctr_packing import load_ctr_model
 from slimtable.training.ctr_trainer import evaluate_clicks
+from slimtable.training.packing import load_model
 from tests.pipeline.samples import Killed, dying, published, window_text, without_times, write_settings, write_windows
 
 COUNT = 5  # windows; the last one tests the one before it
@@ -55,7 +55,7 @@ def test_it_learns_compresses_and_publishes(finished: Path) -> None:
 def test_what_is_published_is_what_was_tested(finished: Path) -> None:
     """The served file, looked up by the vocabularies in it, predicts the window that it was tested on as it says."""
     state = finished / "state"
-    model = load_ctr_model(state / "published" / "current" / "model.safetensors", verify=True)
+    model = load_model(state / "published" / "current" / "model.safetensors", verify=True)
     clicks = load_clicks(state / "windows" / "00004" / "ingest" / "clicks.npz")
     sizes = [table.num_embeddings for table in model.fields.embeddings().values()]
     measured = evaluate_clicks(model, clicks.with_known(sizes))

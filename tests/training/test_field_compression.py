@@ -13,9 +13,9 @@ from slimtable.embeddings.base import CompressedEmbedding, get_config, method_na
 from slimtable.errors import ArtifactFormatError, BudgetError
 from slimtable.methods.shared import Shared
 from slimtable.models.ctr import CTRModel, ctr_model_names
-from slimtable.training.ctr_packing import load_ctr_model, pack_ctr_model
 from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks, predict
 from slimtable.training.field_compression import compress_fields, field_bits
+from slimtable.training.packing import load_model, pack_model
 from tests.contract.cases import without_graph
 from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
@@ -73,7 +73,7 @@ def test_frequencies_and_previous_tables_reach_the_method(monkeypatch: pytest.Mo
 def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     smaller = compress_fields(trained(), MIXED, counts())
     weights = field_bits(smaller)
-    pack_ctr_model(smaller, tmp_path / "model.safetensors")
+    pack_model(smaller, tmp_path / "model.safetensors")
     opened = read_artifact(tmp_path / "model.safetensors")
     for field, packed in opened.tables.items():
         assert weights.bits[field] <= 8 * sum(a.nbytes for a in packed.arrays.values()) < weights.bits[field] + 64
@@ -84,7 +84,7 @@ def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     assert weights.vectors == {"user": rows, "tags": 12, "hour": 6}
     assert weights.num_vectors == rows + 18 < sum(SIZES.values())
     assert weights.compression_ratio == weights.dense_bits / weights.total > 1
-    assert field_bits(load_ctr_model(tmp_path / "model.safetensors")) == weights
+    assert field_bits(load_model(tmp_path / "model.safetensors")) == weights
 
 
 @pytest.mark.parametrize("num_integers", [0, 2])
@@ -93,9 +93,9 @@ def test_a_loaded_model_predicts_the_same(name: str, num_integers: int, tmp_path
     clicks = make_clicks(num_integers=num_integers)
     smaller = compress_fields(trained(name, num_integers), MIXED, counts())
     path = tmp_path / "model.safetensors"
-    size = pack_ctr_model(smaller, path, about={"window": 3})
+    size = pack_model(smaller, path, about={"window": 3})
     assert path.stat().st_size == size
-    loaded = load_ctr_model(path, verify=True)
+    loaded = load_model(path, verify=True)
     np.testing.assert_array_equal(predict(loaded, clicks), predict(smaller, clicks))
     assert loaded.fields.names == tuple(SIZES)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -109,7 +109,7 @@ def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
         torch.manual_seed(0)
         smaller = compress_fields(trained(), MIXED, counts())
         CTRTrainer(smaller, CONFIG).fit(make_clicks())
-        pack_ctr_model(smaller, tmp_path / name)
+        pack_model(smaller, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -117,20 +117,20 @@ def test_vocabularies(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     texts = ["<oov>", *(f"tag {i}" for i in range(10))]
     raw = {"user": np.arange(100, 139), "tags": texts, "hour": [f"{i}h" for i in range(6)]}
-    pack_ctr_model(make_model("fm"), path, raw)
+    pack_model(make_model("fm"), path, raw)
     found = read_artifact(path).vocabularies
     assert list(found["user"])[:2] == [-(2**63), 100]
     assert list(found["tags"]) == ["<oov>_", *texts]
     assert list(found["hour"]) == raw["hour"]
     with pytest.raises(ValueError, match="of 30 values"):
-        pack_ctr_model(make_model("fm"), path, {"user": np.arange(30)})
+        pack_model(make_model("fm"), path, {"user": np.arange(30)})
     with pytest.raises(ValueError, match="names film"):
-        pack_ctr_model(make_model("fm"), path, {"film": np.arange(30)})
+        pack_model(make_model("fm"), path, {"film": np.arange(30)})
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    pack_ctr_model(make_model("fm"), path)
+    pack_model(make_model("fm"), path)
     opened = read_artifact(path)
     about = opened.model
     for wrong in (
@@ -143,8 +143,8 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         {**about, "click_model_config": {"hidden": [3]}},
     ):
         write_artifact(tmp_path / "wrong", opened.tables, tensors=opened.tensors, model=wrong)
-        with pytest.raises(ArtifactFormatError, match="holds no CTR model"):
-            load_ctr_model(tmp_path / "wrong")
+        with pytest.raises(ArtifactFormatError, match="holds no recommender"):
+            load_model(tmp_path / "wrong")
 
 
 def test_mistakes_name_the_field() -> None:

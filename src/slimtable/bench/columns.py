@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slimtable.bench.measures import HIT_RATE, NDCG, RECALL, RMSE, Measure
+from slimtable.bench.measures import HIT_RATE, LOG_LOSS, NDCG, RECALL, RMSE, Measure
 from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.config import Config
-from slimtable.models.base import get_ranker
+from slimtable.models.base import get_model
+from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.evaluation import MASKS, POPULARITY_SHARES
 from slimtable.training.trainer import TrainConfig
 
@@ -31,6 +32,10 @@ _CAPPED = (
 _REGRESSION = (
     "RMSE is the root of the mean squared error of the predicted scores of the test part, MAE their mean absolute "
     "error; lower is better. Figures are mean ± standard deviation over seeds, after the last epoch."
+)
+_CLICKS = (
+    "The log loss and the area under the ROC curve of the predicted clicks of the test part, by the tables as served. "
+    "Figures are mean ± standard deviation over seeds, after the last epoch."
 )
 _SIZES = (
     "Size is every bit served over that of the same model with uncompressed float32 tables. Differences to full are "
@@ -67,14 +72,14 @@ class Table:
 
 def tables(section: Section) -> list[Table]:
     """The tables of a section: quality against size, then popularity and time, then the other masks."""
-    if section.measures[0].lower_is_better:
+    if section.measures[0] in (RMSE, LOG_LOSS):
         return [_quality(section), _time(section.rows)]
     return [_quality(section), _details(section), _masks(section.rows)]
 
 
 def protocol(section: Section) -> list[str]:
     """How its figures were taken, in paragraphs."""
-    texts = {RMSE: _REGRESSION, RECALL: _CAPPED}
+    texts = {RMSE: _REGRESSION, RECALL: _CAPPED, LOG_LOSS: _CLICKS}
     return [texts.get(section.measures[0], _RANKING), _SIZES]
 
 
@@ -88,11 +93,13 @@ def facts(section: Section) -> list[tuple[str, str]]:
     about = section.about
     options = "".join(f", {name} {value}" for name, value in about.get("backbone_config", {}).items())
     counts = {name: f"{number:,}" for name, number in about["counts"].items()}
+    unit = "clicks" if "fields" in counts else "interactions"
+    parts = [f"{counts[name]} {name}" for name in ("users", "items", "fields", "values") if name in counts]
     return [
-        ("data", f"{about['data']}: {counts['users']} users, {counts['items']} items (digest {about['fingerprint']})"),
+        ("data", f"{about['data']}: {', '.join(parts)} (digest {about['fingerprint']})"),
         (
             "split",
-            f"{about['split']}: {counts['train']} interactions to train on, {counts['valid']} to validate, "
+            f"{about['split']}: {counts['train']} {unit} to train on, {counts['valid']} to validate, "
             f"{counts['test']} to test",
         ),
         ("backbone", about["backbone"] + options),
@@ -114,8 +121,10 @@ def command(section: Section, out: str) -> str:
     Returns:
         One line for a POSIX shell.
     """
-    about, fixed = section.about, Config.to_dict(TrainConfig())  # all fields, also those that records may leave out
-    usual = fixed | dict(get_ranker(about["backbone"]).train_defaults)
+    about, model = section.about, get_model(section.about["backbone"])
+    defaults = CTRRunConfig() if model.task == "ctr" else TrainConfig()
+    fixed = Config.to_dict(defaults)  # all fields, also those that records may leave out
+    usual = fixed | dict(model.train_defaults)
     labels = dict.fromkeys(record["label"] for record in section.records)
     words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--model", about["backbone"]]
     words += ["--methods", ",".join(labels), "--seeds", str(max(section.seeds) + 1)]
@@ -163,7 +172,7 @@ def _quality(section: Section) -> Table:
     for row in rows:
         line = [row.label, f"{row.size_percent:.2f}"]
         line += [_estimate(row.last, measure) for measure in measures]
-        line += [spell_difference(row.differences.get(measure.metric)) for measure in measures]
+        line += [spell_difference(row.differences.get(measure.metric), measure.digits) for measure in measures]
         line += [f"{row.bits:,}", f"{len(row.seeds)} ({spell_seeds(row.seeds)})"]
         if in_paper and row.paper is None:
             line += [ABSENT] * 3
@@ -175,7 +184,7 @@ def _quality(section: Section) -> Table:
 
 
 def _details(section: Section) -> Table:
-    rows, chosen = section.rows, get_ranker(section.about["backbone"]).selection
+    rows, chosen = section.rows, get_model(section.about["backbone"]).selection
     shares = [f"HR@10 {name} ({100 * share:.0f} %)" for name, share in POPULARITY_SHARES.items()]
     columns = ("method", *shares, "HR@10, best epoch", "NDCG@10, best epoch", *_COSTS)
     cells = [
@@ -218,20 +227,20 @@ def _masks(rows: Sequence[Row]) -> Table:
 def _estimate(metrics: Metrics | None, measure: Measure) -> str:
     if metrics is None or measure.metric not in metrics[measure.mask]:
         return ABSENT
-    return spell(metrics[measure.mask][measure.metric])
+    return spell(metrics[measure.mask][measure.metric], measure.digits)
 
 
-def spell(estimate: Estimate) -> str:
-    """Mean ± standard deviation with two digits.
+def spell(estimate: Estimate, digits: int = 2) -> str:
+    """Mean ± standard deviation.
 
     Example:
         >>> spell(Estimate(7.786, 0.0812, 3))
         '7.79 ± 0.08'
     """
-    return f"{estimate.mean:.2f}" + ("" if estimate.std is None else f" ± {estimate.std:.2f}")
+    return f"{estimate.mean:.{digits}f}" + ("" if estimate.std is None else f" ± {estimate.std:.{digits}f}")
 
 
-def spell_difference(difference: Difference | None) -> str:
+def spell_difference(difference: Difference | None, digits: int = 2) -> str:
     """Mean difference with its 95 % interval where there is one.
 
     Example:
@@ -241,7 +250,8 @@ def spell_difference(difference: Difference | None) -> str:
     if difference is None:
         return ABSENT
     mean, half = difference.mean, difference.half_width
-    return _signed(mean) + ("" if half is None else f" [{_signed(mean - half)}, {_signed(mean + half)}]")
+    interval = "" if half is None else f" [{_signed(mean - half, digits)}, {_signed(mean + half, digits)}]"
+    return _signed(mean, digits) + interval
 
 
 def spell_paper_size(paper: PaperResult) -> str:
@@ -249,8 +259,8 @@ def spell_paper_size(paper: PaperResult) -> str:
     return ABSENT if paper.size_percent is None else f"{paper.size_percent:.1f}"
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 2) + 0.0:+.2f}"  # adding zero turns -0.00 into +0.00
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # adding zero turns -0.00 into +0.00
 
 
 def _csv_line(section: Section, row: Row) -> dict[str, Any]:

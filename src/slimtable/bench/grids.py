@@ -14,9 +14,11 @@ from slimtable.bench.results import Record, ResultsFile
 from slimtable.bench.workers import Failure, run_here, run_parallel
 from slimtable.config import Config
 from slimtable.data import Split
+from slimtable.data.clicks.parts import ClickParts
 from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import SlimtableError
 from slimtable.progress import progress_bar
+from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.run_folder import LOG
 from slimtable.training.threads import one_thread
 from slimtable.training.trainer import TrainConfig
@@ -41,7 +43,7 @@ class Grid:
 
     source: Source
     model_name: str
-    train: TrainConfig
+    train: TrainConfig | CTRRunConfig
     methods: tuple[MethodConfig, ...]
     seeds: tuple[int, ...]
     model_config: Config | None = None
@@ -129,7 +131,7 @@ def run_grids(
         return GridsResult(results.records, failures, len(jobs))
 
 
-def _setting(grid: Grid, parts: Split, split_name: str) -> Setting:
+def _setting(grid: Grid, parts: Split | ClickParts, split_name: str) -> Setting:
     return Setting.of(grid.source, parts, split_name, grid.model_name, grid.train, grid.model_config)
 
 

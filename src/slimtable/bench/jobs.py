@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Sequence
@@ -21,13 +22,17 @@ from slimtable.compress import compress_
 from slimtable.config import Config
 from slimtable.data import Split, load_dataset, order_by_frequency
 from slimtable.data import split as split_data
+from slimtable.data.clicks.parts import ClickParts, load_click_parts
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.embeddings.registry import saved_config
 from slimtable.errors import DatasetError
 from slimtable.methods.full import FullConfig
-from slimtable.models.base import Ranker, build, get_ranker
+from slimtable.models.base import Recommender, build, get_model
+from slimtable.models.ctr import CTRModel, build_ctr_model
+from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.evaluation import evaluate
-from slimtable.training.trainer import TrainConfig, Trained, train
+from slimtable.training.loop import Trained
+from slimtable.training.trainer import TrainConfig, train
 
 _PARTS = ("train", "valid", "test")
 _HEAD = ("data", "fingerprint", "counts", "split", "backbone", "train", "seed")
@@ -40,23 +45,33 @@ class Source:
     Attributes:
         data: name or path, as :func:`slimtable.data.load_dataset` takes it.
         data_root: folder of datasets, or None.
-        split: name of the split; None for the one that is usual for the data.
+        split: name of the split; None for the default of the data.
+        clicks: whether it is a click log.
     """
 
     data: str
     data_root: Path | None = None
     split: str | None = None
+    clicks: bool = False
 
-    def load(self) -> tuple[Split, str]:
+    def load(self) -> tuple[Split | ClickParts, str]:
         """The parts, with users and items numbered from most to least frequent, and the name of the split.
 
         Raises:
             DatasetError: the data cannot be had.
             ValueError: it cannot be split so.
         """
+        if self.clicks:
+            return load_click_parts(self.data, self.data_root, self.split)
         dataset = load_dataset(self.data, data_root=self.data_root)
         how = self.split if self.split is not None else dataset.default_split
         return order_by_frequency(split_data(dataset, how)), how
+
+    def load_split(self) -> Split:
+        """The parts of interactions; errors as :meth:`load`."""
+        parts, _ = self.load()
+        assert isinstance(parts, Split)
+        return parts
 
 
 @dataclass(frozen=True)
@@ -78,21 +93,24 @@ class Setting:
     fingerprint: str
     split: str
     model_name: str
-    train: TrainConfig
+    train: TrainConfig | CTRRunConfig
     model_config: Config | None = None
 
     @classmethod
     def of(
         cls,
         source: Source,
-        parts: Split,
+        parts: Split | ClickParts,
         split_name: str,
         model_name: str,
-        config: TrainConfig,
+        config: TrainConfig | CTRRunConfig,
         model_config: Config | None = None,
     ) -> Setting:
         """The setting of a bench on loaded parts."""
-        counts = {"users": parts.num_users, "items": parts.num_items}
+        if isinstance(parts, ClickParts):
+            counts = {"fields": len(parts.sizes), "values": sum(parts.sizes.values())}
+        else:
+            counts = {"users": parts.num_users, "items": parts.num_items}
         counts |= {name: len(getattr(parts, name)) for name in _PARTS}
         return cls(source.data, counts, fingerprint(parts), split_name, model_name, config, model_config)
 
@@ -168,7 +186,7 @@ def plan(
     return jobs
 
 
-def run_job(job: Job, parts: Split) -> list[Record]:
+def run_job(job: Job, parts: Split | ClickParts) -> list[Record]:
     """Trains, or continues to, and measures every wanted configuration after the last and the best epoch.
 
     Where a training has patience, its last model is that of the best epoch, so both are the same.
@@ -206,10 +224,10 @@ def run_folder(out: Path, record: Record) -> Path:
 
 
 def check_fits(
-    parts: Split,
+    parts: Split | ClickParts,
     model_name: str,
     methods: Sequence[MethodConfig],
-    config: TrainConfig,
+    config: TrainConfig | CTRRunConfig,
     model_config: Config | None = None,
 ) -> None:
     """Builds every model once, so that what cannot work fails before hours of training.
@@ -224,8 +242,10 @@ def check_fits(
             _fresh(parts, model_name, method, config, model_config)
 
 
-def fingerprint(parts: Split) -> str:
+def fingerprint(parts: Split | ClickParts) -> str:
     """16 hex digits that tell splits apart."""
+    if isinstance(parts, ClickParts):
+        return parts.fingerprint()
     digest = hashlib.sha256()
     for name in _PARTS:
         part = getattr(parts, name)
@@ -234,7 +254,7 @@ def fingerprint(parts: Split) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_again(job: Job) -> Split:
+def load_again(job: Job) -> Split | ClickParts:
     """The data of a job in a process of its own.
 
     Raises:
@@ -258,8 +278,16 @@ def _folder_name(head: Record) -> str:
     return f"{readable}-{digest[:8]}-s{head['seed']}"
 
 
-def _fresh(parts: Split, model_name: str, method: MethodConfig, config: TrainConfig, options: Config | None) -> Ranker:
+def _fresh(
+    parts: Split | ClickParts,
+    model_name: str,
+    method: MethodConfig,
+    config: TrainConfig | CTRRunConfig,
+    options: Config | None,
+) -> Recommender:
     """A model as :func:`slimtable.training.trainer.train` builds it."""
+    if isinstance(parts, ClickParts):
+        return build_ctr_model(model_name, parts.sizes, parts.num_integers, config.embedding_dim, method, options)
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
     model = build(
         model_name,
@@ -275,10 +303,15 @@ def _fresh(parts: Split, model_name: str, method: MethodConfig, config: TrainCon
     return model
 
 
-def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tensor], parts: Split) -> Ranker:
+def _measured_model(
+    job: Job, wanted: MethodConfig, trained: Trained, state: dict[str, torch.Tensor], parts: Split | ClickParts
+) -> Recommender:
     """The trained model in a state of its parameters, compressed where that comes after training."""
     setting = job.setting
-    model = _fresh(parts, setting.model_name, job.trained, setting.train, setting.model_config)
+    if isinstance(trained.model, CTRModel):  # its tables may have sizes that training chose
+        model: Recommender = copy.deepcopy(trained.model)
+    else:
+        model = _fresh(parts, setting.model_name, job.trained, setting.train, setting.model_config)
     model.load_state_dict(state)
     model.to(setting.train.device).eval()
     if wanted != job.trained:
@@ -286,13 +319,14 @@ def _measured_model(job: Job, wanted: MethodConfig, state: dict[str, torch.Tenso
     return model
 
 
-def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split) -> Record:
-    ks = tuple(sorted({*job.setting.train.ks, *get_ranker(job.setting.model_name).selection.ks, 10}))
-    model = _measured_model(job, wanted, trained.model.state_dict(), parts)
+def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split | ClickParts) -> Record:
+    asked = getattr(job.setting.train, "ks", ())
+    ks = tuple(sorted({*asked, *get_model(job.setting.model_name).selection.ks, 10}))
+    model = _measured_model(job, wanted, trained, trained.model.state_dict(), parts)
     last = evaluate(model, parts, "test", ks)
     best = last if trained.epoch == trained.best_epoch else None
     if best is None and trained.best_state is not None:
-        best = evaluate(_measured_model(job, wanted, trained.best_state, parts), parts, "test", ks)
+        best = evaluate(_measured_model(job, wanted, trained, trained.best_state, parts), parts, "test", ks)
     bits, full_bits = model.bits(), model.full_bits()
     tables = list(model.embeddings().values())
     embedding_bits = sum(table.bits() for table in tables)

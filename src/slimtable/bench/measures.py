@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slimtable.bench.results import Record
-from slimtable.models.base import get_ranker
+from slimtable.models.base import get_model
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Measure:
         name: its name in tables.
         scale: what it is multiplied by to be shown; 100 for percent.
         lower_is_better: whether it is an error.
+        digits: how many are shown behind the point.
     """
 
     mask: str
@@ -25,6 +26,7 @@ class Measure:
     name: str
     scale: float = 1.0
     lower_is_better: bool = False
+    digits: int = 2
 
     @property
     def unit(self) -> str:
@@ -40,6 +42,8 @@ HIT_RATE = Measure("train", "hit_rate@10", "HR@10", 100.0)
 NDCG = Measure("train", "ndcg@10", "NDCG@10", 100.0)
 RECALL = Measure("train+valid", "capped_recall@20", "R@20", 100.0)
 NDCG_20 = Measure("train+valid", "ndcg@20", "NDCG@20", 100.0)
+LOG_LOSS = Measure("clicks", "log_loss", "log loss", lower_is_better=True, digits=4)
+AUC = Measure("clicks", "auc", "AUC", digits=4)
 RMSE = Measure("all", "rmse", "RMSE", lower_is_better=True)
 MAE = Measure("all", "mae", "MAE", lower_is_better=True)
 
@@ -51,5 +55,8 @@ def measures_of(record: Record) -> tuple[Measure, Measure]:
 
 def leading_measures(model_name: str) -> tuple[Measure, Measure]:
     """The figures that runs of a model are judged by: those that its best epoch is chosen by, on the test part."""
-    chosen = get_ranker(model_name).selection.metric
-    return next((pair for pair in ((RMSE, MAE), (RECALL, NDCG_20)) if pair[0].metric == chosen), (HIT_RATE, NDCG))
+    chosen = get_model(model_name).selection.metric
+    return next(
+        (pair for pair in ((LOG_LOSS, AUC), (RMSE, MAE), (RECALL, NDCG_20)) if pair[0].metric == chosen),
+        (HIT_RATE, NDCG),
+    )

@@ -10,6 +10,8 @@ from slimtable.bench.jobs import Source
 from slimtable.bench.report import BenchResult, render
 from slimtable.config import Config
 from slimtable.embeddings.base import MethodConfig
+from slimtable.models.base import get_model
+from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.trainer import TrainConfig
 
 
@@ -18,7 +20,7 @@ def run_bench(
     model_name: str,
     methods: Sequence[MethodConfig],
     *,
-    train: TrainConfig,
+    train: TrainConfig | CTRRunConfig,
     seeds: Sequence[int],
     out: str | Path,
     model_config: Config | None = None,
@@ -58,7 +60,8 @@ def run_bench(
     """
     if not methods or not seeds:
         raise ValueError("A bench needs at least one method and one seed.")
-    source = Source(data, None if data_root is None else Path(data_root), split)
+    clicks = get_model(model_name).task == "ctr"
+    source = Source(data, None if data_root is None else Path(data_root), split, clicks)
     grid = Grid(source, model_name, train, tuple(methods), tuple(seeds), model_config)
     out = Path(out)
     done = run_grids([grid], out, workers=workers, progress=progress)

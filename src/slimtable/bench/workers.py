@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from slimtable.bench.jobs import Job, Source, load_again, run_job
 from slimtable.bench.results import Record
 from slimtable.data import Split
+from slimtable.data.clicks.parts import ClickParts
 from slimtable.errors import SlimtableError
 from slimtable.training.threads import one_thread
 
@@ -37,7 +38,9 @@ class Failure:
     reason: str
 
 
-def run_here(jobs: Sequence[Job], parts: Mapping[Source, Split]) -> Generator[list[Record] | Failure, None, None]:
+def run_here(
+    jobs: Sequence[Job], parts: Mapping[Source, Split | ClickParts]
+) -> Generator[list[Record] | Failure, None, None]:
     """Runs jobs one after the other in this process; what each gives is yielded when it is finished."""
     loaded = dict(parts)
     for job in jobs:
@@ -130,7 +133,7 @@ def _work(connection: Connection) -> None:
     """What a process does: jobs, until the pipe ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no temporary files
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    loaded: dict[Source, Split] = {}
+    loaded: dict[Source, Split | ClickParts] = {}
     with one_thread():
         while True:
             try:
@@ -148,7 +151,7 @@ def _end_with_parent() -> None:
     signal.raise_signal(signal.SIGKILL)
 
 
-def _attempt(job: Job, loaded: dict[Source, Split]) -> list[Record] | Failure:
+def _attempt(job: Job, loaded: dict[Source, Split | ClickParts]) -> list[Record] | Failure:
     """Runs a job; an error becomes a failure, with its traceback in the run folder."""
     log = job.folder / _FAILURE_LOG
     try:

@@ -100,9 +100,9 @@ def parse_model(name: str, settings: Sequence[str] | None) -> Config:
         ValueError: there is no such model or option, or a pair is not ``OPTION=VALUE``.
         TypeError: a value has the wrong type.
     """
-    from slimtable.models.base import get_ranker
+    from slimtable.models.base import get_model
 
-    return get_ranker(name).config_class.from_dict(parse_settings(settings, "--model-set"))
+    return get_model(name).config_class.from_dict(parse_settings(settings, "--model-set"))
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
@@ -123,9 +123,10 @@ def require_free(path: Path, force: bool) -> None:
 
 
 class TrainingCommand(TyperCommand):
-    """A command that also has a flag for every field of `TrainConfig`; the configuration is its context's ``obj``.
+    """A command that also has a flag for every training setting; the configuration is its context's ``obj``.
 
-    Fields whose flag is not given are as the paper of the ``--model`` has them. The fields are looked at when the
+    Which settings are meant depends on ``--model``: those of `TrainConfig` for rankers, of `CTRRunConfig` for CTR
+    models. Settings whose flag is not given are as the model's paper has them. The fields are looked at when the
     command is called, since that imports PyTorch.
     """
 
@@ -138,12 +139,18 @@ class TrainingCommand(TyperCommand):
         return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        from slimtable.training.trainer import TrainConfig
+        from slimtable.models.base import get_model
 
-        names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in self.skipped]
-        values = {name: ctx.params.pop(name) for name in names}
+        classes = _training_configs()
+        config_class = classes["ctr" if get_model(ctx.params["model_name"]).task == "ctr" else "ranking"]
+        known = {name for each in classes.values() for name in _setting_names(each) if name not in self.skipped}
+        values = {name: ctx.params.pop(name) for name in known}
         given = {name: value for name, value in values.items() if ctx.get_parameter_source(name).name != "DEFAULT"}
-        ctx.obj = TrainConfig.for_model(ctx.params["model_name"], **given)
+        of_others = sorted(set(given) - set(_setting_names(config_class)))
+        if of_others:
+            flag = "--" + of_others[0].replace("_", "-")
+            raise ValueError(f"{flag} is no training setting of {ctx.params['model_name']}. Leave it out.")
+        ctx.obj = config_class.for_model(ctx.params["model_name"], **given)
         _require_device(ctx.obj.device)
         return super().invoke(ctx)
 
@@ -154,33 +161,42 @@ class GridCommand(TrainingCommand):
     skipped = ("seed",)
 
 
-def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
-    """The parameters of a command that has one flag for each field of `TrainConfig`."""
+def _training_configs() -> dict[str, Any]:
+    """The class of the training settings of each kind of model."""
+    from slimtable.training.ctr_run import CTRRunConfig
     from slimtable.training.trainer import TrainConfig
 
-    meanings, hints = _attributes(TrainConfig), get_type_hints(TrainConfig)
-    parameters = []
-    for field in dataclasses.fields(TrainConfig):
-        if field.name in skipped:
-            continue
-        kind: Any = hints[field.name]
-        default: Any = field.default
-        if get_origin(kind) is tuple:  # a flag that may be repeated
-            kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
-        option = typer.Option(
-            help=meanings.get(field.name), show_default=_shown_default(field), rich_help_panel="Training"
-        )
-        parameters.append(
-            inspect.Parameter(
+    return {"ranking": TrainConfig, "ctr": CTRRunConfig}
+
+
+def _setting_names(config_class: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
+    """The parameters of a command that has one flag for each training setting of any kind of model."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for config_class in _training_configs().values():
+        meanings, hints = _attributes(config_class), get_type_hints(config_class)
+        for field in dataclasses.fields(config_class):
+            if field.name in skipped or field.name in parameters:
+                continue
+            kind: Any = hints[field.name]
+            default: Any = field.default
+            if get_origin(kind) is tuple:  # a flag that may be repeated
+                kind, default = list[get_args(kind)[0]], list(default)  # type: ignore[misc]
+            option = typer.Option(
+                help=meanings.get(field.name), show_default=_shown_default(field), rich_help_panel="Training"
+            )
+            parameters[field.name] = inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
             )
-        )
 
     def configured(**_: Any) -> None:
         """Never called; it only has the signature."""
 
-    configured.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    configured.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    configured.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    configured.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     app = typer.Typer(add_completion=False)
     app.command()(configured)
     return [flag for flag in typer.main.get_command(app).params if flag.name != "help"]
@@ -188,10 +204,21 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
 
 def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
     """The default of a training setting, with those of the models that have their own; True for just itself."""
-    from slimtable.models.base import get_ranker, ranker_names
+    from slimtable.models.base import get_model, model_names
 
-    own = {name: get_ranker(name).train_defaults.get(field.name, field.default) for name in ranker_names()}
-    others = [f"{value} for {name}" for name, value in own.items() if value != field.default]
+    classes = _training_configs()
+    own = {}
+    for name in model_names():
+        cls = get_model(name)
+        fields = {each.name: each for each in dataclasses.fields(classes["ctr" if cls.task == "ctr" else "ranking"])}
+        if field.name in fields:
+            own[name] = cls.train_defaults.get(field.name, fields[field.name].default)
+    grouped: dict[Any, list[str]] = {}
+    for name, value in own.items():
+        if value != field.default:
+            grouped.setdefault(value, []).append(name)
+    ctr = [name for name in own if get_model(name).task == "ctr"]
+    others = [f"{value} for {'CTR models' if names == ctr else ', '.join(names)}" for value, names in grouped.items()]
     return "; ".join([str(field.default), *others]) if others else True
 
 

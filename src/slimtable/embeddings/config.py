@@ -49,10 +49,17 @@ class MethodConfig(Config, ABC):
         """Itself in all sizes that it can have, from small to large, for :func:`fit_budget`; by default as it is."""
         return [self]
 
+    def with_budget(self, budget: str) -> Self | None:
+        """Itself with a budget of users and items together; None where each table is given its own size."""
+        return None
+
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
         """The configuration that a file or a run folder holds, perhaps of an earlier version."""
         return cls.from_dict(dict(values))
+
+    needs_trained: ClassVar[bool] = False
+    """Whether it is at its best when it compresses a trained table, which is then trained on."""
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The shared rows of the ids of each "user" and "item" side, for methods that group them; none by default.

@@ -50,6 +50,9 @@ class SharedRowsConfig(MethodConfig):
     budget: str = ""
 
     def __post_init__(self) -> None:
+        rows: Any = self.rows
+        if isinstance(rows, int) and not isinstance(rows, bool):  # --set rows=12000
+            object.__setattr__(self, "rows", str(rows))
         super().__post_init__()
         if self.rows:
             share_of_rows(self.rows)
@@ -64,6 +67,9 @@ class SharedRowsConfig(MethodConfig):
             earlier = str(values.pop("budget"))
             values |= {"rows": "", "budget": earlier} if earlier.strip().endswith("B") else {"rows": earlier}
         return cls.from_dict(values)
+
+    def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
+        return _SharesOfRows(self, num_embeddings)
 
     @abstractmethod
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
@@ -231,6 +237,9 @@ class GroupedRowsConfig(SharedRowsConfig):
         super().__post_init__()
         parse_grouping(self.grouping)
 
+    def with_budget(self, budget: str) -> Self | None:
+        return dataclasses.replace(self, budget=budget) if self.needs_graph else None
+
     @property
     def needs_graph(self) -> bool:
         """Whether the groups come from interactions; otherwise the number of ids and of rows give them."""
@@ -307,6 +316,20 @@ def hashed_map(
     rows = Hash(hashing.a, hashing.b, 0, own, count).rows(num_embeddings)
     rows[most_frequent(frequencies, own)] = np.arange(own)
     return RowMap(rows, num_rows)
+
+
+class _SharesOfRows(Sequence[Any]):
+    """A configuration with every number of rows of one table, as shares of its ids."""
+
+    def __init__(self, config: SharedRowsConfig, num_embeddings: int) -> None:
+        self._config, self._ids = config, num_embeddings
+
+    def __len__(self) -> int:
+        return self._ids
+
+    def __getitem__(self, index: Any) -> Any:
+        share = 100 * (range(1, self._ids + 1)[index] + 0.5) / self._ids
+        return dataclasses.replace(self._config, rows=f"{min(share, 100):.9f}%", budget="")
 
 
 class NumberedRows(Sequence[_C]):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -46,6 +46,9 @@ class LEGCFConfig(HashedRowsConfig):
     anchor_weight: OpenShare = 0.5
     initialization: Literal["metis", "random"] = "metis"
     assignment_epochs: Count = 1
+
+    def with_budget(self, budget: str) -> Self | None:
+        return replace(self, budget=budget) if self.initialization == "metis" else None
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The part of each user and item, by METIS on the graph of both."""

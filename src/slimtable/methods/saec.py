@@ -53,6 +53,8 @@ class SaecConfig(MethodConfig):
         ValueError: a number is out of range, or there is neither a budget nor a number of rows.
     """
 
+    needs_trained = True
+
     budget: str = "25%"
     num_rows: PositiveInt | None = None
     head: Share = 0.0

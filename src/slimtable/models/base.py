@@ -256,7 +256,7 @@ def build(
     num_users: int,
     num_items: int,
     embedding_dim: int,
-    config: MethodConfig,
+    config: MethodConfig | Mapping[str, MethodConfig],
     options: Config | None = None,
     *,
     counts: dict[str, np.ndarray] | None = None,
@@ -270,7 +270,7 @@ def build(
         num_users: number of users.
         num_items: number of items.
         embedding_dim: width of the tables.
-        config: configuration of the method, used for every table.
+        config: configuration of the method, for every table or for each by name.
         options: configuration of the model; None for its defaults.
         counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
             sorted from most to least frequent already.
@@ -285,14 +285,16 @@ def build(
     """
     cls = get_ranker(name)
     options = options if options is not None else cls.config_class()
-    maps = {} if train is None else config.row_maps(train, embedding_dim)
+    maps = {}
+    if train is not None and isinstance(config, MethodConfig):
+        maps = dict(config.row_maps(train, embedding_dim))
     tables = {}
     for spec in cls.table_specs(num_users, num_items, embedding_dim, options):
         frequencies = None
         if counts is not None:
-            frequencies = torch.from_numpy(_counts_of_rows(np.asarray(counts[spec.side], dtype=np.int64), spec))
+            frequencies = torch.from_numpy(counts_of_rows(np.asarray(counts[spec.side], dtype=np.int64), spec))
         tables[f"{spec.name}_embedding"] = create(
-            config,
+            config if isinstance(config, MethodConfig) else config[spec.name],
             spec.num_embeddings,
             spec.embedding_dim,
             padding_idx=spec.padding_idx,
@@ -302,7 +304,7 @@ def build(
     return cls(**tables, config=options)
 
 
-def _counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
+def counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
     """Counts (num_embeddings,) of a table's rows; a padding row that is no id counts as the most frequent.
 
     So ids that are sorted by frequency stay sorted behind a padding row 0, and no tier flags are needed.

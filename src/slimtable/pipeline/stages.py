@@ -17,8 +17,9 @@ import torch
 from slimtable.artifact.delta import write_delta
 from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.embeddings.base import MethodConfig
-from slimtable.errors import BudgetError, CheckpointError
+from slimtable.errors import ArtifactValueError, BudgetError, CheckpointError
 from slimtable.files import write_json
+from slimtable.models.base import Recommender
 from slimtable.models.ctr import CTRModel, build_ctr_model
 from slimtable.pipeline.compression import (
     choose_configs,
@@ -32,12 +33,12 @@ from slimtable.pipeline.publishing import MODEL
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.state import load_arrays, load_clicks, load_tensors, save_arrays, save_clicks, save_tensors
 from slimtable.pipeline.windows import Window
-from slimtable.training.ctr_packing import load_ctr_model, pack_ctr_model
 from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
 from slimtable.training.field_compression import compress_fields, decoded, field_bits
 from slimtable.training.growth import grow_
 from slimtable.training.new_values import cooccurrence_vectors
+from slimtable.training.packing import load_model, pack_model
 from slimtable.training.sensitivity import measure_sensitivity
 
 Result = dict[str, Any]
@@ -260,7 +261,7 @@ def retrain(out: Path, task: Task) -> Result:
         losses = trainer.fit(newest, epochs=settings.epochs, on_batch=task.on_batch)
     vocabularies = Vocabularies.load(task.files["ingest"] / VOCABULARIES)
     values = {field: vocabulary.values() for field, vocabulary in vocabularies.fields.items()}
-    file_bytes = pack_ctr_model(model, out / MODEL, values, {"window": task.window})
+    file_bytes = pack_model(model, out / MODEL, values, {"window": task.window})
     size = field_bits(model)
     return {
         "loss": losses,
@@ -284,7 +285,9 @@ def evaluate(out: Path, task: Task) -> Result:
     """
     clicks = load_clicks(task.files["next"] / CLICKS)
 
-    def measure(model: CTRModel) -> dict[str, float | None]:
+    def measure(model: Recommender) -> dict[str, float | None]:
+        if not isinstance(model, CTRModel):
+            raise ArtifactValueError(f"A packed model of the pipeline predicts clicks, and {model.name} does not.")
         known = [table.num_embeddings for table in model.fields.embeddings().values()]
         found = evaluate_clicks(model, clicks.with_known(known))
         return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
@@ -292,8 +295,8 @@ def evaluate(out: Path, task: Task) -> Result:
     metrics = {
         "uncompressed": measure(task.load(task.files["train"], task.sizes)),
         "compressed": measure(task.load_compressed(task.files["compress"])[0]),
-        "retrained": measure(load_ctr_model(task.files["retrain"] / MODEL)),
-        "served": None if task.served is None else measure(load_ctr_model(task.served)),
+        "retrained": measure(load_model(task.files["retrain"] / MODEL)),
+        "served": None if task.served is None else measure(load_model(task.served)),
     }
     return {"metrics": metrics}
 

@@ -94,7 +94,12 @@ class CTRTrainer:
         )
 
     def fit(
-        self, clicks: Clicks, *, epochs: int | None = None, on_batch: Callable[[int, int], None] | None = None
+        self,
+        clicks: Clicks,
+        *,
+        epochs: int | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
+        end_epochs: bool = True,
     ) -> list[float]:
         """Trains on some clicks.
 
@@ -102,6 +107,7 @@ class CTRTrainer:
             clicks: ids must be below the sizes of the tables.
             epochs: passes over them; None for those of the configuration.
             on_batch: called after every step with its number in the epoch, from 1, and how many there are.
+            end_epochs: call the tables' ``end_epoch`` after each; False where the caller does.
 
         Returns:
             The mean log loss of each epoch, as it was when each batch had its turn, penalties of the methods left out.
@@ -124,9 +130,9 @@ class CTRTrainer:
             )
         devices = [] if self.config.device == "cpu" else [torch.device(self.config.device)]
         with torch.random.fork_rng(devices=devices):
-            return [self._epoch(clicks, on_batch) for _ in range(epochs)]
+            return [self._epoch(clicks, on_batch, end_epochs) for _ in range(epochs)]
 
-    def _epoch(self, clicks: Clicks, on_batch: Callable[[int, int], None] | None) -> float:
+    def _epoch(self, clicks: Clicks, on_batch: Callable[[int, int], None] | None, end_epochs: bool) -> float:
         config = self.config
         seeds = [config.seed, self.epochs_done]
         torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
@@ -150,7 +156,7 @@ class CTRTrainer:
             total += loss.detach() * len(batch.labels)
             if on_batch is not None:
                 on_batch(step, steps)
-        for table in self._tables:
+        for table in self._tables if end_epochs else ():
             table.end_epoch()
         self.epochs_done += 1
         mean = float(total) / len(clicks)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numba import njit
 
+from slimtable.data.clicks.parts import ClickParts
 from slimtable.data.interactions.interactions import Interactions, without_repeats
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.modes import evaluating
-from slimtable.models.base import Ranker
+from slimtable.models.base import Ranker, Recommender
+from slimtable.models.ctr import CTRModel
+from slimtable.training.ctr_trainer import evaluate_clicks
 from slimtable.training.metrics import (
     capped_recall_at_k,
     hit_rate_at_k,
@@ -138,8 +141,8 @@ def summarize(
 
 
 def evaluate(
-    model: Ranker,
-    split: Split,
+    model: Recommender,
+    parts: Split | ClickParts,
     part: Literal["valid", "test"] = "test",
     ks: tuple[int, ...] = (10,),
     masks: tuple[str, ...] = MASKS,
@@ -148,18 +151,25 @@ def evaluate(
 
     Args:
         model: the recommender.
-        split: the data.
+        parts: the data: a split of interactions, or the parts of a click log.
         part: which part to test on.
         ks: lengths of ranked lists; of no meaning for a regression.
         masks: those of :data:`MASKS` that a ranking reports; of no meaning for a regression.
 
     Returns:
         For a ranking, what :func:`summarize` says of :func:`rank_withheld`: metrics for each mask. For a regression,
-        ``{"all": {"rmse": …, "mae": …}}`` of :func:`predict`, in the unit of the scores.
+        ``{"all": {"rmse": …, "mae": …}}`` of :func:`predict`, in the unit of the scores. For a CTR model ``{"clicks":
+        …}`` with what :func:`slimtable.training.ctr_trainer.evaluate_clicks` says.
 
     Raises:
+        TypeError: the parts are those of another kind of model.
         ValueError: the part is empty or has no scores, or the predictions are not numbers.
     """
+    if isinstance(parts, ClickParts) and isinstance(model, CTRModel):
+        return {"clicks": evaluate_clicks(model, getattr(parts, part))}
+    if not isinstance(parts, Split) or model.task == "ctr":
+        raise TypeError(f"{type(model).__name__} cannot be tested on {type(parts).__name__}.")
+    split, model = parts, cast(Ranker, model)
     if model.task == "regression":
         withheld: Interactions = getattr(split, part)
         if len(withheld) == 0:

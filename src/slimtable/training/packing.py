@@ -16,10 +16,12 @@ from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact
 from slimtable.artifact.vocabulary import Strings
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.embeddings.modes import evaluating
-from slimtable.embeddings.registry import saved_config
 from slimtable.errors import ArtifactFormatError, CheckpointError
-from slimtable.models.base import Ranker, build, get_ranker
+from slimtable.models.base import Ranker, Recommender, build, get_ranker
+from slimtable.models.ctr import CTRModel, get_ctr_model
+from slimtable.models.parts.fields import FieldTables
 from slimtable.training.run_folder import CHECKPOINT, SETTINGS, VOCABULARIES, load_checkpoint, load_settings
+from slimtable.training.table_budget import configs_of
 
 _PADDING_TEXT = "<padding>"
 _PADDING_NUMBER = int(np.iinfo(np.int64).min)
@@ -73,7 +75,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
             len(vocabularies["user"]),
             len(vocabularies["item"]),
             identity["train"]["embedding_dim"],
-            saved_config(identity["method"], identity["method_config"]),
+            configs_of(identity),
             get_ranker(identity["backbone"]).config_class.from_dict(identity["backbone_config"]),
             restoring=True,
         )
@@ -86,21 +88,21 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
 
 
 def pack_model(
-    model: Ranker,
+    model: Recommender,
     path: str | Path,
-    *,
-    vocabularies: dict[str, np.ndarray] | None = None,
+    vocabularies: Mapping[str, Any] | None = None,
     about: dict[str, Any] | None = None,
 ) -> int:
-    """Writes everything that serving a recommender needs into one file, atomically.
+    """Writes everything that serving a recommender needs into one file, atomically; equal models give equal bytes.
 
     Args:
-        model: the recommender; its tables are packed under their names ("user", "item", …), its other parameters
-            as plain tensors.
+        model: a ranker or a CTR model; its tables are packed under their names ("user", "item", …, or those of the
+            fields), its other parameters as plain tensors.
         path: the file, by custom ``.safetensors``.
-        vocabularies: raw id of each "user" and "item" id, stored beside the tables of that side; None for none. A
-            padding row, which is no id, gets a raw id that nothing has: -2⁶³, or "<padding>" among texts (or, should
-            that be taken, the next number or a longer text).
+        vocabularies: raw ids, stored beside the tables. Of a ranker: those of each "user" and "item" id; a padding row,
+            which is no id, gets a raw id that nothing has: -2⁶³, or "<padding>" among texts. Of a CTR model: by field
+            those of all its ids, integers or texts; or of those from 1 on, and then id 0, the unknown value, gets one
+            that nothing has: -2⁶³, or "<oov>". Should these be taken, the next number, or a longer text.
         about: JSON values to keep with the model, such as its metrics.
 
     Returns:
@@ -108,44 +110,42 @@ def pack_model(
 
     Raises:
         ArtifactValueError: a value is NaN or infinite.
-        ValueError: a vocabulary does not fit its tables.
+        ValueError: a vocabulary does not fit its tables, or a field has a name that a table in a file cannot have.
     """
-    embeddings = model.embeddings()
     with evaluating(model):
-        tables = {name: embedding.pack() for name, embedding in embeddings.items()}
-    by_table = {}
-    if vocabularies is not None:
-        users, items = len(vocabularies["user"]), len(vocabularies["item"])
-        width = next(iter(embeddings.values())).embedding_dim  # the first table of every model is of full width
-        for spec in model.table_specs(users, items, width, model.config):
-            if embeddings[spec.name].num_embeddings != spec.num_embeddings:
-                raise ValueError(
-                    f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
-                    f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
-                )
-            raw_ids: np.ndarray | Strings = np.asarray(vocabularies[spec.side])
-            if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
-                raw_ids = with_padding(raw_ids, spec.padding_idx)
-            by_table[spec.name] = raw_ids
+        tables = {name: embedding.pack() for name, embedding in model.embeddings().items()}
+    if isinstance(model, CTRModel):
+        raw_ids = _raw_ids_of_fields(model, vocabularies or {})
+        described: dict[str, Any] = {
+            "click_model": model.name,
+            "click_model_config": model.config.to_dict(),
+            "fields": list(tables),
+            "num_integers": model.num_integers,
+        }
+    else:
+        assert isinstance(model, Ranker)
+        raw_ids = {} if vocabularies is None else _raw_ids_of_sides(model, vocabularies)
+        described = {"backbone": model.name, "backbone_config": model.config.to_dict()}
     return write_artifact(
         path,
         tables,
         tensors=model.dense_tensors(),
-        vocabularies=by_table,
-        model={"backbone": model.name, "backbone_config": model.config.to_dict(), **(about or {})},
+        vocabularies=raw_ids,
+        model={**described, **(about or {})},
     )
 
 
-def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Ranker:
-    """The recommender in a packed file, scoring from the packed tables: codes stay codes in memory.
+def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Recommender:
+    """The recommender in a packed file, predicting from the packed tables: codes stay codes in memory.
 
     Args:
-        path: what :func:`pack_model`, ``slimtable train`` or ``slimtable pack`` wrote.
+        path: what :func:`pack_model`, ``slimtable train``, ``slimtable pack`` or the pipeline wrote.
         verify: also check every byte against its checksum.
 
     Returns:
-        The recommender in evaluation mode. Its tables are :class:`slimtable.embeddings.frozen.FrozenEmbedding`, so
-        nothing in it can be trained; ``scorer`` and ``evaluate`` work as for the trained one.
+        The ranker or CTR model in evaluation mode. Its tables are
+        :class:`slimtable.embeddings.frozen.FrozenEmbedding`, so nothing in it can be trained; ``scorer``, ``evaluate``
+        and ``predict`` work as for the trained one.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -153,24 +153,78 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Ranker:
     """
     opened = verify_artifact(path) if verify else read_artifact(path)
     try:
-        return _model_of(opened)
+        return _ctr_model_of(opened) if "click_model" in opened.model else _ranker_of(opened)
     except (ValueError, TypeError, RuntimeError) as error:  # the last where options ask for absurd sizes
         reason = str(error).split("\n")[0]
         raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
 
 
-def _model_of(opened: ArtifactFile) -> Ranker:
-    """The recommender in an open file; raises ValueError or TypeError where its parts do not fit together."""
+def _raw_ids_of_sides(model: Ranker, vocabularies: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw ids of each table of a ranker, from those of users and items."""
+    embeddings, by_table = model.embeddings(), {}
+    users, items = len(vocabularies["user"]), len(vocabularies["item"])
+    width = next(iter(embeddings.values())).embedding_dim  # the first table of every ranker is of full width
+    for spec in model.table_specs(users, items, width, model.config):
+        if embeddings[spec.name].num_embeddings != spec.num_embeddings:
+            raise ValueError(
+                f"Table {spec.name} has {embeddings[spec.name].num_embeddings} rows, which does not fit a "
+                f"vocabulary of {len(vocabularies[spec.side])} {spec.side}s."
+            )
+        raw_ids: np.ndarray | Strings = np.asarray(vocabularies[spec.side])
+        if spec.padding_idx is not None and spec.num_embeddings > len(raw_ids):
+            raw_ids = with_padding(raw_ids, spec.padding_idx)
+        by_table[spec.name] = raw_ids
+    return by_table
+
+
+def _raw_ids_of_fields(model: CTRModel, vocabularies: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw ids of each table of a CTR model, those of unknown values added."""
+    tables, raw_ids = model.embeddings(), {}
+    for field, values in vocabularies.items():
+        if field not in tables:
+            raise ValueError(f"`vocabularies` names {field}, but the fields are {', '.join(tables)}.")
+        missing = tables[field].num_embeddings - len(values)
+        if missing not in (0, 1):
+            raise ValueError(
+                f"The table of field {field} has {tables[field].num_embeddings} rows, which does not fit a vocabulary "
+                f"of {len(values)} values."
+            )
+        known = values if isinstance(values, Strings) else np.asarray(values)
+        raw_ids[field] = with_padding(known, 0, "<oov>") if missing else values
+    return raw_ids
+
+
+def _ranker_of(opened: ArtifactFile) -> Ranker:
+    """The ranker in an open file; raises ValueError or TypeError where its parts do not fit together."""
     name, options = opened.model.get("backbone"), opened.model.get("backbone_config")
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError("it names no model. Look its tables up with `open_artifact`.")
-    model_name = get_ranker(name)
+    cls = get_ranker(name)
     tables = {f"{table}_embedding": FrozenEmbedding(packed) for table, packed in opened.tables.items()}
-    arguments = {**tables, "config": model_name.config_class.from_dict(options)}
-    inspect.signature(model_name).bind(**arguments)  # raises TypeError where a table is missing or unknown
+    arguments = {**tables, "config": cls.config_class.from_dict(options)}
+    inspect.signature(cls).bind(**arguments)  # raises TypeError where a table is missing or unknown
     with torch.random.fork_rng():
-        model = model_name(**arguments)
+        model = cls(**arguments)
     _check_sizes(model)
+    _take_over(model, opened.tensors)
+    return model.requires_grad_(False).eval()
+
+
+def _ctr_model_of(opened: ArtifactFile) -> CTRModel:
+    """The CTR model in an open file; raises ValueError or TypeError where its parts do not fit together."""
+    about = opened.model
+    name, options, integers = (about.get(key) for key in ("click_model", "click_model_config", "num_integers"))
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError("it names no model. Look its tables up with `open_artifact`.")
+    if not isinstance(integers, int) or not 0 <= integers <= 1 << 20:
+        raise ValueError(f"`num_integers` must be a count of columns, got {integers!r}.")
+    fields = about.get("fields")
+    if not isinstance(fields, list) or sorted(map(str, fields)) != sorted(opened.tables):
+        raise ValueError("its fields are not its tables.")
+    cls = get_ctr_model(name)
+    with torch.random.fork_rng(devices=[]):
+        tables = FieldTables({field: FrozenEmbedding(opened.tables[field]) for field in fields})
+        model = cls(tables, integers, cls.config_class.from_dict(options))
     _take_over(model, opened.tensors)
     return model.requires_grad_(False).eval()
 
@@ -187,7 +241,7 @@ def _check_sizes(model: Ranker) -> None:
             raise ValueError(f"its tables are of {' and '.join(map(str, sorted(found)))} {side}s.")
 
 
-def _take_over(model: Ranker, tensors: Mapping[str, np.ndarray]) -> None:
+def _take_over(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
     """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
     parameters = dict(model.named_parameters())  # frozen tables have none
     buffers = set(model.own_buffers())

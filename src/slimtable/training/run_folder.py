@@ -18,6 +18,7 @@ SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabula
 """Files of a run folder."""
 
 _IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
+_OPTIONAL = ("budget", "tables")  # where tables have sizes of their own
 _STATE = ("model", "optimizer", "history", "best_epoch", "best_state")
 _PAUSE = 20  # times what writing a checkpoint took, until the next one: at most a twentieth of the time goes there
 
@@ -31,7 +32,7 @@ class RunFolder:
     Args:
         path: the folder; it is made if it is not there.
         settings: model, method, training settings and digest of the data: what makes a run the same one.
-        vocabularies: raw ids of each "user" and "item" id.
+        vocabularies: raw ids of each "user" and "item" id; none for click logs, whose vocabularies are packed.
 
     Raises:
         CheckpointError: the folder holds another run, or is damaged.
@@ -51,7 +52,7 @@ class RunFolder:
             write_json(path / SETTINGS, settings)
         if not (path / VOCABULARIES).exists():
             with replace_file(path / VOCABULARIES) as file:
-                np.savez(file, user=vocabularies["user"], item=vocabularies["item"])
+                np.savez(file, **dict(vocabularies))  # type: ignore[arg-type]
 
     def checkpoint(self, device: str) -> dict[str, Any] | None:
         """What :func:`load_checkpoint` gives, or None before there is one."""
@@ -106,7 +107,7 @@ def load_settings(path: Path) -> dict[str, Any]:
     """
     try:
         settings: dict[str, Any] = json.loads(path.read_text())
-        if set(settings) != set(_IDENTITY):
+        if set(settings) - set(_OPTIONAL) != set(_IDENTITY):
             raise ValueError(f"expected the keys {', '.join(_IDENTITY)}")
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Choose another folder, or delete this one.") from error

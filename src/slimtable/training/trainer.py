@@ -1,9 +1,8 @@
-"""One training loop for every model and method; a run that is cut off continues from its last checkpoint."""
+"""Training of every model and method; a run that is cut off continues from its last checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -12,14 +11,17 @@ import numpy as np
 import torch
 
 from slimtable.config import Config, Count, NotNegative, Positive, PositiveInt
+from slimtable.data.clicks.parts import ClickParts
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.base import MethodConfig, method_of
-from slimtable.errors import CheckpointError, DatasetError
-from slimtable.models.base import Feed, Ranker, build, get_ranker
-from slimtable.progress import progress_bar
+from slimtable.errors import DatasetError
+from slimtable.models.base import Ranker, build, counts_of_rows, get_model, get_ranker
+from slimtable.training.ctr_run import CTRRunConfig, train_ctr
 from slimtable.training.evaluation import evaluate
+from slimtable.training.loop import OnStep, Trained, run_loop
 from slimtable.training.run_folder import RunFolder
+from slimtable.training.table_budget import described_tables, fit_tables
 
 _LATER = ("weight_decay", "patience")  # fields of TrainConfig that came after the first results were published
 
@@ -100,35 +102,13 @@ class TrainConfig(Config):
         return cls.from_dict({**get_ranker(name).train_defaults, **given})
 
 
-@dataclass
-class Trained:
-    """What training gives.
-
-    Attributes:
-        model: the recommender after ``epoch``.
-        history: one record per epoch: loss, penalty, seconds and, where ranked, the validation metrics.
-        epoch: the epoch that the parameters of the model are from, from 1: the best one where there was patience and a
-            validation, else the last one.
-        best_epoch: the epoch that the model's ``selection`` prefers, such as the best validation NDCG@10 (mask
-            "train"), from 1; None without validation.
-        best_state: the model's state dict after that epoch, or None.
-        seconds_per_epoch: median time of the training steps of an epoch.
-    """
-
-    model: Ranker
-    history: list[dict[str, Any]]
-    epoch: int
-    best_epoch: int | None
-    best_state: dict[str, torch.Tensor] | None
-    seconds_per_epoch: float
-
-
 def train(
-    split: Split,
+    parts: Split | ClickParts,
     model_name: str,
     method_config: MethodConfig,
-    config: TrainConfig | None = None,
+    config: TrainConfig | CTRRunConfig | None = None,
     *,
+    budget: str | None = None,
     model_config: Config | None = None,
     out: str | Path | None = None,
     progress: bool = True,
@@ -136,10 +116,13 @@ def train(
     """Trains a recommender with compressed tables.
 
     Args:
-        split: training and validation interactions; the test part is not looked at.
+        parts: training and validation part; the test part is not looked at. A ranker takes a :class:`Split` of
+            interactions, a CTR model :class:`slimtable.data.clicks.parts.ClickParts`.
         model_name: registry name of the recommender.
         method_config: configuration of the method of its tables.
         config: how to train; None for the defaults of the model.
+        budget: bytes that all tables together may serve, such as "4%", "16x" or "3MB"; None to go by the method's own
+            options.
         model_config: options of the model; None for its defaults.
         out: folder for the checkpoint and the log. If it holds a run of the same settings and data, that run is
             continued from its last checkpoint, with the same result as if it had never stopped. Writing checkpoints
@@ -150,20 +133,63 @@ def train(
         The trained model with its history.
 
     Raises:
+        BudgetError: the budget does not pay for the smallest tables.
         CheckpointError: ``out`` holds a run of other settings or other data.
         DatasetError: the model cannot learn from such data.
+        TypeError: the parts, or the training settings, are those of another kind of model.
         ValueError: there is nothing to train on, or the loss is not a number, because training diverged.
     """
-    config = config if config is not None else TrainConfig.for_model(model_name)
+    if get_model(model_name).task == "ctr":
+        if not isinstance(parts, ClickParts) or not isinstance(config, (CTRRunConfig, type(None))):
+            raise TypeError(f"{model_name} predicts clicks: it takes ClickParts and a CTRRunConfig.")
+        ctr_config = config or CTRRunConfig.for_model(model_name)
+        return train_ctr(parts, model_name, method_config, ctr_config, budget, model_config, out, progress)
+    if not isinstance(parts, Split) or not isinstance(config, (TrainConfig, type(None))):
+        raise TypeError(f"{model_name} learns from interactions: it takes a Split and a TrainConfig.")
+    return _train_ranker(
+        parts,
+        model_name,
+        method_config,
+        config or TrainConfig.for_model(model_name),
+        budget=budget,
+        model_config=model_config,
+        out=out,
+        progress=progress,
+    )
+
+
+def _train_ranker(
+    split: Split,
+    model_name: str,
+    method_config: MethodConfig,
+    config: TrainConfig,
+    *,
+    budget: str | None,
+    model_config: Config | None,
+    out: str | Path | None,
+    progress: bool,
+) -> Trained:
     if len(split.train) == 0:
         raise ValueError("There is nothing to train on: the training part of the split is empty.")
+    options = model_config or get_ranker(model_name).config_class()
+    counts = {"user": split.train.user_counts(), "item": split.train.item_counts()}
+    configs: MethodConfig | dict[str, MethodConfig] = method_config
+    if budget is not None:
+        specs = get_ranker(model_name).table_specs(split.num_users, split.num_items, config.embedding_dim, options)
+        configs = fit_tables(
+            {spec.name: (spec.num_embeddings, spec.embedding_dim) for spec in specs},
+            method_config,
+            budget,
+            {spec.name: counts_of_rows(counts[spec.side], spec) for spec in specs},
+        )
     identity = {
         "backbone": model_name,
-        "backbone_config": (model_config or get_ranker(model_name).config_class()).to_dict(),
+        "backbone_config": options.to_dict(),
         "method": method_of(method_config).method,
         "method_config": method_config.to_dict(),
         "train": {k: v for k, v in config.to_dict().items() if k != "epochs"},
         "data": _fingerprint(split),
+        **described_tables(configs),
     }
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -172,39 +198,32 @@ def train(
             split.num_users,
             split.num_items,
             config.embedding_dim,
-            method_config,
-            model_config,
-            counts={"user": split.train.user_counts(), "item": split.train.item_counts()},
+            configs,
+            options,
+            counts=counts,
             train=split.train,
         )
         model.begin(split.train)
         model.to(config.device)
-        feed = model.feed(split.train)  # before anything is written, since it refuses data that it cannot use
+        steps = _RankerSteps(model, split, config)  # before anything is written: it refuses data that it cannot use
         if model.sequential and not split.by_time:
             raise DatasetError(
                 f"{model_name} predicts what comes later, but the parts of the data are not cut by time. Split by "
                 "leave-two-out or temporal."
             )
-        run = _Run(model, config)
+        folder = None
         if out is not None:
             raw_ids = {"user": split.train.user_vocabulary, "item": split.train.item_vocabulary}
-            run.resume(RunFolder(Path(out), identity, raw_ids))
-        with progress_bar(progress) as bar:
-            while not run.finished():
-                run.epoch(len(run.history) + 1, feed, split, bar)
-    epoch = len(run.history)
-    if config.patience and run.best_epoch is not None and run.best_state is not None:
-        model.load_state_dict(run.best_state)
-        epoch = run.best_epoch
-    seconds = [record["seconds"] for record in run.history]
-    return Trained(model, run.history, epoch, run.best_epoch, run.best_state, float(np.median(seconds)))
+            folder = RunFolder(Path(out), identity, raw_ids)
+        return run_loop(model, steps, config, folder, progress)
 
 
-class _Run:
-    """A training run and what must survive an interruption: model, optimizer, history and best epoch."""
+class _RankerSteps:
+    """Trains a ranker by Adam on sampled negatives, and ranks the validation part."""
 
-    def __init__(self, model: Ranker, config: TrainConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: Ranker, split: Split, config: TrainConfig) -> None:
+        self.model, self.split, self.config = model, split, config
+        self.feed = model.feed(split.train)
         self.optimizer = torch.optim.Adam(
             model.parameters(),
             lr=config.learning_rate,
@@ -212,45 +231,13 @@ class _Run:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.history: list[dict[str, Any]] = []
-        self.best_epoch: int | None = None
-        self.best_state: dict[str, torch.Tensor] | None = None
-        self.folder: RunFolder | None = None
 
-    def resume(self, folder: RunFolder) -> None:
-        """Continues what the folder holds, or starts it."""
-        self.folder = folder
-        saved = folder.checkpoint(self.config.device)
-        if saved is not None:
-            if len(saved["history"]) > self.config.epochs:
-                raise CheckpointError(
-                    f"{folder.path} was trained for {len(saved['history'])} epochs, more than the {self.config.epochs} "
-                    "asked for. Choose another folder."
-                )
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.history, self.best_epoch, self.best_state = (
-                saved["history"],
-                saved["best_epoch"],
-                saved["best_state"],
-            )
-        folder.begin_log(self.history)
-
-    def finished(self) -> bool:
-        """Whether all epochs are done, or patience has run out; a run that stopped early stays so when continued."""
-        waited = 0 if self.best_epoch is None else len(self.history) - self.best_epoch
-        return len(self.history) >= self.config.epochs or 0 < self.config.patience <= waited
-
-    def epoch(self, number: int, feed: Feed, split: Split, bar: Any) -> None:
-        """Trains one epoch, ranks the validation part if it is time, and saves."""
+    def train_epoch(self, number: int, on_step: OnStep) -> tuple[float, float]:
         config = self.config
-        # Every epoch draws from its own seeds, so nothing random needs to be saved.
         generator = np.random.default_rng([config.seed, number])
         torch.manual_seed(int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0]))
         self.model.train()
-        started = time.perf_counter()
-        steps, batches = feed.epoch(generator, config.batch_size, config.negatives)
-        task = bar.add_task(f"epoch {number}/{config.epochs}", total=steps)
+        steps, batches = self.feed.epoch(generator, config.batch_size, config.negatives)
         loss_sum = torch.zeros((), device=config.device)
         penalty_sum = torch.zeros((), device=config.device)
         for step, batch in enumerate(batches):
@@ -263,42 +250,21 @@ class _Run:
             self.optimizer.step()
             loss_sum += loss.detach()
             penalty_sum += penalty.detach()
-            if step % 64 == 63:
-                bar.update(task, completed=step + 1)
-        bar.remove_task(task)
-        self.model.end_epoch()
-        record: dict[str, Any] = {
-            "epoch": number,
-            "loss": float(loss_sum) / steps,
-            "penalty": float(penalty_sum) / steps,
-            "seconds": time.perf_counter() - started,
-        }
-        if not np.isfinite(record["loss"]):
-            raise ValueError(f"The loss of epoch {number} is not a number: training diverged. Lower the learning rate.")
-        if config.evaluate_every and number % config.evaluate_every == 0 and len(split.valid):
-            selection = self.model.selection
-            ks = tuple(sorted({*config.ks, *selection.ks, 10}))
-            record["valid"] = evaluate(self.model, split, "valid", ks, (selection.mask,))[selection.mask]
-            self._keep_best(number, record["valid"])
-        self.history.append(record)
-        if self.folder is not None:
-            self.folder.add(record, self._state, last=self.finished())
+            on_step(step + 1, steps)
+        return float(loss_sum) / steps, float(penalty_sum) / steps
 
-    def _keep_best(self, number: int, metrics: dict[str, float]) -> None:
+    def validate(self) -> dict[str, float] | None:
+        if not len(self.split.valid):
+            return None
         selection = self.model.selection
-        best = None if self.best_epoch is None else self.history[self.best_epoch - 1]["valid"][selection.metric]
-        if best is None or selection.prefers(metrics[selection.metric], best):
-            self.best_epoch = number
-            self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        ks = tuple(sorted({*self.config.ks, *selection.ks, 10}))
+        return evaluate(self.model, self.split, "valid", ks, (selection.mask,))[selection.mask]
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history,
-            "best_epoch": self.best_epoch,
-            "best_state": self.best_state,
-        }
+    def state(self) -> dict[str, Any]:
+        return self.optimizer.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state)
 
 
 def _fingerprint(split: Split) -> str:
