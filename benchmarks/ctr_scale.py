@@ -26,16 +26,16 @@ import torch
 
 from slimtable import verify_artifact
 from slimtable.bench.machine import cpu_name
-from slimtable.codecs.allocation import allocate
 from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.data.clicks.windows import concatenate_clicks
 from slimtable.data.datasets.synthetic_ctr import make_synthetic_clicks
 from slimtable.methods.saec import SaecConfig
 from slimtable.models.ctr import build_ctr_model
-from slimtable.training.packing import pack_model
 from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
+from slimtable.training.field_allocation import allocate
 from slimtable.training.field_compression import compress_fields, field_bits
+from slimtable.training.packing import pack_model
 from slimtable.training.sensitivity import measure_sensitivity
 
 EMBEDDING_DIM, BATCH, RETRAINED, TESTED = 16, 4096, 0.1, 0.02

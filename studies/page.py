@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
-from slimtable.bench.markdown import draw_table as draw_markdown_table
-from slimtable.bench.page import STYLE, draw_image, draw_table, running_text
 from slimtable.bench.results import Record
+from slimtable.reporting.page import draw_image, draw_table, html_page, running_text
+from slimtable.reporting.tables import to_markdown as draw_markdown_table
 from studies.study import Rendered
 
 
@@ -54,12 +54,8 @@ def to_html(heading: str, items: Sequence[Rendered], command: str, records: Sequ
     """The same as an HTML page with everything in it: no script, no link, nothing to fetch."""
     facts = "".join(f'<p class="note">{running_text(line)}</p>' for line in _facts(records))
     body = "\n".join(map(_section, items))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(heading)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(heading)}</h1>\n<pre>{escape(command)}</pre>\n{facts}\n{body}\n</body>\n</html>\n"
-    )
+    head = f"<h1>{escape(heading)}</h1>\n<pre>{escape(command)}</pre>"
+    return html_page(heading, f"{head}\n{facts}\n{body}")
 
 
 def command_line(paper: str, options: Sequence[str], seeds: int | None, out: str) -> str:

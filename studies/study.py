@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from slimtable.bench.columns import Table
 from slimtable.bench.grids import Grid
 from slimtable.bench.results import Record
+from slimtable.reporting.tables import Table
 
 Line = dict[str, Any]
 """A line of numbers for a CSV file."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from slimtable.bench.plots import COLOURS, MARKERS, blank_figure, to_png
 from slimtable.bench.table import Estimate
+from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, to_png
 from studies.baco.clusters import Clusters
 
 _STYLES: dict[str, dict[str, Any]] = {

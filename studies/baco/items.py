@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimtable.bench.columns import Table
 from slimtable.bench.paper_baco import SOURCE
 from slimtable.bench.table import Estimate
+from slimtable.reporting.tables import Table
 from slimtable.training.evaluation import ACTIVITY_QUARTERS
 from studies.baco.clusters import measure_clusters
 from studies.baco.experiments import (

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from slimtable.bench.columns import ABSENT, Table, spell, spell_difference, spell_seeds
+from slimtable.bench.columns import spell, spell_difference, spell_seeds
 from slimtable.bench.measures import Measure
 from slimtable.bench.paper_baco import COMPARISON, GAMMAS, QUARTILES, SIZES
 from slimtable.bench.table import Estimate
+from slimtable.reporting.tables import ABSENT, Table
 from studies.baco.clusters import Clusters
 from studies.baco.experiments import ABLATED, BACO, FULL, ORDER, SWEEPS, Entry, Panel
 from studies.baco.size import Size

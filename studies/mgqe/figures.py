@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from slimtable.bench.measures import Measure
-from slimtable.bench.plots import COLOURS, MARKERS, blank_figure, size_axis, to_png
 from slimtable.bench.table import Estimate
+from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, size_axis, to_png
 from studies.mgqe.similarity import GENRES, Similarity
 
 _STYLES: dict[str, dict[str, Any]] = {

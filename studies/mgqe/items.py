@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from slimtable.bench.columns import Table
 from slimtable.bench.jobs import Source
 from slimtable.bench.labels import label_of
 from slimtable.bench.measures import HIT_RATE, RMSE
@@ -18,6 +17,7 @@ from slimtable.bench.paper import SIZE_NOTE, SOURCE
 from slimtable.bench.table import Row
 from slimtable.embeddings.base import method_of
 from slimtable.files import write_json
+from slimtable.reporting.tables import Table
 from studies.mgqe.experiments import (
     LEADING,
     ON_PAIRS,

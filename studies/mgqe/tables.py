@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from slimtable.bench.columns import ABSENT, Table, spell, spell_difference, spell_paper_size, spell_seeds
+from slimtable.bench.columns import spell, spell_difference, spell_paper_size, spell_seeds
 from slimtable.bench.labels import label_of
 from slimtable.bench.measures import HIT_RATE, NDCG, RMSE
 from slimtable.bench.paper import RANKING, REGRESSION, PaperResult
 from slimtable.bench.table import Row
 from slimtable.embeddings.base import MethodConfig
+from slimtable.reporting.tables import ABSENT, Table
 from studies.mgqe.experiments import Panel, Want
 from studies.verdict import verdict
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from slimtable.bench.plots import COLOURS, blank_figure, to_png
+from slimtable.reporting.figures import COLOURS, blank_figure, to_png
 from studies.saec.experiments import AS_PUBLISHED, BOUND, FAMILIES, FULL, RATIOS, SAEC, Panel
 from studies.saec.tables import Rows, Runs, runs_of, times_smaller
 

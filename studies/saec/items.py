@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from slimtable.bench.columns import Table
 from slimtable.bench.results import Record
+from slimtable.reporting.tables import Table
 from studies.saec.experiments import AS_PUBLISHED, FAMILIES, FULL, LEVELS, RATIOS, SAEC, Entry, Panel, Profile, sized
 from studies.saec.figures import draw_differences, draw_sizes, draw_windows
 from studies.saec.tables import (

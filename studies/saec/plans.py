@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from slimtable.artifact.bits import code_bits
-from slimtable.codecs.allocation import allocate
 from slimtable.embeddings.base import MethodConfig, create
 from slimtable.embeddings.quantizer_config import tier_sizes
 from slimtable.errors import BudgetError
@@ -25,6 +24,7 @@ from slimtable.methods.saec import SaecConfig
 from slimtable.methods.shared import SharedConfig
 from slimtable.methods.uniform import UniformConfig
 from slimtable.models.ctr import get_ctr_model
+from slimtable.training.field_allocation import allocate
 from studies.saec.experiments import EMBEDDING_DIM, FEWER, Entry, Panel
 from studies.saec.moments import Log
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from slimtable.bench.columns import ABSENT, Table
 from slimtable.bench.results import Record
 from slimtable.bench.table import Difference, Estimate
+from slimtable.reporting.tables import ABSENT, Table
 from studies.saec.experiments import BOUND, FEWER, FULL, RATIO, Entry, Panel
 from studies.study import Line
 

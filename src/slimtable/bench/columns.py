@@ -7,7 +7,7 @@ import io
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from slimtable.bench.measures import HIT_RATE, LOG_LOSS, NDCG, RECALL, RMSE, Measure
@@ -15,6 +15,7 @@ from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.config import Config
 from slimtable.models.base import get_model
+from slimtable.reporting.tables import ABSENT, Table
 from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.evaluation import MASKS, POPULARITY_SHARES
 from slimtable.training.trainer import TrainConfig
@@ -42,8 +43,6 @@ _SIZES = (
     "paired by seed, with their 95 % interval by Student's t."
 )
 
-ABSENT = "–"
-
 _CHOICES = {NDCG.metric: NDCG.name, RECALL.metric: f"capped {RECALL.name}"}
 _COSTS = ("tables smaller ×", "s/epoch", "× full")
 _SECONDS = (
@@ -51,23 +50,6 @@ _SECONDS = (
     "of the training before. Other work on the machine shows in them: benchmarks/training_cost.py lets methods take "
     "turns and is the fairer comparison."
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text.
-
-    Attributes:
-        title: what it shows.
-        columns: heads; the first column is text, the others are numbers.
-        rows: cells.
-        note: what to read below it, or an empty text.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def tables(section: Section) -> list[Table]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimtable.bench.columns import Table, command, facts, protocol, tables, title
+from slimtable.bench.columns import command, facts, protocol, tables, title
 from slimtable.bench.table import Section, headline
+from slimtable.reporting.tables import to_markdown as draw_table
 
 
 def to_markdown(sections: Sequence[Section], out: str, plots: Sequence[tuple[str, str]]) -> str:
@@ -33,10 +34,3 @@ def _section(section: Section, out: str) -> str:
         if table.note:
             parts.append(table.note)
     return "\n\n".join(parts)
-
-
-def draw_table(table: Table) -> str:
-    """A table without its title and note."""
-    rule = ["---"] + ["---:"] * (len(table.columns) - 1)
-    labelled = [(f"`{first}`", *others) for first, *others in table.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (table.columns, rule, *labelled))

@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from slimtable.codecs.quantize.nearest import (
     Lookup,
     SortedCodebook,
-    forbidden_centroids,
     nearest_codes,
-    nearest_codes_torch,
     quantize_subvectors,
 )
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.embeddings.nearest_torch import forbidden_centroids, nearest_codes_torch
 from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
 from slimtable.embeddings.tensors import float_bits

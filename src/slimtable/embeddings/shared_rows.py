@@ -13,13 +13,14 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
-from slimtable.codecs.quantize.scalar import codes_of, make_grid
 from slimtable.embeddings.base import CompressedEmbedding, FitContext
+from slimtable.embeddings.scalar_grid import codes_of, make_grid
 from slimtable.embeddings.shared_rows_kernels import CombineRows, Summand, summand
 from slimtable.embeddings.tensors import float_bits, to_array
 from slimtable.grouping.row_map import Hash, Quotient, numbers_of_map, read_map
 
 _MOST_ROUNDS = 30  # of conjugate gradients, when a table is taken over
+_ADVICE = "Use row_bits=32"
 _NEARLY_ONE = 0.999  # what tanh is taken to reach then
 
 
@@ -177,7 +178,7 @@ class SharedRows(CompressedEmbedding):
             if bits > 8:
                 arrays[f"rows.{index}"] = to_array(table if bits == 32 else table.half())
                 continue
-            offset, step = make_grid(table, bits, self.scale_bits, 1)
+            offset, step = make_grid(table, bits, self.scale_bits, 1, _ADVICE)
             codes = codes_of(table, offset, step, bits).to("cpu", torch.uint8).numpy()
             arrays[f"rows.{index}"] = pack_bits(codes, bits)
             scale_dtype = torch.float16 if self.scale_bits == 16 else torch.float32
@@ -306,7 +307,7 @@ class SharedRows(CompressedEmbedding):
         bits = self._bits_of(table)
         if bits > 8:
             return table.half().to(table.dtype)
-        offset, step = make_grid(table, bits, self.scale_bits, 1)
+        offset, step = make_grid(table, bits, self.scale_bits, 1, _ADVICE)
         return (offset + step * codes_of(table, offset, step, bits)).to(table.dtype)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:

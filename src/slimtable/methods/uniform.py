@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
-from slimtable.codecs.quantize.scalar import codes_of, make_grid
 from slimtable.config import Bounds
 from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
+from slimtable.embeddings.scalar_grid import codes_of, make_grid
+
+_ADVICE = "Use scale_bits=32"
 
 
 @dataclass(frozen=True)
@@ -111,4 +113,6 @@ class Uniform(CompressedEmbedding):
         if self.padding_idx is not None and self.num_embeddings > 1:
             other = 0 if self.padding_idx else 1
             table = table.index_copy(0, torch.tensor([self.padding_idx], device=table.device), table[other : other + 1])
-        return make_grid(table, self.config.bits, self.config.scale_bits, 0 if self.config.axis == "column" else 1)
+        return make_grid(
+            table, self.config.bits, self.config.scale_bits, 0 if self.config.axis == "column" else 1, _ADVICE
+        )

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from slimtable.config import Config
 from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.negatives import NegativeSampler
 from slimtable.embeddings.base import CompressedEmbedding, EmbeddingTable, MethodConfig, create
 from slimtable.embeddings.tensors import to_array
 from slimtable.grouping.row_map import RowMap
 from slimtable.registry import Registry
-from slimtable.training.negatives import NegativeSampler
 
 
 @dataclass(frozen=True)

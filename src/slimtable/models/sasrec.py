@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from slimtable.config import Config, PositiveInt, Share
 from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.negatives import NegativeSampler
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.errors import DatasetError
 from slimtable.models.base import Batch, Ranker, TableSpec, register_model
 from slimtable.models.parts.dropout import Dropout
-from slimtable.training.negatives import NegativeSampler
 
 _PADDING = 0
 _LAYER_NORM_EPSILON = 1e-8  # as the reference code

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from slimtable.budget import bits_of_budget
-from slimtable.codecs.allocation import allocate
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, create, get_config, method_of
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.registry import saved_config
@@ -17,6 +16,7 @@ from slimtable.errors import BudgetError
 from slimtable.models.ctr import CTRModel
 from slimtable.pipeline.budget import takes_rows
 from slimtable.pipeline.settings import CompressSettings
+from slimtable.training.field_allocation import allocate
 from slimtable.training.field_compression import decoded, field_bits
 
 _ROWS = 1 << 16  # rows looked at at a time

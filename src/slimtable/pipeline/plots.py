@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from slimtable.bench.plots import COLOURS, blank_figure, to_png
 from slimtable.pipeline.history import Record
+from slimtable.reporting.figures import COLOURS, blank_figure, to_png
 
 STAGES = ("ingest", "train", "compress", "retrain", "evaluate", "publish")
 

@@ -7,12 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from slimtable.bench.columns import Table
-from slimtable.bench.page import STYLE, draw_image, draw_table, running_text
 from slimtable.errors import SlimtableError
 from slimtable.files import replace_file
 from slimtable.pipeline import plots
 from slimtable.pipeline.history import Record, explain, read_history
+from slimtable.reporting.page import draw_image, draw_table, html_page, running_text
+from slimtable.reporting.tables import Table
 
 REPORT = "report.html"
 
@@ -117,13 +117,8 @@ def _page(history: Sequence[Record]) -> str:
     images = "\n".join(draw_image(content, description) for content, description in pictures)
     tables = [history_table(history), _stage_table(history)]
     drawn = "\n".join(f"<h2>{escape(table.title)}</h2>\n{draw_table(table)}" for table in tables)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Pipeline: {len(history)} windows</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f'<h1>Periodic compression</h1>\n<p class="headline">{running_text(headline(history))}</p>\n'
-        f"{images}\n{_verdicts(history)}\n{drawn}\n</body>\n</html>\n"
-    )
+    head = f'<h1>Periodic compression</h1>\n<p class="headline">{running_text(headline(history))}</p>'
+    return html_page(f"Pipeline: {len(history)} windows", f"{head}\n{images}\n{_verdicts(history)}\n{drawn}")
 
 
 def _verdicts(history: Sequence[Record]) -> str:

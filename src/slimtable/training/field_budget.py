@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimtable.budget import bits_of_budget
-from slimtable.codecs.allocation import allocate
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.methods.saec import SaecConfig
 from slimtable.models.ctr import CTRModel
+from slimtable.training.field_allocation import allocate
 from slimtable.training.field_compression import compress_fields, decoded
 from slimtable.training.sensitivity import measure_sensitivity
 
@@ -26,8 +26,8 @@ def compress_to_budget(
     """A copy of a trained model whose tables share rows so that all of them together keep a budget.
 
     Frequencies and sensitivities are measured on the clicks, the budget is split over the fields by what errors cost
-    (:func:`slimtable.codecs.allocation.allocate`), and every table is clustered. Train the copy on afterwards, on
-    :func:`slimtable.training.distillation.soften` of the same clicks.
+    (:func:`slimtable.training.field_allocation.allocate`), and every table is clustered. Train the copy on afterwards,
+    on :func:`slimtable.training.distillation.soften` of the same clicks.
 
     Args:
         model: it stays as it is.

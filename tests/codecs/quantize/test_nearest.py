@@ -13,10 +13,10 @@ from slimtable.codecs.quantize.nearest import (
     Lookup,
     SortedCodebook,
     nearest_codes,
-    nearest_codes_torch,
     quantize_subvectors,
 )
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.embeddings.nearest_torch import nearest_codes_torch
 
 
 def distances(rows, codebook, tiers, sizes):

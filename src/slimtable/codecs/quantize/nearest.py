@@ -2,7 +2,7 @@
 
 All functions take rows (B, d), a codebook (M, K, d/M), a tier per row and the number of centroids that each
 tier may use; a row of tier ``-1``, or of the padding id, is left out. The NumPy functions are compiled by numba and
-run on one core; ``nearest_codes_torch`` serves other devices and precisions and gives codes of equal distance.
+run on one core; :mod:`slimtable.embeddings.nearest_torch` serves other devices and precisions.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
 
 _MOST_CELLS = 1 << 16  # of the starting table of a sorted codebook
 _CELLS_PER_CENTROID = 2
 _BATCHES_PER_TABLE = 8  # repeated ids are looked for where fewer batches than this fill a table
 _STEPS_OF_CELLS = 8  # training steps that the starting table serves
 _MOST_MOVES = 16  # per centroid, before a line is sorted anew
-_CHUNK_ELEMENTS = 1 << 24  # distances held at a time by the PyTorch path
 
 
 class Lookup(NamedTuple):
@@ -345,37 +342,6 @@ def _search_all(rows, transposed, tiers, sizes, codes):  # type: ignore[no-untyp
             while patterns[k] != smallest:
                 k += 1
             codes[b, m] = k
-
-
-def nearest_codes_torch(rows: Tensor, codebook: Tensor, tiers: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """As :func:`nearest_codes`, with PyTorch operations on any device and float type.
-
-    Args:
-        rows: float (B, M·s).
-        codebook: float (M, K, s).
-        tiers: int8 (B,).
-        sizes: number of centroids that each tier may use, (T,).
-
-    Returns:
-        int64 (B, M); 0 for rows of tier -1.
-    """
-    num_subspaces, num_centroids, width = codebook.shape
-    if codebook.dtype in (torch.float16, torch.bfloat16):  # their squares are too coarse, or overflow
-        codebook = codebook.float()
-    codes = []
-    step = max(1, _CHUNK_ELEMENTS // (num_subspaces * num_centroids * width))
-    for chunk, chunk_tiers in zip(rows.split(step), tiers.split(step), strict=True):
-        parts = chunk.reshape(len(chunk), num_subspaces, 1, width).to(codebook.dtype)
-        distances = (parts - codebook).square().sum(dim=3)  # (B, M, K)
-        barred = forbidden_centroids(chunk_tiers, sizes, num_centroids).unsqueeze(1)
-        codes.append(distances.masked_fill(barred, torch.inf).argmin(dim=2))
-    return torch.cat(codes)
-
-
-def forbidden_centroids(tiers: Tensor, sizes: tuple[int, ...], num_centroids: int) -> Tensor:
-    """True where a row's tier may not use a centroid: (B, K) bool; nothing is barred for tier -1."""
-    limits = torch.tensor([*sizes, num_centroids], device=tiers.device)  # the last serves tier -1
-    return torch.arange(num_centroids, device=tiers.device) >= limits[tiers.long()].unsqueeze(1)
 
 
 def quantize_subvectors(

@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
-_SMALLEST_HALF = 2.0**-24
-_NOTHING = 2.0**-11  # of the largest value of a table: an error that half precision makes anyway
+SMALLEST_HALF = 2.0**-24
+"""Distance of neighbours among the smallest numbers of 16 bits."""
+TOO_SMALL = SMALLEST_HALF * 2.0**11
+"""Rounding to :data:`SMALLEST_HALF` would ruin a table whose values are no larger."""
 
 
-def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Smallest value and step of every line of a table, as they are served.
+def make_grid(
+    low: np.ndarray, high: np.ndarray, bits: int, scale_bits: int, largest: float, advice: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and step of every line of a table, as they are served.
 
     Args:
-        table: float (N, d).
+        low: float32, smallest value of each line.
+        high: float32, largest value of each line.
         bits: bits per value.
-        scale_bits: width of each smallest value and step, 16 or 32.
-        dim: 0 for a line per column, 1 for a line per row.
+        scale_bits: width of each offset and step, 16 or 32.
+        largest: largest absolute value of the table.
+        advice: what to do where the values do not fit; ends the message.
 
     Returns:
-        Offset and step in float32, (d,) each, or (N, 1) for lines that are rows.
+        Offset and step in float32, shaped as ``low``.
 
     Raises:
         ValueError: the values do not fit such scales: too large, or all of the table too small.
     """
-    table = table.float()
-    low, high = table.aminmax(dim=0) if dim == 0 else table.aminmax(dim=1, keepdim=True)
-    step = (high - low) / (2**bits - 1)
+    steps = np.float32(2**bits - 1)
+    step = (high - low) / steps
     if scale_bits == 16:
         # Rounded so that the grid still reaches from the smallest value to the largest.
-        low = (low - low.abs() * 2.0**-11).half().float()
-        step = ((high - low) / (2**bits - 1) * (1 + 2.0**-11)).half().float()
-        if float(table.abs().max()) > _SMALLEST_HALF / _NOTHING:  # else rounding to it would ruin the table
-            step = torch.where(high > low, step.clamp(min=_SMALLEST_HALF), step)
-    if not bool((torch.isfinite(low) & torch.isfinite(step) & ((step > 0) | (high == low))).all()):
-        raise ValueError(
-            f"Some values are too large or too close together for scales of {scale_bits} bits. "
-            "Use scale_bits=32, or scale the table."
-        )
+        low = _half(low - np.abs(low) * np.float32(2.0**-11))
+        low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # the smallest halves may round above a line
+        step = _half((high - low) / steps * np.float32(1 + 2.0**-11))
+        if largest > TOO_SMALL:
+            step = np.where(high > low, np.maximum(step, np.float32(SMALLEST_HALF)), step)
+    if not (np.isfinite(low) & np.isfinite(step) & ((step > 0) | (high == low))).all():
+        raise ValueError(refusal(scale_bits, advice))
     return low, step
 
 
-def codes_of(rows: Tensor, offset: Tensor, step: Tensor, bits: int) -> Tensor:
-    """Nearest grid point of each value, as whole floats 0 … 2^bits − 1; a step of zero (a constant line) gives 0."""
-    safe = torch.where(step > 0, step, torch.ones_like(step))
-    return ((rows.float() - offset) / safe).round().clamp_(0, 2**bits - 1)
+def codes_of(rows: np.ndarray, offset: np.ndarray, step: np.ndarray, bits: int) -> np.ndarray:
+    """Nearest grid point of each value, uint8; a step of zero (a constant line) gives 0.
+
+    Args:
+        rows: float (n, d).
+        offset: float32, broadcast to the rows, like ``step``.
+        step: float32.
+        bits: bits per value, 1 to 8.
+    """
+    safe = np.where(step > 0, step, np.float32(1))
+    codes = np.rint((np.asarray(rows, np.float32) - offset) / safe)
+    return codes.clip(0, 2**bits - 1).astype(np.uint8)
+
+
+def refusal(scale_bits: int, advice: str) -> str:
+    """What is said where values do not fit scales of so many bits."""
+    return (
+        f"Some values are too large or too close together for scales of {scale_bits} bits. "
+        f"{advice + ', or scale' if advice else 'Scale'} the table."
+    )
+
+
+def _half(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused by the caller
+        return values.astype(np.float16).astype(np.float32)

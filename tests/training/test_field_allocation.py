@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimtable.codecs.allocation import allocate
 from slimtable.embeddings.base import method_of
 from slimtable.errors import BudgetError
 from slimtable.methods.full import FullConfig
 from slimtable.methods.saec import SaecConfig
 from slimtable.methods.uniform import UniformConfig
+from slimtable.training.field_allocation import allocate
 from tests.codecs.quantize.samples import make_vectors
 
 SIZES = (1, 3, 40, 500, 3000)

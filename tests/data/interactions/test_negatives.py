@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from slimtable.data.interactions.interactions import Interactions
+from slimtable.data.interactions.negatives import NegativeSampler
 from slimtable.errors import DatasetError
-from slimtable.training.negatives import NegativeSampler
 
 
 def test_negatives_are_uniform_over_what_the_user_has_not_seen() -> None:

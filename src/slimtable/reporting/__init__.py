@@ -1,0 +1,1 @@
+"""What every report is made of: tables, HTML pages that need nothing else, and figures."""
