@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import zipfile
 import zlib
@@ -72,3 +73,14 @@ def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` as indented JSON, all or nothing; arguments and errors as :func:`replace_file`."""
     with replace_file(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which ``day_2`` comes before ``day_11``.
+
+    Example:
+        >>> sorted(["day_11", "day_2", "day_1"], key=natural_key)
+        ['day_1', 'day_2', 'day_11']
+    """
+    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]

@@ -348,3 +348,48 @@ def test_train_and_bench_take_click_models(must: Command, slimtable: Command, tm
         outcome = slimtable("train", *words, *bad, "--out", tmp_path / "bad")
         assert (outcome.code, message in outcome.err) == (2, True), outcome.err
         assert not (tmp_path / "bad").exists()
+
+
+def test_repeated_rows_are_told_and_dropped(must: Command, slimtable: Command, tmp_path: Path) -> None:
+    rows = [f"{user},{item},{item}" for user in range(30) for item in range(user % 3, user % 3 + 6) for _ in range(2)]
+    data = tmp_path / "twice.csv"
+    data.write_text("\n".join(["user,item,time", *rows]))
+    words = [
+        "train",
+        "--data",
+        data,
+        "--model",
+        "sasrec",
+        "--embedding-dim",
+        4,
+        "--epochs",
+        1,
+        "--method",
+        "full",
+        "--json",
+    ]
+    told = slimtable(*words, "--out", tmp_path / "a")
+    assert "180 of 360 rows repeat the user, item and time of another" in told.err
+    clean = must(*words, "--deduplicate", "--out", tmp_path / "b").json
+    assert sum(clean["interactions"].values()) == 180
+
+
+def test_data_list_is_one_table_of_both_kinds(must: Command) -> None:
+    kinds = {info["name"]: info["kind"] for info in must("data", "list", "--json").json}
+    assert (kinds["ml-1m"], kinds["criteo"]) == ("interactions", "clicks")
+    assert "kind" in must("data", "list").out
+
+
+def test_files_with_other_separators_and_encodings_are_told_apart(
+    must: Command, slimtable: Command, tmp_path: Path
+) -> None:
+    data = tmp_path / "rows.txt"
+    data.write_text(
+        "".join(f"{user} {item} {item % 5}\n" for user in range(20) for item in range(user % 4, user % 4 + 7))
+    )
+    words = ["train", "--data", data, "--embedding-dim", 4, "--epochs", 1, "--method", "full", "--split", "random"]
+    outcome = slimtable(*words, "--out", tmp_path / "a")
+    assert (outcome.code, "--column user=0 --column item=1" in outcome.err) == (2, True)
+    columns = ["--column", "user=0", "--column", "item=1", "--column", "rating=2"]
+    result = must(*words, *columns, "--out", tmp_path / "b", "--json").json
+    assert sum(result["interactions"].values()) == 140

@@ -21,28 +21,16 @@ app = typer.Typer(help="List, fetch and make datasets.")
 def list_(data_root: DataRoot = None, as_json: Json = False) -> None:
     """List the datasets that can be loaded by name."""
     from slimtable.data import list_datasets
-    from slimtable.data.datasets import list_click_datasets
 
     listed = list_datasets(data_root)
-    clicks = list_click_datasets(data_root)
     if as_json:
-        show_json(
-            [dataclasses.asdict(info) | {"clicks": False} for info in listed]
-            + [dataclasses.asdict(info) | {"clicks": True} for info in clicks]
-        )
+        show_json([dataclasses.asdict(info) for info in listed])
         return
-    for heading, infos in (("interactions", listed), ("clicks", clicks)):
-        rows = [
-            [
-                info.name,
-                _where(info),
-                f"{info.interactions:,}" if info.interactions else "any",
-                info.licence,
-                info.about,
-            ]
-            for info in infos
-        ]
-        show(table(["name", "here", heading, "licence", "what"], rows, texts=("here", "licence", "what")))
+    rows = [
+        [info.name, info.kind, _where(info), f"{info.rows:,}" if info.rows else "any", info.licence, info.about]
+        for info in listed
+    ]
+    show(table(["name", "kind", "here", "rows", "licence", "what"], rows, texts=("kind", "here", "licence", "what")))
 
 
 def _where(info: DatasetInfo) -> str:
@@ -59,10 +47,8 @@ def fetch(
 ) -> None:
     """Download a dataset where it is not there yet; what was cut off is continued."""
     from slimtable.data import fetch_dataset
-    from slimtable.data.datasets import fetch_click_dataset, list_click_datasets
 
-    of_clicks = name in {info.name for info in list_click_datasets(data_root)}
-    folder = (fetch_click_dataset if of_clicks else fetch_dataset)(name, data_root)
+    folder = fetch_dataset(name, data_root)
     if as_json:
         show_json({"name": name, "folder": str(folder)})
     else:
@@ -82,6 +68,8 @@ def make(
     from slimtable.data.datasets import make_dataset
 
     require_free(out, force)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}. Make it first.")
     path = make_dataset(out, interactions, seed, format)
     written = path.stat().st_size
     if as_json:

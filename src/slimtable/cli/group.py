@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slimtable.cli.options import DataRoot, Force, Json, parse_columns, parse_settings, require_free
+from slimtable.cli.options import (
+    Column,
+    DataRoot,
+    Encoding,
+    FileFormat,
+    Force,
+    Json,
+    Separator,
+    parse_columns,
+    parse_settings,
+    reading_options,
+    require_free,
+)
 from slimtable.cli.output import show, show_json, size, table
 
 if TYPE_CHECKING:
@@ -67,10 +79,10 @@ def group(
         ),
     ] = None,
     split_seed: Annotated[int, typer.Option(min=0, help="Of a random split.")] = 0,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="Column of a table that holds user or item. May be repeated."),
-    ] = None,
+    column: Column = None,
+    file_format: FileFormat = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     graph_folder: Annotated[
         Path | None,
         typer.Option(help="Keep the graph of all edges of Parquet or CSV files there, mapped and not loaded."),
@@ -103,7 +115,8 @@ def group(
         loaded = _stored(data, graph_folder, columns)
     else:
         use = use or Use.train
-        loaded = _in_memory(data, columns, data_root, use, split, split_seed)
+        reading = reading_options(column, file_format, separator, encoding)
+        loaded = _in_memory(data, reading, data_root, use, split, split_seed)
     graph = loaded.graph
     num_rows = _num_rows(rows, budget, graph, chosen, dim)
     groups = group_graph(graph, chosen, num_rows=num_rows, seed=seed)
@@ -188,14 +201,13 @@ def _stored(data: str, folder: Path | None, columns: dict[str, str | int] | None
 
 
 def _in_memory(
-    data: str, columns: dict[str, str | int] | None, data_root: Path | None, use: Use, split: str | None, seed: int
+    data: str, reading: dict[str, Any], data_root: Path | None, use: Use, split: str | None, seed: int
 ) -> _Loaded:
     """The graph of a dataset or of its training part."""
     from slimtable.data import load_dataset
     from slimtable.data import split as split_data
     from slimtable.grouping import InteractionGraph
 
-    reading: dict[str, Any] = {} if columns is None else {"columns": columns}  # named datasets take no options
     source = load_dataset(data, data_root=data_root, **reading)
     if use is Use.all:
         if split is not None:

@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from slimtable.config import Config
 
 if TYPE_CHECKING:
+    from slimtable.data import Dataset
     from slimtable.embeddings.base import MethodConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -46,6 +47,50 @@ ModelSettings = Annotated[
         help="Option of the recommender, such as layers=[128,64,32,16] of neumf. May be repeated.",
     ),
 ]
+
+
+Column = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ROLE=NAME", help="Column of a table that holds user, item, rating or time. May be repeated."),
+]
+FileFormat = Annotated[
+    str | None,
+    typer.Option("--format", help="Format of the file, as docs/datasets.md lists them.", show_default="found"),
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Between the fields of a table, such as ' '.", show_default="found")
+]
+Encoding = Annotated[str | None, typer.Option(help="Of the text, such as latin-1.", show_default="utf-8")]
+Deduplicate = Annotated[
+    bool, typer.Option("--deduplicate", help="Drop rows that repeat the user, item and time of another.")
+]
+
+
+def reading_options(
+    column: Sequence[str] | None, file_format: str | None, separator: str | None, encoding: str | None
+) -> dict[str, Any]:
+    """How to read a file; nothing unless asked for, since named datasets take no options."""
+    given = {"columns": parse_columns(column), "format": file_format, "separator": separator, "encoding": encoding}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def drop_repeats(source: Dataset, deduplicate: bool) -> Dataset:
+    """Drops rows that repeat others if that is asked for, and else says on standard error that there are some."""
+    from slimtable.data.interactions.interactions import repeated_rows
+
+    again = repeated_rows(source.interactions)
+    count = int(again.sum())
+    if not count:
+        return source
+    if not deduplicate:
+        same = "user, item and time" if source.interactions.times is not None else "user and item"
+        typer.echo(
+            f"warning: {count:,} of {len(again):,} rows repeat the {same} of another. Left in, they may stand in the "
+            "training and the test part. --deduplicate drops them.",
+            err=True,
+        )
+        return source
+    return dataclasses.replace(source, interactions=source.interactions.select(~again))
 
 
 def parse_method(method: str, preset: str | None, settings: Sequence[str] | None) -> MethodConfig:

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slimtable.cli.options import (
+    Column,
     DataRoot,
+    Deduplicate,
+    Encoding,
+    FileFormat,
     Json,
     ModelName,
     ModelSettings,
     Preset,
+    Separator,
     Settings,
-    parse_columns,
+    drop_repeats,
     parse_method,
     parse_model,
+    reading_options,
 )
 from slimtable.cli.output import show, show_json, size, table
 
@@ -52,12 +58,11 @@ def train(
             show_default="by the data",
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME", help="Column of a table that holds user, item, rating or time. May be repeated."
-        ),
-    ] = None,
+    column: Column = None,
+    file_format: FileFormat = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    deduplicate: Deduplicate = False,
     data_root: DataRoot = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads; small tables train fastest with one.")] = 1,
     best: Annotated[
@@ -83,7 +88,8 @@ def train(
     model_config = parse_model(model_name, model_settings)
     if budget is not None:
         is_relative(budget)  # refused before anything is read
-    loaded = _load(model_name, data, split, column, data_root)
+    reading = reading_options(column, file_format, separator, encoding)
+    loaded = _load(model_name, data, split, reading, data_root, deduplicate)
     parts = loaded.parts
     if best and not (0 < config.evaluate_every <= config.epochs and len(parts.valid)):
         raise ValueError("--best needs a validation part, and --evaluate-every of 1 to the number of epochs.")
@@ -148,7 +154,14 @@ class _Loaded:
     facts: dict[str, Any]
 
 
-def _load(model_name: str, data: str, split: str | None, column: list[str] | None, data_root: Path | None) -> _Loaded:
+def _load(
+    model_name: str,
+    data: str,
+    split: str | None,
+    reading: dict[str, Any],
+    data_root: Path | None,
+    deduplicate: bool,
+) -> _Loaded:
     """The data as the model takes it: interactions for rankers, a click log for CTR models."""
     from slimtable.data import load_dataset, order_by_frequency
     from slimtable.data import split as split_data
@@ -156,23 +169,18 @@ def _load(model_name: str, data: str, split: str | None, column: list[str] | Non
     from slimtable.models.base import get_model
 
     if get_model(model_name).task == "ctr":
-        if column:
-            raise ValueError(f"--column is for interactions; {model_name} reads a click log by its schema.")
+        if reading or deduplicate:
+            flag = "--deduplicate" if deduplicate else f"--{next(iter(reading)).removesuffix('s')}"
+            raise ValueError(f"{flag} is for interactions; {model_name} reads a click log by its schema.")
         clicks, _ = load_click_parts(data, data_root, split)
         values = {field: clicks.vocabularies[field].values() for field in clicks.sizes}
         return _Loaded(clicks, data, values, {"fields": clicks.sizes})
-    source = load_dataset(data, data_root=data_root, **_reading(column))
+    source = drop_repeats(load_dataset(data, data_root=data_root, **reading), deduplicate)
     parts = order_by_frequency(split_data(source, split))
     if not len(parts.test):
         raise ValueError(f"The split leaves nothing to test: no user of {data} has enough rows. Try --split random.")
     vocabularies = {"user": parts.train.user_vocabulary, "item": parts.train.item_vocabulary}
     return _Loaded(parts, source.name, vocabularies, {"users": parts.num_users, "items": parts.num_items})
-
-
-def _reading(column: list[str] | None) -> dict[str, Any]:
-    """How to read a table; nothing unless asked for, since named datasets take no options."""
-    columns = parse_columns(column)
-    return {} if columns is None else {"columns": columns}
 
 
 def _show(result: dict[str, Any], out: Path, task: str) -> None:

@@ -15,6 +15,7 @@ from slimtable.data.clicks.schema import Schema, read_schema
 from slimtable.data.clicks.windows import check_order, raw_windows
 from slimtable.data.datasets import ClickDataset, load_click_dataset
 from slimtable.errors import DatasetError, SlimtableError
+from slimtable.files import natural_key
 from slimtable.pipeline.settings import PipelineSettings
 
 _BLOCK = 1 << 20  # bytes hashed at a time
@@ -166,13 +167,13 @@ class WindowFolder(WindowSource):
                 )
             self._touched[file.name] = stamp
         last = done[-1]["name"] if done else ""
-        early = sorted(name for name in files if name < last)
+        early = sorted((name for name in files if natural_key(name) < natural_key(last)), key=natural_key)
         if early:
             raise DatasetError(
                 f"{self.folder / early[0]} comes before {last}, which was read already: a window out of order. Give it "
                 "a later name, or take it away."
             )
-        return [files[name] for name in sorted(files)]
+        return [files[name] for name in sorted(files, key=natural_key)]
 
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():

@@ -218,11 +218,11 @@ def test_ragged_criteo(write):
     [
         ("1 3:1 4:1", "several features of field 'a'"),
         ("1 3:1 99:1", "a feature number lies in the range of no field"),
-        ("1 3:2", "expected `label number:1"),
+        ("1 3:2", "a feature has a value other than 0 and 1"),
         ("x 3:1", "expected `label number:1"),
         ("1 3", "expected `label number:1"),
         ("1 3:1:10:1", "expected `label number:1"),
-        ("1 3:15", "expected `label number:1"),
+        ("1 3:15", "a feature has a value other than 0 and 1"),
         ("5 3:1", "the label 5 is neither 0 nor 1"),
     ],
 )
@@ -338,3 +338,15 @@ def test_a_file_without_a_value_in_a_column_fits_any_type(tmp_path, values, plac
         assert len(ids) == 4
         flat = ids.values if isinstance(ids, Bags) else ids
         assert sorted(flat[flat > 0]) == sorted(range(1, 1 + len(distinct)))
+
+
+def test_libfm_comments_and_features_that_are_0_are_passed_over(write) -> None:
+    text = "# a log\n1 0:1 5:1 # the first\n0 1:0 2:1 6:1.0\n"
+    schema = Schema(format="libfm", fields=[{"name": "a", "column": "0-4"}, {"name": "b", "column": "5-9"}])
+    chunk = read(write(text), schema, 10)
+    assert chunk.labels.tolist() == [1, 0]
+    assert [field.values.tolist() for field in chunk.fields] == [[0, 2], [5, 6]]
+
+
+def test_fields_may_be_named_alone() -> None:
+    assert Schema(label="y", fields=["user", "item"]) == Schema(label="y", fields=[{"name": "user"}, {"name": "item"}])

@@ -8,7 +8,7 @@ import pytest
 
 import slimtable.data.datasets.catalogue as catalogue
 from slimtable.data import Pairs, fetch_dataset, list_datasets, load_dataset, split
-from slimtable.data.datasets import RemoteFile, ml_1m
+from slimtable.data.datasets import RemoteFile, load_click_dataset, ml_1m
 from slimtable.data.interactions.formats import read_interactions
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
@@ -31,9 +31,11 @@ def beauty(server, monkeypatch):
 
 def test_every_named_dataset_is_listed(tmp_path):
     listed = list_datasets(tmp_path)
-    assert [info.name for info in listed] == ["synthetic", *sorted([*NAMES, *DERIVED])]
-    assert [info.name for info in listed if info.present] == ["synthetic"]
-    for info in listed[1:]:
+    by_kind = {kind: [info.name for info in listed if info.kind == kind] for kind in ("interactions", "clicks")}
+    assert by_kind["interactions"] == ["synthetic", *sorted([*NAMES, *DERIVED])]
+    assert by_kind["clicks"] == ["synthetic-ctr", "criteo", "frappe", "ml-1m-ctr", "movietweetings-ctr"]
+    assert [info.name for info in listed if info.present] == ["synthetic", "synthetic-ctr"]
+    for info in listed[2:]:
         assert info.about
         assert info.licence
         assert info.url.startswith("https://")
@@ -42,10 +44,10 @@ def test_every_named_dataset_is_listed(tmp_path):
 def test_every_source_is_complete():
     for name, source in catalogue.sources().items():
         assert source.name == name
-        assert source.files
+        assert source.files or name == "criteo"  # which needs its terms accepted
         for file in source.files:
             assert file.url.startswith("https://")
-            assert file.checksum or DERIVED.get(name, name) == "movietweetings"
+            assert file.checksum or (source.folder or name) in ("movietweetings", "frappe")
 
 
 def test_what_is_derived_shares_the_folder_and_files(tmp_path):
@@ -91,7 +93,7 @@ def test_root_is_argument_then_variable_then_cache(tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"Did you mean 'gowalla'\?.*synthetic, beauty"):
+    with pytest.raises(DatasetNotFoundError, match=r"Did you mean 'gowalla'\?.*synthetic, synthetic-ctr, beauty"):
         load_dataset("gowala", data_root=tmp_path)
     with pytest.raises(DatasetNotFoundError, match="neither a known dataset nor a file"):
         load_dataset(tmp_path / "nothing.csv")
@@ -205,3 +207,12 @@ def test_a_path_works_where_a_name_does(write, tmp_path):
     dataset = load_dataset(tmp_path / "folder")
     assert (dataset.default_split, len(dataset.fixed_test)) == ("fixed", 1)
     assert np.array_equal(dataset.fixed_test.item_vocabulary, [1, 2, 3])
+
+
+def test_each_kind_says_which_models_read_the_other():
+    with pytest.raises(DatasetError, match="criteo is a click log: CTR models read it"):
+        load_dataset("criteo")
+    with pytest.raises(DatasetError, match="ml-1m is a dataset of interactions: rankers read it"):
+        load_click_dataset("ml-1m")
+    with pytest.raises(DatasetError, match="unknown size"):
+        load_dataset("synthetic:٢٠٠٠")

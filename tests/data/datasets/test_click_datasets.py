@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slimtable.data import fetch_dataset, list_datasets
 from slimtable.data.clicks.clicks import Bags
 from slimtable.data.clicks.raw import concatenate
 from slimtable.data.clicks.windows import encode_log, encode_windows
 from slimtable.data.datasets import (
-    fetch_click_dataset,
-    list_click_datasets,
     load_click_dataset,
     make_synthetic_clicks,
 )
@@ -23,7 +22,7 @@ NAMES = ["criteo", "frappe", "ml-1m-ctr", "movietweetings-ctr"]
 @pytest.fixture
 def real(real_data):
     def load(name: str):
-        if name not in {info.name for info in list_click_datasets(real_data) if info.present}:
+        if name not in {info.name for info in list_datasets(real_data) if info.present}:
             pytest.skip(f"{name} is not in {real_data}; set SLIMTABLE_DATA to the folder that holds it")
         return load_click_dataset(name, data_root=real_data, download=False)
 
@@ -81,7 +80,7 @@ def test_criteo_takes_the_largest_file_that_is_there(write):
 
 
 def test_what_is_absent_says_where_it_is_to_be_had(tmp_path):
-    listed = {info.name: info for info in list_click_datasets(tmp_path)}
+    listed = {info.name: info for info in list_datasets(tmp_path) if info.kind == "clicks"}
     assert list(listed) == ["synthetic-ctr", *NAMES]
     assert [info.name for info in listed.values() if info.present] == ["synthetic-ctr"]
     with pytest.raises(DatasetNotFoundError, match=r"cannot be downloaded without a login. Get it from https://ailab"):
@@ -90,10 +89,10 @@ def test_what_is_absent_says_where_it_is_to_be_had(tmp_path):
         load_click_dataset("frappe", data_root=tmp_path, download=False)
     with pytest.raises(DatasetNotFoundError, match="Did you mean 'frappe'"):
         load_click_dataset("frape", data_root=tmp_path)
-    with pytest.raises(DatasetNotFoundError, match="Known: synthetic-ctr, criteo"):
-        fetch_click_dataset("none", tmp_path)
+    with pytest.raises(DatasetNotFoundError, match="Known: synthetic, synthetic-ctr, beauty"):
+        fetch_dataset("none", tmp_path)
     with pytest.raises(DatasetError, match="made on the spot"):
-        fetch_click_dataset("synthetic-ctr", tmp_path)
+        fetch_dataset("synthetic-ctr", tmp_path)
 
 
 def test_files_of_your_own(write):

@@ -40,7 +40,7 @@ def test_format_is_found_by_content(write, text, format):
 def test_format_of_parquet_and_folders_is_found(write, tmp_path):
     pl.DataFrame({"user": [1], "item": [2]}).write_parquet(tmp_path / "x.csv")
     assert detect_format(tmp_path / "x.csv") == "parquet"
-    for folder, line, format in (("a", "0 1 2\n", "lightgcn"), ("b", "0\t1\t9\n", "weighted")):
+    for folder, line, format in (("a", "0 1 2\n", "lightgcn"), ("b", "0\t1\t9\n0\t2\t9\n", "weighted")):
         write(line, f"{folder}/train.txt")
         write(line, f"{folder}/test.txt")
         assert detect_format(tmp_path / folder) == format
@@ -55,7 +55,7 @@ def test_format_of_parquet_and_folders_is_found(write, tmp_path):
         ("1\t5\t3\n", "table without a header"),
         ("1,5,3.5\n", "table without a header"),
         (b"\x1f\x8b123", "compressed"),
-        (b"PK\x03\x04", "compressed"),
+        (b"PK\x03\x04", "zip archive"),
     ],
 )
 def test_unknown_content_is_explained(write, content, message):

@@ -1,4 +1,4 @@
-"""Click logs in libFM files: ``label number:1 number:1 …``, where ranges of feature numbers are fields."""
+"""Click logs in libFM files: ``label number:1 number:1 … # comment``; ranges of feature numbers are fields."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from slimtable.data.clicks.schema import Schema, feature_range
 from slimtable.data.clicks.text import check_labels, text_blocks
 from slimtable.errors import DatasetError
 
-_NEWLINE, _RETURN, _SPACE, _COLON, _ZERO, _NINE, _ONE = 10, 13, 32, 58, 48, 57, 49
+_NEWLINE, _RETURN, _SPACE, _COLON, _ZERO, _NINE, _ONE, _HASH = 10, 13, 32, 58, 48, 57, 49, 35
 _FAULTS = {
-    1: "expected `label number:1 number:1 …`, parted by spaces, with features that are 1",
+    1: "expected `label number:1 number:1 …`, parted by spaces",
     2: "a feature number lies in the range of no field",
+    3: "a feature has a value other than 0 and 1, and fields are categorical. Give numbers by a csv or parquet file",
 }
 
 
@@ -85,6 +86,10 @@ def _scan(text, place, line, firsts, lasts, labels, lines, owners, places, numbe
             line += text[place] == _NEWLINE
             place += 1
             continue
+        if text[place] == _HASH:
+            while text[place] != _NEWLINE:
+                place += 1
+            continue
         # The label: an integer with an optional sign and fraction.
         sign = 1.0
         if text[place] == 45 or text[place] == 43:  # minus, plus
@@ -108,6 +113,9 @@ def _scan(text, place, line, firsts, lasts, labels, lines, owners, places, numbe
             while text[place] == _SPACE or text[place] == 9:
                 place += 1
                 parted = True
+            if text[place] == _HASH:  # a comment up to the end of the line
+                while text[place] != _NEWLINE:
+                    place += 1
             if text[place] == _RETURN and text[place + 1] == _NEWLINE:
                 place += 1
             if text[place] == _NEWLINE:
@@ -117,13 +125,20 @@ def _scan(text, place, line, firsts, lasts, labels, lines, owners, places, numbe
                 number = number * 10 + (text[place] - _ZERO)
                 digits += 1
                 place += 1
-            if not parted or digits == 0 or text[place] != _COLON or text[place + 1] != _ONE:
+            if not parted or digits == 0 or text[place] != _COLON:
                 return row, count, place, line, 1
+            zero = text[place + 1] == _ZERO
+            if not zero and text[place + 1] != _ONE:
+                return row, count, place, line, 3 if _ZERO <= text[place + 1] <= _NINE else 1
             place += 2
             if text[place] == 46:  # 1.0
                 place += 1
                 while text[place] == _ZERO:
                     place += 1
+            if text[place] != _SPACE and text[place] != 9 and text[place] != _RETURN and text[place] != _NEWLINE:
+                return row, count, place, line, 3 if _ZERO <= text[place] <= _NINE else 1
+            if zero:  # a feature that is not there
+                continue
             field = np.searchsorted(firsts, number, side="right") - 1
             if field < 0 or number > lasts[field]:
                 return row, count, place, line, 2

@@ -11,6 +11,7 @@ from slimtable.data.clicks.raw import RawClicks, RawField
 from slimtable.data.clicks.schema import Schema
 from slimtable.data.clicks.text import read_text
 from slimtable.errors import DatasetError, DatasetNotFoundError
+from slimtable.files import natural_key
 
 __all__ = ["RawClicks", "RawField", "log_files", "read_clicks"]
 
@@ -19,7 +20,7 @@ _BESIDE = (".yaml", ".yml", ".json", ".md", ".partial", ".part")  # what may lie
 
 
 def read_clicks(path: str | Path, schema: Schema, chunk_rows: int = 250_000) -> Iterator[RawClicks]:
-    """Reads a file, or a folder of files in the order of their names.
+    """Reads a file, or a folder of files in the natural order of their names.
 
     No more than a chunk and a block of text are held at a time. Text may be gzipped (``.gz``).
 
@@ -49,7 +50,7 @@ def read_clicks(path: str | Path, schema: Schema, chunk_rows: int = 250_000) -> 
 
 
 def log_files(path: str | Path) -> list[Path]:
-    """The files of a log: the file itself, or those of a folder in the order of their names.
+    """The files of a log: the file itself, or those of a folder in the natural order of their names.
 
     Raises:
         DatasetNotFoundError: there is none.
@@ -61,8 +62,11 @@ def log_files(path: str | Path) -> list[Path]:
         raise DatasetNotFoundError(
             f"{path} is neither a file nor a folder. Name a click log, or a folder of its parts."
         )
+    inside = sorted(path.iterdir(), key=lambda file: natural_key(file.name))
     files = [
-        f for f in sorted(path.iterdir()) if f.is_file() and not f.name.startswith(".") and f.suffix not in _BESIDE
+        file
+        for file in inside
+        if file.is_file() and not file.name.startswith((".", "_SUCCESS")) and file.suffix not in _BESIDE
     ]
     if not files:
         raise DatasetNotFoundError(f"the folder {path} holds no file of a click log. Put one into it.")

@@ -81,6 +81,15 @@ class Schema(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _name_fields(cls, values: Any) -> Any:
+        """Takes names alone for fields: ``fields: [user, item]``."""
+        if isinstance(values, dict) and isinstance(values.get("fields"), (list, tuple)):
+            named = [{"name": field} if isinstance(field, str) else field for field in values["fields"]]
+            return {**values, "fields": named}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
     def _fill_criteo(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("format") == "criteo":
             return {

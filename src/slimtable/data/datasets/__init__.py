@@ -1,7 +1,7 @@
 """Datasets by name, of interactions and of clicks: one file each, found by their `SOURCE`."""
 
 from slimtable.data.datasets.catalogue import DatasetInfo, fetch_dataset, list_datasets, load_dataset
-from slimtable.data.datasets.click_catalogue import fetch_click_dataset, list_click_datasets, load_click_dataset
+from slimtable.data.datasets.click_catalogue import load_click_dataset
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
 from slimtable.data.datasets.source import Dataset, RemoteFile, Source
 from slimtable.data.datasets.synthetic import make_dataset, make_synthetic
@@ -14,9 +14,7 @@ __all__ = [
     "DatasetInfo",
     "RemoteFile",
     "Source",
-    "fetch_click_dataset",
     "fetch_dataset",
-    "list_click_datasets",
     "list_datasets",
     "load_click_dataset",
     "load_dataset",

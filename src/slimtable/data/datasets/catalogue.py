@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import slimtable.data.datasets as package
-from slimtable.data.datasets import synthetic
+from slimtable.data.datasets import synthetic, synthetic_ctr
+from slimtable.data.datasets.click_source import ClickSource
 from slimtable.data.datasets.source import Dataset, Fetchable, Source
 from slimtable.data.download import download as download_file
-from slimtable.data.interactions.formats import read_interactions, read_pairs, read_train_test
+from slimtable.data.interactions.formats import (
+    atomic_parts,
+    part_files,
+    read_atomic_parts,
+    read_interactions,
+    read_pairs,
+    read_train_test,
+)
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 
@@ -25,8 +33,9 @@ class DatasetInfo:
 
     Attributes:
         name: what to ask for it by.
+        kind: "interactions" for rankers, or "clicks" for CTR models.
         present: whether it can be loaded without fetching.
-        interactions: its documented number of rows; None if it varies.
+        rows: its documented number; None if it varies.
         size_bytes: of its folder; 0 where it is absent.
         fetchable: whether it can be downloaded without a login.
         about: what it holds.
@@ -35,8 +44,9 @@ class DatasetInfo:
     """
 
     name: str
+    kind: str
     present: bool
-    interactions: int | None
+    rows: int | None
     size_bytes: int
     fetchable: bool
     about: str
@@ -45,12 +55,12 @@ class DatasetInfo:
 
 
 @cache
-def sources() -> dict[str, Source]:
+def sources() -> dict[str, Source | ClickSource]:
     """Every named source by name: the `SOURCE` of each module of this package, sorted."""
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
-    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), Source)]
+    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), (Source, ClickSource))]
     return {source.name: source for source in sorted(found, key=lambda source: source.name)}
 
 
@@ -102,11 +112,13 @@ def load_dataset(
             raise TypeError(f"dataset {name!r} takes no {', '.join(unknown)}; its options: num_interactions, seed.")
         return _load_synthetic(name, options)
     source = sources().get(name)
+    if isinstance(source, ClickSource) or name.partition(":")[0] == synthetic_ctr.NAME:
+        raise DatasetError(f"{name} is a click log: CTR models read it, such as --model deepfm, and rankers do not.")
     if source is None:
         return _load_path(Path(name).expanduser(), options)
     if options:
         raise TypeError(f"dataset {name!r} takes no options, got {', '.join(options)}.")
-    folder = _folder(source, data_root)
+    folder = folder_of(source, data_root)
     if not source.present(folder):
         if not download:
             raise DatasetNotFoundError(
@@ -125,25 +137,16 @@ def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
         data_root: as in :func:`load_dataset`.
 
     Returns:
-        One entry per dataset, ``synthetic`` first, the others by name.
+        One entry per dataset, those that are made on the spot first, the others by name.
     """
-    listed = [DatasetInfo("synthetic", True, None, 0, False, synthetic.ABOUT, "Apache-2.0", "")]
+    made = ((synthetic.NAME, Source.kind, synthetic.ABOUT), (synthetic_ctr.NAME, ClickSource.kind, synthetic_ctr.ABOUT))
+    listed = [DatasetInfo(name, kind, True, None, 0, False, about, "Apache-2.0", "") for name, kind, about in made]
     for source in sources().values():
-        folder = _folder(source, data_root)
+        folder = folder_of(source, data_root)
         present = source.present(folder)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if present else 0
-        listed.append(
-            DatasetInfo(
-                source.name,
-                present,
-                source.interactions,
-                size,
-                bool(source.files),
-                source.about,
-                source.licence,
-                source.url,
-            )
-        )
+        about = (source.about, source.licence, source.url)
+        listed.append(DatasetInfo(source.name, source.kind, present, source.rows, size, bool(source.files), *about))
     return listed
 
 
@@ -162,12 +165,12 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
             get it.
         DatasetError: if the download fails; what has arrived is kept and continued by the next call.
     """
-    if name == "synthetic":
-        raise DatasetError("dataset 'synthetic' is made on the spot and never fetched. Just load it.")
+    if name in (synthetic.NAME, synthetic_ctr.NAME):
+        raise DatasetError(f"dataset {name!r} is made on the spot and never fetched. Just load it.")
     source = sources().get(name)
     if source is None:
-        raise _unknown(name)
-    return fetch_source(source, _folder(source, data_root))
+        raise unknown(name)
+    return fetch_source(source, folder_of(source, data_root))
 
 
 def fetch_source(source: Fetchable, folder: Path) -> Path:
@@ -189,7 +192,8 @@ def fetch_source(source: Fetchable, folder: Path) -> Path:
     return folder
 
 
-def _folder(source: Source, root: str | Path | None) -> Path:
+def folder_of(source: Source | ClickSource, root: str | Path | None) -> Path:
+    """Where the files of a source are, or would be."""
     return data_root(root) / (source.folder or source.name)
 
 
@@ -197,7 +201,7 @@ def _load_synthetic(name: str, options: dict[str, Any]) -> Dataset:
     _, colon, size = name.partition(":")
     if colon:
         digits = size.replace("_", "")
-        if not digits.isdecimal():
+        if not (digits.isascii() and digits.isdecimal()):
             raise DatasetError(f"unknown size {size!r} in {name!r}. Write a number, such as synthetic:1000000.")
         if "num_interactions" in options:
             raise TypeError(f"`num_interactions` is given twice: in {name!r} and as an option.")
@@ -207,9 +211,12 @@ def _load_synthetic(name: str, options: dict[str, Any]) -> Dataset:
 
 def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
     if not path.exists():
-        raise _unknown(str(path))
+        raise unknown(str(path))
     about = f"read from {path}"
-    if path.is_dir():
+    if path.is_dir() and (files := atomic_parts(path)):
+        train, valid, test = read_atomic_parts(files, **options)
+        return Dataset(str(path), train, test, "fixed", about, fixed_valid=valid)
+    if path.is_dir() and not part_files(path):
         train, test = read_train_test(path, **options)
         return Dataset(str(path), train, test, "fixed", about)
     if options.get("format") == "pairs" or "other" in (options.get("columns") or ()):
@@ -220,8 +227,9 @@ def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
     return Dataset(str(path), interactions, None, "leave-two-out" if has_order else "random", about)
 
 
-def _unknown(name: str) -> DatasetNotFoundError:
-    known = ["synthetic", *sources()]
+def unknown(name: str) -> DatasetNotFoundError:
+    """What is raised where a name is neither that of a dataset nor a path."""
+    known = [synthetic.NAME, synthetic_ctr.NAME, *sources()]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return DatasetNotFoundError(

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import slimtable.data.datasets as package
 from slimtable.data.clicks.reader import read_clicks
 from slimtable.data.clicks.schema import Schema, read_schema
 from slimtable.data.datasets import synthetic_ctr
-from slimtable.data.datasets.catalogue import DatasetInfo, data_root, fetch_source
+from slimtable.data.datasets.catalogue import fetch_source, folder_of, sources, unknown
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
+from slimtable.data.datasets.source import Source
 from slimtable.errors import DatasetError, DatasetNotFoundError
-
-
-@cache
-def click_sources() -> dict[str, ClickSource]:
-    """Every named source by name: the `SOURCE` of each module of this package, sorted."""
-    modules = (
-        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
-    )
-    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), ClickSource)]
-    return {source.name: source for source in sorted(found, key=lambda source: source.name)}
 
 
 def load_click_dataset(
@@ -39,8 +26,8 @@ def load_click_dataset(
     """Finds a click log; its rows are read when they are asked for.
 
     Args:
-        name_or_path: one of :func:`list_click_datasets`; ``"synthetic-ctr:1000000"`` for a size; or the path of a file
-            or folder of your own, with a schema. A name wins over a file of the same name.
+        name_or_path: one of the click logs of :func:`slimtable.data.list_datasets`; ``"synthetic-ctr:1000000"`` for a
+            size; or the path of a file or folder of your own, with a schema. A name wins over a file of the same name.
         schema: what the columns of files mean, or the path of a schema file. None: ``schema.yaml`` in the folder.
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
         download: fetch a named dataset where it is absent.
@@ -62,13 +49,17 @@ def load_click_dataset(
     min_count = options.pop("min_count", None)
     name = str(name_or_path)
     synthetic = name == synthetic_ctr.NAME or name.startswith(f"{synthetic_ctr.NAME}:")
-    source = click_sources().get(name)
+    source = sources().get(name)
     if (synthetic or source) and schema is not None:
         raise TypeError(f"dataset {name!r} has a schema of its own. Leave yours out.")
     if synthetic:
         dataset = _load_synthetic(name, options)
     elif options:
         raise TypeError(f"dataset {name!r} takes no {', '.join(options)}; its options: min_count.")
+    elif isinstance(source, Source):
+        raise DatasetError(
+            f"{name} is a dataset of interactions: rankers read it, such as --model gmf, not CTR models."
+        )
     elif source is not None:
         dataset = _load_source(source, data_root, download)
     else:
@@ -79,35 +70,8 @@ def load_click_dataset(
     return ClickDataset(**settings)
 
 
-def list_click_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
-    """What click logs can be loaded by name, and which are there; ``synthetic-ctr`` first, the others by name."""
-    listed = [DatasetInfo(synthetic_ctr.NAME, True, None, 0, False, synthetic_ctr.ABOUT, "Apache-2.0", "")]
-    for source in click_sources().values():
-        folder = _folder(source, data_root)
-        present = source.present(folder)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if present else 0
-        about = (source.about, source.licence, source.url)
-        listed.append(DatasetInfo(source.name, present, source.rows, size, bool(source.files), *about))
-    return listed
-
-
-def fetch_click_dataset(name: str, data_root: str | Path | None = None) -> Path:
-    """Downloads a named click log where it is absent; returns its folder.
-
-    Raises:
-        DatasetNotFoundError: the name is unknown, or the data cannot be had without a login; says where to get it.
-        DatasetError: the download fails; what has arrived is kept and continued by the next call.
-    """
-    if name == synthetic_ctr.NAME:
-        raise DatasetError(f"dataset {name!r} is made on the spot and never fetched. Just load it.")
-    source = click_sources().get(name)
-    if source is None:
-        raise _unknown(name)
-    return fetch_source(source, _folder(source, data_root))
-
-
 def _load_source(source: ClickSource, root: str | Path | None, download: bool) -> ClickDataset:
-    folder = _folder(source, root)
+    folder = folder_of(source, root)
     if not source.present(folder):
         if not download:
             raise DatasetNotFoundError(
@@ -132,7 +96,7 @@ def _load_synthetic(name: str, options: dict[str, Any]) -> ClickDataset:
     _, colon, size = name.partition(":")
     if colon:
         digits = size.replace("_", "")
-        if not digits.isdecimal():
+        if not (digits.isascii() and digits.isdecimal()):
             raise DatasetError(
                 f"unknown size {size!r} in {name!r}. Write a number, such as {synthetic_ctr.NAME}:1000000."
             )
@@ -148,7 +112,7 @@ def _load_synthetic(name: str, options: dict[str, Any]) -> ClickDataset:
 
 def _load_path(path: Path, schema: Schema | str | Path | None) -> ClickDataset:
     if not path.exists():
-        raise _unknown(str(path))
+        raise unknown(str(path))
     if schema is None:
         schema = path / "schema.yaml"
         if not schema.is_file():
@@ -156,16 +120,3 @@ def _load_path(path: Path, schema: Schema | str | Path | None) -> ClickDataset:
     if not isinstance(schema, Schema):
         schema = read_schema(schema)
     return ClickDataset(str(path), schema, partial(read_clicks, path, schema), about=f"read from {path}")
-
-
-def _folder(source: ClickSource, root: str | Path | None) -> Path:
-    return data_root(root) / (source.folder or source.name)
-
-
-def _unknown(name: str) -> DatasetNotFoundError:
-    known = [synthetic_ctr.NAME, *click_sources()]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return DatasetNotFoundError(
-        f"{name!r} is neither a known click log nor a file or folder.{hint} Known: {', '.join(known)}."
-    )

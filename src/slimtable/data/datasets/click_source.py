@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from slimtable.data.clicks.raw import RawClicks
 from slimtable.data.clicks.schema import Schema
@@ -85,3 +86,5 @@ class ClickSource:
     chronological: bool = True
     windows: int = 8
     folder: str | None = None
+
+    kind: ClassVar[str] = "clicks"

@@ -28,7 +28,7 @@ SOURCE = replace(
     ml_1m.SOURCE,
     name="ml-1m-npmi",
     about="200,000 pairs of the 3,416 movies of ml-1m, scored by 100 × NPMI of who saw both (computed, not judged)",
-    interactions=_PAIRS,
+    rows=_PAIRS,
     read=_read,
     default_split=Pairs.usual_split,
     folder=ml_1m.SOURCE.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
@@ -23,6 +23,7 @@ class Dataset:
         about: one line on what it holds.
         licence: under what terms it may be used.
         url: where it comes from.
+        fixed_valid: the validation rows that the source itself sets apart, or None.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Dataset:
     about: str = ""
     licence: str = ""
     url: str = ""
+    fixed_valid: Interactions | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Source:
         about: one line on what it holds.
         licence: under what terms it may be used.
         url: the page about it.
-        interactions: its documented number of rows, test rows included; None if it may grow.
+        rows: its documented number of rows, test rows included; None if it may grow.
         read: from its folder to ``(interactions, fixed_test or None)``.
         present: whether its folder holds what `read` needs.
         files: what to download; empty if it cannot be had without a login.
@@ -86,13 +88,15 @@ class Source:
     about: str
     licence: str
     url: str
-    interactions: int | None
+    rows: int | None
     read: Callable[[Path], tuple[Interactions, Interactions | None]]
     present: Callable[[Path], bool]
     files: tuple[RemoteFile, ...]
     unpack: Callable[[Path], None] | None = None
     default_split: str = "leave-two-out"
     folder: str | None = None
+
+    kind: ClassVar[str] = "interactions"
 
 
 def holds(*names: str) -> Callable[[Path], bool]:

@@ -22,6 +22,7 @@ from slimtable.data.datasets.source import Dataset
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
+NAME = "synthetic"
 ABOUT = "made on the spot: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"
 DEFAULT_INTERACTIONS = 80_000
 MIN_INTERACTIONS, MAX_INTERACTIONS = 1_000, 2_000_000_000

@@ -15,14 +15,18 @@ format         what a file holds
 
 How :func:`detect_format` decides, in this order, from the first 64 KiB:
 
-1. A folder with ``train.txt`` and ``test.txt`` is ``weighted`` if the first line of ``train.txt`` has tabs,
-   else ``lightgcn``.
+1. A folder with ``train.txt`` and ``test.txt`` is ``weighted`` if each line of ``train.txt`` has three fields parted by
+   tabs and users return, or not all fields are integers; else ``lightgcn``.
 2. A file that begins with ``PAR1`` is ``parquet``; one whose first line is all ``name:type`` fields parted by
    tabs is ``inter``; one with ``::`` in its first line is ``ratings``.
 3. Lines of integers parted by spaces are ``sasrec`` if each of them has two, else ``sequence``. (Where every
-   user of a sequence file has one item the two readings are the same.) Integers parted by tabs are ``sasrec``
-   if each line has two; any other number is a table without a header, whose columns have to be given.
+   user of a sequence file has one item the two readings are the same.) Where each line has three or four, or users
+   return, it may as well be a table of user, item, rating and time: that is asked, not guessed. Integers parted by tabs
+   are ``sasrec`` if each line has two; any other number is a table without a header, whose columns have to be given.
 4. A first line with a tab, comma, semicolon or bar that is not all numbers is the header of a ``table``.
+
+Files may be compressed by gzip or zstd, and in UTF-16; other encodings are named by ``encoding``. A folder of part
+files, as Spark writes, is read as one table. A first line of ``0,1,2,…`` is a header.
 
 A single LightGCN file looks exactly like a sequence file and is read as one, that is as in time order: pass
 ``format="lightgcn"`` where it is not. Pairs of items with scores are tables too, and never guessed: read them by
@@ -32,6 +36,7 @@ A single LightGCN file looks exactly like a sequence file and is read as one, th
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +44,10 @@ import numpy as np
 from slimtable.data.interactions.integer_lists import read_integer_lists
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.pairs import Pairs
+from slimtable.data.interactions.plain_text import plain_text
 from slimtable.data.interactions.tables import Columns, read_pair_table, read_table
 from slimtable.errors import DatasetError, DatasetNotFoundError
+from slimtable.files import natural_key
 
 FORMATS = ("sasrec", "sequence", "lightgcn", "weighted", "inter", "ratings", "table", "parquet")
 
@@ -57,8 +64,10 @@ def read_interactions(
     *,
     drop_missing: bool = False,
     chronological: bool | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> Interactions:
-    """Read one file of interactions.
+    """Read one file of interactions, or a folder of part files.
 
     Args:
         path: the file. A folder with a training and a test file is read by :func:`read_train_test`.
@@ -69,6 +78,8 @@ def read_interactions(
         drop_missing: leave out rows of a table without a rating or time instead of refusing them.
         chronological: state whether each user's rows are in time order. None: as the format says; tables with
             times are looked at.
+        separator: between the fields of a table: one character, such as " "; None: found in the first line.
+        encoding: of the text, such as "latin-1"; None for UTF-8, or UTF-16 with a mark.
 
     Returns:
         The interactions, rows in file order.
@@ -79,12 +90,55 @@ def read_interactions(
         ValueError: if `format` is unknown, or `columns` is given where it has no meaning.
     """
     path = _existing(path)
-    if path.is_dir():
-        raise DatasetError(f"{path} is a folder. Give one of its files, or use `read_train_test`.")
-    if format is None:
-        format = "table" if columns is not None and not _is_parquet(path) else detect_format(path)
-    if format not in FORMATS:
+    if separator is not None and len(separator) != 1 and separator != "::":
+        raise ValueError(f"A separator is one character, or '::', got {separator[:20]!r}.")
+    if format is not None and format not in FORMATS:
         raise ValueError(f"unknown format {format!r}. Use one of {', '.join(FORMATS)}.")
+    if path.is_dir():
+        if not (parts := part_files(path)):
+            raise DatasetError(f"{path} is a folder. Give one of its files, or use `read_train_test`.")
+        return _read_parts(path, parts, columns, separator, drop_missing, bool(chronological))
+    with plain_text(path, encoding) as plain:
+        return _read_file(plain, format, columns, separator, drop_missing, chronological)
+
+
+def part_files(folder: Path) -> list[Path]:
+    """The part files of a folder, as Spark writes them beside ``_SUCCESS``, in natural order; perhaps none."""
+    return sorted((file for file in folder.glob("part-*") if file.is_file()), key=lambda file: natural_key(file.name))
+
+
+def _read_parts(
+    folder: Path,
+    parts: list[Path],
+    columns: Columns | None,
+    separator: str | None,
+    drop_missing: bool,
+    chronological: bool,
+) -> Interactions:
+    if not _is_parquet(parts[0]):
+        found, default_columns = _table_layout(parts[0], "table")
+        separator, columns = separator or found, columns if columns is not None else default_columns
+    return read_table(
+        folder,
+        separator=None if _is_parquet(parts[0]) else separator,
+        columns=columns,
+        drop_missing=drop_missing,
+        chronological=chronological,
+        parts=parts,
+    )
+
+
+def _read_file(
+    path: Path,
+    format: str | None,
+    columns: Columns | None,
+    separator: str | None,
+    drop_missing: bool,
+    chronological: bool | None,
+) -> Interactions:
+    if format is None:
+        told = columns is not None or separator is not None
+        format = "table" if told and not _is_parquet(path) else detect_format(path)
     if format in ("sasrec", "sequence", "lightgcn"):
         if columns is not None:
             raise ValueError(f"`columns` has no meaning for format {format!r}: its lines have no named columns.")
@@ -93,10 +147,12 @@ def read_interactions(
             raise DatasetError(f"{path} holds no interactions. Give at least one line of user and item.")
         in_order = format != "lightgcn" if chronological is None else chronological
         return Interactions.from_raw(users, items, chronological=in_order)
-    separator, default_columns = _table_layout(path, format)
+    found, default_columns = _table_layout(path, format)
+    if format == "inter" and columns is None:
+        _refuse_lists(path)
     return read_table(
         path,
-        separator=separator,
+        separator=found if separator is None else separator,
         columns=default_columns if columns is None else columns,
         drop_missing=drop_missing,
         chronological=bool(chronological),
@@ -174,6 +230,46 @@ def read_train_test(folder: str | Path, format: str | None = None) -> tuple[Inte
     return both.select(is_train), both.select(~is_train)
 
 
+def atomic_parts(folder: Path) -> list[Path]:
+    """The training, validation and test file of a RecBole folder, ``NAME.train.inter`` and so on; else nothing."""
+    found = [sorted(folder.glob(f"*.{part}.inter")) for part in ("train", "valid", "test")]
+    return [files[0] for files in found] if all(len(files) == 1 for files in found) else []
+
+
+def read_atomic_parts(files: list[Path], columns: Columns | None = None) -> list[Interactions]:
+    """Read the parts of a RecBole dataset; they share the vocabularies of all users and items.
+
+    Args:
+        files: training, validation and test part.
+        columns: as for :func:`read_interactions`.
+
+    Returns:
+        The parts, in that order.
+
+    Raises:
+        DatasetError: as :func:`read_interactions`, or some parts have times or ratings and others have not.
+    """
+    parts = [read_interactions(file, "inter", columns) for file in files]
+    for name in ("times", "ratings"):
+        if len({getattr(part, name) is None for part in parts}) > 1:
+            raise DatasetError(f"{files[0].parent}: some of its parts have {name}, and others have not.")
+    joined = [
+        None if any(values is None for values in column) else np.concatenate([np.asarray(values) for values in column])
+        for column in (
+            [part.user_vocabulary[part.users] for part in parts],
+            [part.item_vocabulary[part.items] for part in parts],
+            [part.ratings for part in parts],
+            [part.times for part in parts],
+        )
+    ]
+    assert joined[0] is not None
+    assert joined[1] is not None
+    whole = Interactions.from_raw(joined[0], joined[1], joined[2], joined[3])
+    bounds = np.cumsum([0, *map(len, parts)])
+    place = np.arange(len(whole))
+    return [whole.select((place >= low) & (place < high)) for low, high in pairwise(bounds)]
+
+
 def detect_format(path: str | Path) -> str:
     """Find the format by the rules on this page.
 
@@ -189,9 +285,16 @@ def detect_format(path: str | Path) -> str:
     """
     path = _existing(path)
     if path.is_dir():
+        if part_files(path):
+            return "parquet" if _is_parquet(part_files(path)[0]) else "table"
         if not all((path / name).is_file() for name in ("train.txt", "test.txt")):
             raise DatasetError(f"{path} holds no train.txt and test.txt. Give the data file itself.")
-        return "weighted" if b"\t" in _sample(path / "train.txt")[:1][0] else "lightgcn"
+        return _format_of_parts(path / "train.txt")
+    with plain_text(path) as plain:
+        return _detect(plain)
+
+
+def _detect(path: Path) -> str:
     if _is_parquet(path):
         return "parquet"
     lines = [line.decode("utf-8", "replace") for line in _sample(path)]
@@ -209,9 +312,12 @@ def detect_format(path: str | Path) -> str:
                 f"{path} looks like a table without a header. Say what its columns are: "
                 "columns={'user': 0, 'item': 1, 'rating': 2, 'time': 3}."
             )
+        _refuse_tables(path, fields)
         return "sequence"
     if any(separator in first for separator in _SEPARATORS):
-        if all(re.fullmatch(r"\s*-?[\d.]+\s*", field) for field in re.split(r"[\t,;|]", first)):
+        names = re.split(r"[\t,;|]", first)
+        named_by_place = len(names) > 2 and names == [str(place) for place in range(len(names))]
+        if not named_by_place and all(re.fullmatch(r"\s*-?[\d.]+\s*", field) for field in names):
             raise DatasetError(
                 f"{path} looks like a table without a header: its first line is {first[:60]!r}. "
                 "Say what its columns are: columns={'user': 0, 'item': 1}."
@@ -220,6 +326,44 @@ def detect_format(path: str | Path) -> str:
     raise DatasetError(
         f"{path} has no known format: its first line is {first[:60]!r}. See slimtable.data.interactions.formats."
     )
+
+
+def _refuse_tables(path: Path, lines: list[list[str]]) -> None:
+    """Raises DatasetError where lines of integers may be rows of a table just as well as lists."""
+    widths, users = {len(line) for line in lines}, [line[0] for line in lines]
+    if len(lines) > 1 and (len(set(users)) < len(users) or (len(widths) == 1 and widths <= {3, 4})):
+        raise DatasetError(
+            f"{path}: lines such as {' '.join(lines[0])[:40]!r} may be `user item rating`, or a user and a list of "
+            "items. Say which: columns={'user': 0, 'item': 1, 'rating': 2} (--column user=0 --column item=1), or "
+            "format='sequence' (--format sequence)."
+        )
+
+
+def _format_of_parts(train: Path) -> str:
+    """The format of a folder, by the lines of its training file."""
+    lines = [line.decode("utf-8", "replace").rstrip("\r") for line in _sample(train)]
+    fields = [line.split("\t") for line in lines]
+    if any(len(line) != 3 for line in fields):
+        return "lightgcn"
+    users = [line[0] for line in fields]
+    integers = all(_INTEGER.fullmatch(field) for line in fields for field in line)
+    if not integers or len(set(users)) < len(users):
+        return "weighted"
+    raise DatasetError(
+        f"{train}: lines such as {lines[0][:40]!r} may be `user item weight`, or a user and two items. Say which: "
+        "format='weighted' or format='lightgcn' (--format)."
+    )
+
+
+def _refuse_lists(path: Path) -> None:
+    """Raises DatasetError where a RecBole file has histories in one field."""
+    names = _sample(path)[0].decode("utf-8", "replace").split("\t")
+    lists = [name for name in names if name.endswith("_seq") and name.startswith("item")]
+    if lists:
+        raise DatasetError(
+            f"{path}: column {lists[0][:60]} holds a history in each row, which would be left out. Give the file with "
+            "one interaction a row, or name the columns that are meant: --column user=… --column item=…."
+        )
 
 
 def _existing(path: str | Path) -> Path:
@@ -239,8 +383,6 @@ def _sample(path: Path) -> list[bytes]:
     with path.open("rb") as file:
         head = file.read(_SAMPLE_BYTES)
         more = bool(file.read(1))
-    if head[:2] in (b"\x1f\x8b", b"PK"):
-        raise DatasetError(f"{path} is compressed. Unpack it first.")
     lines = head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if more and len(lines) > 1:
         lines.pop()
@@ -260,4 +402,5 @@ def _table_layout(path: Path, format: str) -> tuple[str | None, Columns | None]:
         return "::", {role: place for place, role in enumerate(roles)}
     if format in ("inter", "weighted"):
         return "\t", {"user": 0, "item": 1, "rating": 2} if format == "weighted" else None
-    return max(_SEPARATORS, key=first.count), None
+    separator = max(_SEPARATORS, key=first.count)
+    return separator if separator in first else " ", None

@@ -332,6 +332,34 @@ def without_repeats(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, 
     return np.concatenate([[0], np.cumsum(first)])[indptr], items[first]
 
 
+def repeated_rows(interactions: Interactions) -> np.ndarray:
+    """Rows that say again what an earlier one says: the same user and item, at the same time where there are times.
+
+    Where rows are in order of time and have none, only a row right after its like, in the list of its user, repeats it:
+    a user may come back to an item.
+
+    Returns:
+        bool (E,).
+
+    Example:
+        >>> data = Interactions.from_raw(np.array([1, 1, 1]), np.array([5, 5, 5]), times=np.array([3, 3, 4]))
+        >>> repeated_rows(data).tolist()
+        [False, True, False]
+    """
+    rows = np.arange(len(interactions))
+    keys = [interactions.items, interactions.users]
+    if interactions.times is not None:
+        keys.insert(0, interactions.times)
+    by_list = interactions.times is None and interactions.chronological
+    order = np.lexsort((rows, interactions.users)) if by_list else np.lexsort((rows, *keys))
+    again = np.zeros(len(rows), dtype=bool)
+    alike = np.ones(max(len(rows) - 1, 0), dtype=bool)
+    for key in keys:
+        alike &= key[order[1:]] == key[order[:-1]]
+    again[order[1:][alike]] = True
+    return again
+
+
 def _head_sum(counts: np.ndarray) -> int:
     """Rows held by the most frequent tenth (at least one id)."""
     return int(np.sort(counts)[::-1][: max(1, round(0.1 * counts.size))].sum())

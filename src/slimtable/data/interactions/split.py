@@ -96,20 +96,23 @@ def split(
         >>> [len(part) for part in (split(data).train, split(data).valid, split(data).test)]
         [2, 1, 1]
     """
-    interactions, fixed_test = source, None
+    interactions, fixed_test, fixed_valid = source, None, None
     if not isinstance(source, Interactions):
-        interactions, fixed_test = source.interactions, source.fixed_test
+        interactions, fixed_test, fixed_valid = source.interactions, source.fixed_test, source.fixed_valid
         how = source.default_split if how is None else how
     assert isinstance(interactions, Interactions)
     how = interactions.usual_split if how is None else how
     if how == "fixed":
         if fixed_test is None:
             raise ValueError("the source brings no test part. Use leave-two-out, random, holdout or temporal.")
+        if fixed_valid is not None:
+            return Split(interactions, fixed_valid, fixed_test)
         return fixed_split(interactions, fixed_test, valid_fraction, seed)
     if how == "pooled":
         if fixed_test is None:
             raise ValueError("the source brings no test part to pool with its training part. Use random.")
-        return random_split(interactions.followed_by(fixed_test), fractions, seed)
+        whole = interactions if fixed_valid is None else interactions.followed_by(fixed_valid)
+        return random_split(whole.followed_by(fixed_test), fractions, seed)
     if how not in ("leave-two-out", "random", "holdout", "temporal"):
         raise ValueError(f"unknown split {how!r}. Use leave-two-out, random, holdout, temporal, fixed or pooled.")
     if fixed_test is not None:
