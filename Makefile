@@ -9,7 +9,7 @@ SOURCES := src studies tests benchmarks examples
 DATA ?= ml-1m
 OUT ?= runs/gmf
 
-.PHONY: help setup demo check test test-slow bench clean
+.PHONY: help setup demo check test test-slow test-gpu bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,6 +29,12 @@ test: $(STAMP) ## the test suite and the examples in docstrings, in two processe
 
 test-slow: $(STAMP) ## the tests that take minutes
 	$(THREADS) $(PYTHON) -m pytest -q -n 2 -m slow
+
+# Without the environment where PyTorch finds a GPU outside of it, as in an image that brings its own CUDA build.
+GPU_PYTHON ?= $(shell python3 -c 'import torch; exit(not torch.cuda.is_available())' 2>/dev/null && echo python3 || echo $(PYTHON))
+
+test-gpu: ## the tests that need a CUDA device, and step times beside full (minutes); skipped where there is none
+	PYTHONPATH=src:. $(GPU_PYTHON) -m pytest tests/gpu -m gpu -q -rs -p no:cacheprovider
 
 bench: $(STAMP) ## the benchmark of the documentation, on DATA=ml-1m into OUT=runs/gmf (hours)
 	$(VENV)/bin/slimtable bench --data $(DATA) --model gmf --methods full,low_rank,uniform,dpq,mgqe \

@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split, leave_two_out, order_by_frequency
 
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None)  # the first example may wait for a kernel to be compiled
-settings.load_profile("untimed")
+try:
+    from hypothesis import settings
+except ImportError:  # a machine for the tests of a GPU needs it not
+    pass
+else:
+    settings.register_profile("untimed", deadline=None)  # the first example may wait for a kernel to be compiled
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

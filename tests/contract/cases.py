@@ -72,15 +72,14 @@ def case_id(case: tuple[str, dict[str, object]]) -> str:
 
 def made_for(config: MethodConfig, num_embeddings: int) -> list[RowMap] | None:
     """Row maps for a table, where its groups come from interactions, with second rows for about half of the ids."""
-    name = method_of(config).method
-    if name not in ("baco", "double_graph_hash", "legcf", "shared") or not getattr(config, "needs_graph", True):
+    if config.with_budget("50%") is None:  # it needs no interactions to group by
         return None
     maps = []
     for view in range(getattr(config, "views", 1)):
         generator = np.random.default_rng(view)
         labels = generator.integers(max(1, num_embeddings // 3), size=num_embeddings)
         second = np.where(generator.random(num_embeddings) < 0.5, generator.permutation(labels), -1)
-        maps.append(RowMap.of(labels, None if name == "legcf" else second))
+        maps.append(RowMap.of(labels, second if hasattr(config, "grouping") else None))
     return maps
 
 
@@ -88,7 +87,9 @@ def without_graph(name: str) -> MethodConfig:
     """A configuration of a method whose tables need no interactions."""
     fields = get_config(name).to_dict()
     options = {"grouping": "random"} if "grouping" in fields else {}
-    return get_config(name, options | ({"initialization": "random"} if name == "legcf" else {}))
+    if get_config(name, options).with_budget("50%") is not None:
+        options["initialization"] = "random"
+    return get_config(name, options)
 
 
 def create(config: MethodConfig, num_embeddings: int, embedding_dim: int, **options) -> CompressedEmbedding:

@@ -51,19 +51,19 @@ def assert_served_equal(embedding: CompressedEmbedding, got: np.ndarray, want: t
         np.testing.assert_allclose(got, want, rtol=embedding.serve_tolerance, atol=embedding.serve_tolerance)
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (2, 3), (2, 0, 3)], ids=str)
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_shapes_of_ids(embedding, shape, dtype) -> None:
-    ids = torch.randint(N, shape, dtype=dtype)
-    for mode in (True, False):
-        assert embedding.train(mode)(ids).shape == (*shape, D)
+def test_shapes_of_ids(embedding) -> None:
+    for shape in ((), (0,), (1,), (7,), (2, 3), (2, 0, 3)):
+        for dtype in (torch.int64, torch.int32):
+            ids = torch.randint(N, shape, dtype=dtype)
+            for mode in (True, False):
+                assert embedding.train(mode)(ids).shape == (*shape, D), (shape, dtype, mode)
 
 
-@pytest.mark.parametrize("bad", [-1, N, N + 1000])
-def test_out_of_range_ids_raise(embedding, bad) -> None:
-    for mode in (True, False):
-        with pytest.raises(IndexError):
-            embedding.train(mode)(torch.tensor([1, bad]))
+def test_out_of_range_ids_raise(embedding) -> None:
+    for bad in (-1, N, N + 1000):
+        for mode in (True, False):
+            with pytest.raises(IndexError):
+                embedding.train(mode)(torch.tensor([1, bad]))
 
 
 def test_float_ids_raise(embedding) -> None:
