@@ -11,21 +11,13 @@ when it is first used, so that opening and serving artifacts needs no PyTorch.
 from __future__ import annotations
 
 import ast
-import importlib
 from pathlib import Path
 from typing import Any
 
+from slimtable._lazy import attach, load
 from slimtable._version import __version__ as __version__
 
 _FOLDER = Path(__file__).parent
-
-
-def _listed() -> dict[str, str]:
-    """Module of each public name in the stub."""
-    imports = [
-        node for node in ast.parse((_FOLDER / "__init__.pyi").read_text()).body if isinstance(node, ast.ImportFrom)
-    ]
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def _of_methods() -> dict[str, str]:
@@ -38,24 +30,13 @@ def _of_methods() -> dict[str, str]:
     return found
 
 
-_MODULE_OF_NAME = _listed()
+_get, _, _MODULE_OF_NAME = attach(__name__, _FOLDER)
 __all__ = sorted(_MODULE_OF_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULE_OF_NAME.get(name) or _of_methods().get(name)
-    if module is None:
-        raise AttributeError(f"module 'slimtable' has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("slimtable"):
-            raise
-        raise ModuleNotFoundError(
-            f"slimtable.{name} needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'",
-            name=error.name,
-        ) from error
-    globals()[name] = value
+    found = _of_methods().get(name) if name not in _MODULE_OF_NAME else None
+    value = globals()[name] = _get(name) if found is None else load(__name__, found, name)
     return value
 
 

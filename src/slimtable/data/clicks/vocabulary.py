@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -13,9 +13,11 @@ from numba import njit
 from slimtable.artifact.vocabulary import Strings
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.data.clicks.raw import RawClicks, RawField, all_missing, gather
-from slimtable.data.clicks.schema import Schema
 from slimtable.errors import DatasetError
 from slimtable.files import replace_file
+
+if TYPE_CHECKING:
+    from slimtable.data.clicks.schema import Schema
 
 #: What id 0 is shown as. No value is ever taken for it, not even one that reads so.
 OOV = "<oov>"

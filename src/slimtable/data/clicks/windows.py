@@ -11,11 +11,11 @@ import numpy as np
 
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.data.clicks.raw import RawClicks, concatenate, join_offsets
-from slimtable.data.clicks.schema import Schema
 from slimtable.data.clicks.vocabulary import Vocabularies
 from slimtable.errors import DatasetError
 
 if TYPE_CHECKING:
+    from slimtable.data.clicks.schema import Schema
     from slimtable.data.datasets import ClickDataset
 
 _Log = TypeVar("_Log", Clicks, RawClicks)

@@ -1,0 +1,44 @@
+"""Packages whose names are imported when they are first used, listed once in a stub beside them."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def attach(package: str, folder: Path) -> tuple[Callable[[str], Any], Callable[[], list[str]], dict[str, str]]:
+    """The ``__getattr__`` and ``__dir__`` of a package, by its ``__init__.pyi``.
+
+    Args:
+        package: its name.
+        folder: where it lies.
+
+    Returns:
+        Both functions, and the module of each name.
+    """
+    stub = ast.parse((folder / "__init__.pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    module_of = {alias.name: str(node.module) for node in imports for alias in node.names}
+
+    def get(name: str) -> Any:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return load(package, module_of[name], name)
+
+    return get, lambda: sorted(module_of), module_of
+
+
+def load(package: str, module: str, name: str) -> Any:
+    """A name of a module; where a library is missing, the error says what to install."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("slimtable"):
+            raise
+        raise ModuleNotFoundError(
+            f"{package}.{name} needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'",
+            name=error.name,
+        ) from error
