@@ -77,7 +77,7 @@ def test_steps_lower_a_loss_and_gradients_are_finite(config) -> None:
         for parameter in table.parameters():
             assert parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
     table.end_epoch()
     assert bool(torch.isfinite(table.eval()(torch.arange(N, device="cuda"))).all())
