@@ -95,6 +95,7 @@ pipeline.app.command(
     epilog=examples("slimtable pipeline run examples/pipeline.yaml", "slimtable pipeline run hourly.yaml --follow"),
 )(pipeline.run)
 pipeline.app.command()(pipeline.status)
+pipeline.app.command(epilog=examples("slimtable pipeline repair runs/hourly"))(pipeline.repair)
 pipeline.app.command(epilog=examples("slimtable pipeline history runs/hourly --json"))(pipeline.history)
 pipeline.app.command(epilog=examples("slimtable pipeline report runs/hourly --out report.html"))(pipeline.report)
 app.add_typer(pipeline.app, name="pipeline", epilog=examples("slimtable pipeline run examples/pipeline.yaml"))

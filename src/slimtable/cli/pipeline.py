@@ -38,6 +38,7 @@ def run(
 
     settings = read_settings(config)
     records: list[Record] = []
+    mended: list[str] = []
     with progress_bar() as bar:
         task = bar.add_task("begins", total=None)
 
@@ -63,7 +64,10 @@ def run(
             on_stage=on_stage,
             on_batch=None if bar.disable else on_batch,
             on_window=on_window,
+            on_mended=mended.append,
         )
+    for line in mended:
+        typer.echo(f"mended: {line}.", err=True)
     if as_json:
         show_json(records)
     elif not records:
@@ -82,12 +86,35 @@ def status(place: Place, as_json: Json = False) -> None:
     show(f"{found['state']}: {'running' if found['running'] else 'not running'}, {size(found['disk'])} on disk")
     done = f", done: {', '.join(found['stages'])}" if found["stages"] else ""
     show(f"finished windows: {found['finished']}; next: {found['window']}{done}")
-    served = "nothing yet" if found["served"] is None else f"{found['served']} ({size(found['bytes'])})"
+    if found["problem"]:
+        show(f"problem: {found['problem']}. `slimtable pipeline repair` serves the newest whole version.")
+    served = (
+        "nothing yet"
+        if found["served"] is None
+        else f"{found['served']} ({size(found['bytes']) if found['bytes'] else 'damaged or gone'})"
+    )
     show(f"served: {served}; kept: {', '.join(found['published']) or 'none'}")
     if found["refused"]:
         show(f"refused windows: {', '.join(map(str, found['refused']))}")
     if found["last"] is not None:
         show(f"last: {describe(found['last'])}")
+
+
+def repair(place: Place, as_json: Json = False) -> None:
+    """Mend a state folder whose journal, history or versions were lost or damaged, and say what is lost.
+
+    The newest whole version is served. Damaged files are kept beside, under names that end in .damaged.
+    """
+    from slimtable.pipeline.repair import repair as mend
+    from slimtable.pipeline.status import state_of
+
+    notes = mend(state_of(place))
+    if as_json:
+        show_json(notes)
+        return
+    for note in notes:
+        show(note)
+    show("go on with `slimtable pipeline run`." if notes else "nothing to mend.")
 
 
 def history(place: Place, as_json: Json = False) -> None:

@@ -32,6 +32,8 @@ from slimtable.files import write_json
 
 SETTINGS, JOURNAL, LOCK = "settings.json", "journal.json", "lock"
 WINDOWS, PUBLISHED = "windows", "published"
+RESULT = "result.json"
+"""What a stage found, in its folder; the journal holds it too."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PATIENCE = 0.5  # seconds to wait for a lock that somebody only looks at
@@ -162,9 +164,13 @@ def read_state(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Restore it from a copy, or begin anew.") from error
+        raise CheckpointError(
+            f"{path} is damaged ({str(error)[:80]}). Restore it from a copy, or run `slimtable pipeline repair`."
+        ) from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is damaged (it holds no object). Restore it from a copy, or begin anew.")
+        raise CheckpointError(
+            f"{path} is damaged (it holds no object). Restore it from a copy, or run `slimtable pipeline repair`."
+        )
     return found
 
 

@@ -61,7 +61,9 @@ class History:
         content = self._path.read_bytes() if self._path.is_file() else b""
         records, ends = _parse(self._path, content)
         if len(records) < finished:
-            raise CheckpointError(f"{self._path} has {len(records)} of {finished} windows. Restore it from a copy.")
+            raise CheckpointError(
+                f"{self._path} has {len(records)} of {finished} windows. Restore it, or run `pipeline repair`."
+            )
         if len(records) > finished + 1:  # a kill leaves one at most
             raise CheckpointError(
                 f"{self._path} has {len(records)} windows, but the journal beside it knows of {finished}. Restore both "
@@ -94,7 +96,8 @@ def _parse(path: Path, content: bytes) -> tuple[list[Record], list[int]]:
                 raise ValueError
         except (ValueError, KeyError, TypeError):
             raise CheckpointError(
-                f"Line {number + 1} of {path} is not the record of window {number}. Restore it."
+                f"Line {number + 1} of {path} is not the record of window {number}. Restore it, or run `slimtable pipeline "
+                "repair`."
             ) from None
         records.append(record)
         ends.append((ends[-1] if ends else 0) + len(line))

@@ -13,16 +13,25 @@ from slimtable.errors import CheckpointError
 from slimtable.files import write_json
 from slimtable.pipeline import stages
 from slimtable.pipeline.compression import check_fields
-from slimtable.pipeline.folder import JOURNAL, PUBLISHED, SETTINGS, StateFolder, explaining_a_full_disk, read_state
+from slimtable.pipeline.folder import (
+    JOURNAL,
+    PUBLISHED,
+    RESULT,
+    SETTINGS,
+    StateFolder,
+    explaining_a_full_disk,
+    read_state,
+)
 from slimtable.pipeline.gate import expected_auc, judge
 from slimtable.pipeline.history import HISTORY, History, Record
-from slimtable.pipeline.publishing import MODEL, publish
+from slimtable.pipeline.publishing import MODEL, mend_pointer, publish
+from slimtable.pipeline.repair import new_journal
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
 from slimtable.pipeline.windows import WindowSource, open_source
 from slimtable.training.threads import one_thread
 
-_FORMAT = 1
+_FORMAT = new_journal()["format"]
 _REMEMBERED = (("accepted", "train"), ("groups", "compress"))
 _STAGES = {"train": stages.train, "compress": stages.compress, "retrain": stages.retrain, "evaluate": stages.evaluate}
 
@@ -36,6 +45,7 @@ def run_pipeline(
     on_stage: Callable[[int, str], None] | None = None,
     on_batch: Callable[[int, int], None] | None = None,
     on_window: Callable[[Record], None] | None = None,
+    on_mended: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Works through all windows that are there, but for the last one, which the one before it is tested on.
 
@@ -50,6 +60,7 @@ def run_pipeline(
         on_stage: called with the window and the stage before a stage begins; with stage ``wait`` before waiting.
         on_batch: called during training with the steps done and how many there are.
         on_window: called with the record of every window that is finished.
+        on_mended: called with what was found wrong at the start and mended, in words.
 
     Returns:
         The records of the windows that were finished in this call.
@@ -64,6 +75,8 @@ def run_pipeline(
     follow = follow and source.grows
     with one_thread(), explaining_a_full_disk(settings.state), StateFolder(settings.state) as folder:
         loop = _Loop(settings, source, folder, on_stage or (lambda window, stage: None), on_batch)
+        if loop.mended and on_mended is not None:
+            on_mended(loop.mended)
         records: list[Record] = []
         while windows is None or loop.window < windows:
             if not loop.may_begin(settled=follow):
@@ -102,6 +115,7 @@ class _Loop:
         self.journal = _begin_or_go_on(folder)
         _check_settings(folder.path, {**settings.identity(), "schema": schema})
         self.history = History(folder.path, self.window)
+        self.mended = mend_pointer(folder.path / PUBLISHED, self.journal["served"])
         self._vocabularies: tuple[int, Vocabularies] | None = None  # those of the last window that was ingested
         self._clean()
 
@@ -128,6 +142,7 @@ class _Loop:
             if name not in self.journal["stages"]:
                 with self._timed(name) as result, self.folder.finishing(window, name) as out:
                     result.update(stage(out, task))
+                    write_json(out / RESULT, result)
         if "publish" not in self.journal["stages"]:
             with self._timed("publish") as result:
                 result.update(self._judge_and_publish(task))
@@ -153,6 +168,7 @@ class _Loop:
                 vocabularies = Vocabularies.load(self.folder.stage(number - 1, "ingest") / VOCABULARIES)
             with self.folder.finishing(number, "ingest") as out:
                 result.update(stages.ingest(out, window, vocabularies))
+                write_json(out / RESULT, result)
         self._vocabularies = (number, vocabularies)
 
     @contextlib.contextmanager
@@ -304,27 +320,20 @@ def _begin_or_go_on(folder: StateFolder) -> dict[str, Any]:
         CheckpointError: it is damaged, or a file is gone that was written before others that are there.
     """
     path, journal = folder.path, folder.journal()
-    beginning: dict[str, Any] = {
-        "format": _FORMAT,
-        "window": 0,
-        "ingested": {},
-        "stages": {},
-        "accepted": None,
-        "groups": None,
-        "served": None,
-        "served_auc": None,
-    }
+    beginning = new_journal()
     if journal is None:  # to begin beside what an earlier pipeline left would put its versions out of service
         if left := [name for name in (HISTORY, PUBLISHED) if (path / name).exists()]:
             raise CheckpointError(
-                f"{path / JOURNAL} is missing, but {path / left[0]} is there. Restore it from a copy, or name another "
-                "folder as `state`."
+                f"{path / JOURNAL} is missing, but {path / left[0]} is there. Restore it from a copy, run `slimtable "
+                "pipeline repair`, or name another folder as `state`."
             )
         return beginning
     if not (path / SETTINGS).exists():
         raise CheckpointError(f"{path / SETTINGS} is missing. Restore it from a copy, or begin anew in another folder.")
     if missing := [name for name in beginning if name not in journal]:
-        raise CheckpointError(f"{path / JOURNAL} is damaged ({missing[0]} is missing). Restore it from a copy.")
+        raise CheckpointError(
+            f"{path / JOURNAL} is damaged ({missing[0]} is missing). Restore it, or run `pipeline repair`."
+        )
     if journal["format"] != _FORMAT:
         raise CheckpointError(f"{path} was made by another version of slimtable. Choose another folder.")
     return journal

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slimtable.errors import CheckpointError
+from slimtable.artifact.file import verify_artifact
+from slimtable.errors import ArtifactError, CheckpointError
 from slimtable.files import write_json
 from slimtable.pipeline.folder import delete, finishing, point_to, read_state
 
@@ -42,6 +43,45 @@ def served_model(published: Path) -> Path | None:
     if not (folder / MODEL).is_file():
         raise CheckpointError(f"{pointer} leads to {folder}, which holds no {MODEL}. Point it to another version.")
     return folder / MODEL
+
+
+def mend_pointer(published: Path, served: str | None) -> str:
+    """Makes what readers see what the journal knows to be served, from the versions that are kept.
+
+    Args:
+        published: the folder of versions.
+        served: the version that the journal names, or None.
+
+    Returns:
+        What was mended, in words; empty where all is well.
+
+    Raises:
+        CheckpointError: the version is gone or damaged, and cannot be mended from here.
+    """
+    if served is None:
+        return ""
+    if reason := damage_of(published / served):
+        raise CheckpointError(
+            f"The served version {published / served} is damaged: {reason}. Restore it from a copy, or run `slimtable "
+            "pipeline repair`, which serves the newest whole version."
+        )
+    pointer = published / CURRENT
+    target = os.readlink(pointer) if pointer.is_symlink() else ""
+    if target == served or (target in versions(published) and not damage_of(published / target)):
+        return ""  # perhaps of a process that was killed before it could write the journal
+    point_to(pointer, served)
+    return f"{pointer} led nowhere; it leads to {served} again"
+
+
+def damage_of(version: Path) -> str:
+    """What is wrong with the file of a version, in words; empty where it is whole, every byte checked."""
+    if not (version / MODEL).is_file():
+        return f"it has no {MODEL}"
+    try:
+        verify_artifact(version / MODEL)
+    except ArtifactError as error:
+        return str(error)
+    return ""
 
 
 def publish(

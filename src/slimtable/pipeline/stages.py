@@ -5,6 +5,7 @@ Nothing is handed on in memory, so that a stage gives the same whether those bef
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -203,13 +204,13 @@ def compress(out: Path, task: Task) -> Result:
             previous, configs = task.load_compressed(place)
             # A value whose cost changed would move though its vector did not, so costs stay as long as groups do.
             sensitivity = load_arrays(place / SENSITIVITY) if settings.sensitivity else None
-            compressed = compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity)
+            compressed, configs, too_large = _compressed(model, configs, counts, sensitivity, previous)
             before, resized = configs, False
-            if not fits_budget(settings, compressed):
+            if not too_large and not fits_budget(settings, compressed):
                 configs, too_large = _choose(task, model, counts, sensitivity)
                 resized = configs != before
-            if resized:  # other sizes, from the same groups
-                compressed = compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity)
+            if resized and not too_large:  # other sizes, from the same groups
+                compressed, configs, too_large = _compressed(model, configs, counts, sensitivity, previous)
             distortion = relative_distortion(model, compressed, counts, sensitivity)
             grown = distortion / max(reference, _NEGLIGIBLE) - 1
             if settings.recluster_when is not None and grown > settings.recluster_when:
@@ -217,7 +218,8 @@ def compress(out: Path, task: Task) -> Result:
         if why:
             sensitivity = _measure_sensitivity(task, model) if settings.sensitivity else None
             configs, too_large = _choose(task, model, counts, sensitivity)
-            compressed = compress_fields(model, configs, counts, sensitivity=sensitivity)
+            compressed, configs, failed = _compressed(model, configs, counts, sensitivity)
+            too_large = too_large or failed
             since, reference = task.window, relative_distortion(model, compressed, counts, sensitivity)
             distortion, resized = reference, False
     if sensitivity is not None:
@@ -328,6 +330,24 @@ def _choose(
         return choose_configs(task.settings.compress, model, counts, sensitivity), ""
     except BudgetError as error:
         return {field: table.config for field, table in model.fields.embeddings().items()}, str(error).rstrip(".")
+
+
+def _compressed(
+    model: CTRModel,
+    configs: dict[str, MethodConfig],
+    counts: Mapping[str, np.ndarray],
+    sensitivity: Mapping[str, np.ndarray] | None,
+    previous: CTRModel | None = None,
+) -> tuple[CTRModel, dict[str, MethodConfig], str]:
+    """The compressed model and its configurations; where a table cannot be compressed so, the model as it is, and why.
+
+    So a window whose tables do not fit the method is refused, and the loop goes on.
+    """
+    try:
+        return compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity), configs, ""
+    except (ValueError, BudgetError) as error:
+        as_it_is = {field: table.config for field, table in model.fields.embeddings().items()}
+        return copy.deepcopy(model), as_it_is, str(error).rstrip(".")
 
 
 def _measure_sensitivity(task: Task, model: CTRModel) -> dict[str, np.ndarray]:

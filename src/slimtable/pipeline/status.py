@@ -11,7 +11,7 @@ from typing import Any
 from slimtable.errors import SlimtableError
 from slimtable.pipeline.folder import JOURNAL, LOCK, PUBLISHED, read_state
 from slimtable.pipeline.history import read_history
-from slimtable.pipeline.publishing import served_model, versions
+from slimtable.pipeline.publishing import CURRENT, damage_of, served_model, versions
 from slimtable.pipeline.settings import read_settings
 
 
@@ -33,7 +33,7 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
 
     Returns:
         ``running``, ``finished`` (windows), ``window`` (in progress), ``stages`` (finished ones of it), ``served``
-        (version or None), ``bytes`` (of its file), ``published`` (versions there), ``refused`` (windows), ``disk``
+        (version or None), ``problem`` (what is wrong with it, or an empty text), ``bytes`` (of its file), ``published`` (versions there), ``refused`` (windows), ``disk``
         (bytes of the whole folder) and ``last`` (record of the last finished window, or None).
 
     Raises:
@@ -44,14 +44,20 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
     if journal is None:
         raise SlimtableError(f"{state} holds no pipeline yet. Begin one with `slimtable pipeline run`.")
     history = read_history(state)[: journal["window"]]
-    model = served_model(state / PUBLISHED)
+    served, problem = journal["served"], ""
+    if served is not None and (reason := damage_of(state / PUBLISHED / served)):
+        problem = f"the served version {served} is damaged: {reason}"
+    elif served is not None and not (state / PUBLISHED / CURRENT).is_symlink():
+        problem = f"{PUBLISHED}/{CURRENT} is gone; `pipeline run` points it to {served} again"
+    model = None if problem else served_model(state / PUBLISHED)
     return {
         "state": str(state),
         "running": _is_locked(state / LOCK),
         "finished": len(history),
         "window": journal["window"],
         "stages": list(journal["stages"]),
-        "served": model and model.parent.name,
+        "served": model.parent.name if model else served,
+        "problem": problem,
         "bytes": model and model.stat().st_size,
         "published": versions(state / PUBLISHED),
         "refused": [record["window"] for record in history if record["verdict"]["decision"] == "refuse"],
