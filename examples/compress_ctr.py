@@ -12,11 +12,10 @@ from slimtable.data.clicks.windows import concatenate_clicks, encode_windows
 from slimtable.models import ctr as model
 from slimtable.pipeline.compression import choose_configs
 from slimtable.pipeline.settings import CompressSettings
-from slimtable.training import packing
 from slimtable.training import ctr_trainer as train
 from slimtable.training import distillation as distill
 from slimtable.training import field_compression as compress
-from slimtable.training import sensitivity
+from slimtable.training import packing, sensitivity
 
 torch.set_num_threads(1)
 windows, sizes = encode_windows("synthetic-ctr:60000", 6)  # or "movietweetings-ctr", "criteo"; ids as values appear

@@ -96,8 +96,8 @@ def _parse(path: Path, content: bytes) -> tuple[list[Record], list[int]]:
                 raise ValueError
         except (ValueError, KeyError, TypeError):
             raise CheckpointError(
-                f"Line {number + 1} of {path} is not the record of window {number}. Restore it, or run `slimtable pipeline "
-                "repair`."
+                f"Line {number + 1} of {path} is not the record of window {number}. Restore it, or run `slimtable "
+                "pipeline repair`."
             ) from None
         records.append(record)
         ends.append((ends[-1] if ends else 0) + len(line))

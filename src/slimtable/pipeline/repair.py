@@ -143,7 +143,7 @@ def _continued(folder: StateFolder, records: list[Record], served: str | None, n
     else:
         notes.append("the parameters that training went on from are lost: it starts from fresh ones")
     notes.append(
-        f"{JOURNAL} was written anew: window {window} is taken through its stages again, and its tables are clustered anew"
+        f"{JOURNAL} was written anew: window {window} is taken through its stages again, its tables are clustered anew"
     )
     return journal
 

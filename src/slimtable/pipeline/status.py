@@ -33,8 +33,9 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
 
     Returns:
         ``running``, ``finished`` (windows), ``window`` (in progress), ``stages`` (finished ones of it), ``served``
-        (version or None), ``problem`` (what is wrong with it, or an empty text), ``bytes`` (of its file), ``published`` (versions there), ``refused`` (windows), ``disk``
-        (bytes of the whole folder) and ``last`` (record of the last finished window, or None).
+        (version or None), ``problem`` (what is wrong with it, or an empty text), ``bytes`` (of its file),
+        ``published`` (versions there), ``refused`` (windows), ``disk`` (bytes of the whole folder) and ``last``
+        (record of the last finished window, or None).
 
     Raises:
         SlimtableError: there is no pipeline.
