@@ -119,7 +119,7 @@ def test_tables_from_files(tmp_path) -> None:
         np.testing.assert_array_equal(read_table(tmp_path / name, key), table)
     with pytest.raises(ValueError, match=r"does not tell which table.*x \(4, 3\), y \(2, 2\)"):
         read_table(tmp_path / "d.safetensors")
-    with pytest.raises(ValueError, match="does not tell a table 'z'"):
+    with pytest.raises(ValueError, match="holds no table 'z'"):
         read_table(tmp_path / "d.safetensors", "z")
 
 
@@ -168,8 +168,7 @@ def test_common_pytorch_files(tmp_path) -> None:
     np.savez(tmp_path / "many.npz", a=np.ones((2, 2)))
     with pytest.raises(ValueError, match="holds a list"):
         read_table(tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="npz"):
-        read_table(tmp_path / "many.npz")
+    np.testing.assert_array_equal(read_table(tmp_path / "many.npz"), np.ones((2, 2)))
 
 
 def test_frozen_tables_keep_the_float_type() -> None:

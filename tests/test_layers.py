@@ -13,7 +13,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 
-LEAVES = {"_lazy", "_version", "budget", "config", "errors", "files", "progress", "registry", "settings_file", "specs"}
+LEAVES = {
+    "_lazy",
+    "_version",
+    "budget",
+    "config",
+    "errors",
+    "files",
+    "memory",
+    "progress",
+    "registry",
+    "settings_file",
+    "specs",
+}
 _FILES = LEAVES | {"artifact"}
 _CODECS = _FILES | {"codecs"}
 _DATA = LEAVES | {"artifact", "data"}

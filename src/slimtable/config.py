@@ -9,6 +9,9 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
+LARGEST = 2**31 - 1
+"""The largest count that an option may have."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -31,10 +34,11 @@ class Bounds:
         above = value > self.low if self.open_low else value >= self.low
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)
         if not (above and below):
-            raise ValueError(f"`{name}` must {self}, got {value!r}.")
+            told = f"be at most {self.high:,}" if above and self.high == LARGEST else str(self)
+            raise ValueError(f"`{name}` must {told}, got {str(value)[:40]}.")
 
     def __str__(self) -> str:
-        if self.high is None:
+        if self.high in (None, LARGEST):
             if self.low == 0:
                 return "be positive" if self.open_low else "not be negative"
             return f"be above {self.low}" if self.open_low else f"be at least {self.low}"
@@ -44,8 +48,8 @@ class Bounds:
         return f"be {low} {self.low} and {high} {self.high}"
 
 
-PositiveInt = Annotated[int, Bounds(1)]
-Count = Annotated[int, Bounds(0)]
+PositiveInt = Annotated[int, Bounds(1, LARGEST)]
+Count = Annotated[int, Bounds(0, LARGEST)]
 Positive = Annotated[float, Bounds(0, open_low=True)]
 NotNegative = Annotated[float, Bounds(0)]
 Share = Annotated[float, Bounds(0, 1, open_high=True)]

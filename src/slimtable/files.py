@@ -32,7 +32,10 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
         FileNotFoundError: the folder does not exist.
         IsADirectoryError: ``path`` is a folder.
     """
-    target = path.resolve()  # a link stays a link
+    try:
+        target = path.resolve()  # a link stays a link
+    except RuntimeError:  # before Python 3.13
+        raise OSError(errno.ELOOP, "the link leads to itself", str(path)) from None
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "cannot write a file over a folder", str(path))
     if not target.parent.is_dir():

@@ -23,6 +23,7 @@ from slimtable.training.run_folder import LOG
 from slimtable.training.threads import one_thread
 from slimtable.training.trainer import TrainConfig
 
+_WORKERS_PER_CORE = 4
 _LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs
 
 
@@ -99,6 +100,10 @@ def run_grids(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    if workers is not None and workers > _WORKERS_PER_CORE * (os.cpu_count() or 1):
+        raise ValueError(
+            f"{workers:,} workers are more than {_WORKERS_PER_CORE} for each of {os.cpu_count()} cores. Use fewer."
+        )
     loaded = {source: source.load() for source in dict.fromkeys(grid.source for grid in grids)}
     parts = {source: split for source, (split, _) in loaded.items()}
     for grid in (grid for grid in grids if grid.checked):

@@ -21,6 +21,7 @@ from slimtable.errors import SlimtableError
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
+_LONGEST = 300  # characters of a message
 _EXPECTED = (SlimtableError, ValueError, TypeError, IndexError, OSError, ImportError)
 
 app = typer.Typer(
@@ -167,7 +168,11 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 def _complain(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    """Prints one line of 300 characters at most: of a longer one its beginning, and its end, which says what to do."""
+    line = "error: " + " ".join(message.split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST - 123]} … {line[-120:]}"
+    print(line, file=sys.stderr)
 
 
 def _describe(error: Exception) -> str:
@@ -178,6 +183,10 @@ def _describe(error: Exception) -> str:
         return f"{error.format_message()} See `{command} --help`."
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("slimtable"):
         return f"this needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "this needs more memory than the machine has. Make the data, the tables or the batches smaller."
+    if isinstance(error, RecursionError):
+        return "something in the input is nested too deeply. Make it flatter."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if isinstance(error, _EXPECTED) and str(error):

@@ -135,6 +135,10 @@ def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[
             values[name] = json.loads(value)
         except ValueError:
             values[name] = value
+        except RecursionError:
+            raise ValueError(
+                f"{flag} {name}: its brackets are nested too deeply. Write a list such as [256,64]."
+            ) from None
     return values
 
 
@@ -162,7 +166,7 @@ def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
 
 
 def require_free(path: Path, force: bool) -> None:
-    """Raises FileExistsError where a file would be replaced and nobody said so."""
+    """Raises FileExistsError where a file would be replaced without ``--force``."""
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists. Choose another name, or replace it with --force.")
 

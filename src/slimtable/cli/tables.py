@@ -237,7 +237,14 @@ def _vectors(packed: Packed) -> int:
 
 
 def _read_counts(path: Path) -> np.ndarray:
-    counts = np.load(path, allow_pickle=False)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}. --frequencies takes a .npy file.")
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no .npy file of counts. Save them with numpy.save.") from error
+    if not isinstance(counts, np.ndarray):
+        raise ValueError(f"{path} is an archive, not a .npy file of counts. Save them alone with numpy.save.")
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
         raise ValueError(f"{path} must hold one whole number per id, got {counts.dtype} of shape {counts.shape}.")
     return counts

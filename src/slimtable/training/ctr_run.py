@@ -14,6 +14,7 @@ from slimtable.config import Config, Count, Positive, PositiveInt
 from slimtable.data.clicks.clicks import Clicks
 from slimtable.data.clicks.parts import ClickParts
 from slimtable.embeddings.base import MethodConfig, method_of
+from slimtable.memory import require_memory
 from slimtable.methods.full import FullConfig
 from slimtable.models.ctr import CTRModel, build_ctr_model, get_ctr_model
 from slimtable.training.ctr_trainer import CTRTrainConfig, CTRTrainer, evaluate_clicks
@@ -80,6 +81,8 @@ def train_ctr(
     """
     options = model_config or get_ctr_model(model_name).config_class()
     width = get_ctr_model(model_name).width(config.embedding_dim)
+    what = f"Training {model_name} with vectors of {width:,} columns"
+    require_memory(4 * max(parts.sizes.values()) * width, what, "Make them smaller.")
     counts = parts.counts()
     compressed_later = method_config.needs_trained or method_of(method_config).post_training
     configs: MethodConfig | Configs = method_config

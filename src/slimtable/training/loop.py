@@ -118,8 +118,13 @@ def run_loop(
     if folder is not None:
         run.resume(folder)
     with progress_bar(progress) as bar:
-        while not run.finished():
-            run.epoch(len(run.history) + 1, bar)
+        try:
+            while not run.finished():
+                run.epoch(len(run.history) + 1, bar)
+        except Exception:
+            if folder is not None and not run.history:  # refused as it begins: as if it had never been
+                folder.abandon()
+            raise
     epoch = len(run.history)
     if config.patience and run.best_epoch is not None and run.best_state is not None:
         model.load_state_dict(run.best_state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], vocabularies: Mapping[str, np.ndarray]) -> None:
-        self.path = path
+        self.path, self._made = path, not path.exists()
         self._saved_at, self._took = -np.inf, 0.0
         self._board: Any = None
         path.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,11 @@ class RunFolder:
         if not (path / VOCABULARIES).exists():
             with replace_file(path / VOCABULARIES) as file:
                 np.savez(file, **dict(vocabularies))  # type: ignore[arg-type]
+
+    def abandon(self) -> None:
+        """Deletes the folder again, if it was made by this object: nothing came of the run."""
+        if self._made:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def checkpoint(self, device: str) -> dict[str, Any] | None:
         """What :func:`load_checkpoint` gives, or None before there is one."""

@@ -16,6 +16,7 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.errors import DatasetError
+from slimtable.memory import require_memory
 from slimtable.models.base import Ranker, build, counts_of_rows, get_model, get_ranker
 from slimtable.training.ctr_run import CTRRunConfig, train_ctr
 from slimtable.training.evaluation import evaluate
@@ -174,8 +175,13 @@ def _train_ranker(
     options = model_config or get_ranker(model_name).config_class()
     counts = {"user": split.train.user_counts(), "item": split.train.item_counts()}
     configs: MethodConfig | dict[str, MethodConfig] = method_config
+    specs = get_ranker(model_name).table_specs(split.num_users, split.num_items, config.embedding_dim, options)
+    require_memory(
+        4 * max(spec.num_embeddings * spec.embedding_dim for spec in specs) + 8 * config.negatives * len(split.train),
+        f"Training {model_name} with embedding_dim={config.embedding_dim} and {config.negatives:,} negatives",
+        "Make them smaller.",
+    )
     if budget is not None:
-        specs = get_ranker(model_name).table_specs(split.num_users, split.num_items, config.embedding_dim, options)
         configs = fit_tables(
             {spec.name: (spec.num_embeddings, spec.embedding_dim) for spec in specs},
             method_config,

@@ -8,6 +8,7 @@ from typing import Any
 
 from slimtable.data.clicks.reader import read_clicks
 from slimtable.data.clicks.schema import Schema, read_schema
+from slimtable.data.datasets import synthetic as synthetic_interactions
 from slimtable.data.datasets import synthetic_ctr
 from slimtable.data.datasets.catalogue import fetch_source, folder_of, sources, unknown
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
@@ -56,7 +57,7 @@ def load_click_dataset(
         dataset = _load_synthetic(name, options)
     elif options:
         raise TypeError(f"dataset {name!r} takes no {', '.join(options)}; its options: min_count.")
-    elif isinstance(source, Source):
+    elif isinstance(source, Source) or name.partition(":")[0] == synthetic_interactions.NAME:
         raise DatasetError(
             f"{name} is a dataset of interactions: rankers read it, such as --model gmf, not CTR models."
         )
