@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
+from slimtable.codecs.base import Rows
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.files import check_archive
@@ -85,10 +86,10 @@ def compress_table(
     padding_idx: int | None = None,
     frequencies: np.ndarray | None = None,
 ) -> Packed:
-    """Compresses one trained table.
+    """Compresses one trained table, block by block where the method has a codec.
 
     Args:
-        table: float (N, d), finite.
+        table: float (N, d), finite; a :class:`numpy.memmap` is read a block at a time and never held.
         config: configuration of the method.
         padding_idx: id that is served as zeros; its row must be zeros.
         frequencies: (N,) training counts, for methods with frequency tiers.
@@ -99,6 +100,9 @@ def compress_table(
     Raises:
         ValueError: the table is not a finite matrix, or the configuration does not fit it.
     """
+    codec = config.codec(table.shape[1]) if table.ndim == 2 else None
+    if codec is not None:
+        return codec.compress(Rows(table, padding_idx), method_of(config).method, config.to_dict())
     counts = None if frequencies is None else torch.from_numpy(np.asarray(frequencies))
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
         values = torch.from_numpy(np.array(table, dtype=np.float32))

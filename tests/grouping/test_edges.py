@@ -82,13 +82,13 @@ def test_texts_are_ids_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 1 << 22])
 def test_ids_in_csv_are_what_is_written(tmp_path: Path, chunk: int) -> None:
-    """7 and 007 are two ids, and a column of which any id is no plain integer is one of texts, as in memory."""
+    """7 and 007 are two ids, spaces are none of them, and one id that is no plain integer makes all texts."""
     path = tmp_path / "e.csv"
     path.write_text("user,item\n7,5000000000\n007,1\n7,1\n+7,2\n 7,3\nNA,3\n99999999999999999999,1\n7,1\n")
     report = build_graph(path, tmp_path / "graph", chunk=chunk)
     wanted = load_dataset(str(path)).interactions
     assert_is_graph_of(tmp_path / "graph", wanted.user_vocabulary[wanted.users], wanted.item_vocabulary[wanted.items])
-    assert (report.num_users, report.num_items, report.repeated) == (6, 4, 1)
+    assert (report.num_users, report.num_items, report.repeated) == (5, 4, 1)
 
 
 def test_several_files_are_one_source(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from slimtable.artifact.packed import Packed
 from slimtable.cli.options import Force, Json, Preset, Settings, parse_method, require_free
 from slimtable.cli.output import show, show_json, size, table
+from slimtable.codecs.base import Rows
 from slimtable.serve.reader import Artifact, Table, open_artifact
 
 TABLE = "table"
@@ -63,13 +64,15 @@ def compress(
         config = fit_budget(config, budget, dense.shape[0], dense.shape[1], counts)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
     file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
+    vectors = _vectors(packed)
+    del packed  # it may be as large as the table; the file is looked at from here on
     with open_artifact(out) as artifact:
         served = artifact[TABLE]
         result = {
             "path": str(out),
             "file_bytes": file_size,
             **_facts(served),
-            "vectors": _vectors(packed),
+            "vectors": vectors,
             "relative_error": _relative_error(dense, served),
             "distortion": _distortion(dense, served, counts),
         }
@@ -253,9 +256,8 @@ def _read_counts(path: Path) -> np.ndarray:
 def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
     """Mean squared distance between a row and what is served for it, weighted by counts if there are some."""
     total = weight = 0.0
-    for first in range(0, len(dense), _ROWS_AT_A_TIME):
-        block = np.asarray(dense[first : first + _ROWS_AT_A_TIME], dtype=np.float64)
-        squares = ((served.lookup(np.arange(first, first + len(block))) - block) ** 2).sum(axis=1)
+    for first, block in Rows(dense).blocks(_ROWS_AT_A_TIME):
+        squares = ((served.lookup(np.arange(first, first + len(block))) - block.astype(np.float64)) ** 2).sum(axis=1)
         weights = np.ones(len(block)) if counts is None else counts[first : first + len(block)].astype(np.float64)
         total += float(squares @ weights)
         weight += float(weights.sum())
@@ -264,10 +266,12 @@ def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> 
 
 def _relative_error(dense: np.ndarray, served: Table) -> float:
     """Mean squared error over the variance of all values (over 1 where they are all the same)."""
-    mean = float(np.mean(dense, dtype=np.float64))
-    squared, spread = 0.0, 0.0
-    for first in range(0, len(dense), _ROWS_AT_A_TIME):
-        block = np.asarray(dense[first : first + _ROWS_AT_A_TIME], dtype=np.float64)
-        squared += float(((served.lookup(np.arange(first, first + len(block))) - block) ** 2).sum())
-        spread += float(((block - mean) ** 2).sum())
+    rows, total = Rows(dense), 0.0
+    for _, block in rows.blocks(_ROWS_AT_A_TIME):
+        total += float(block.sum(dtype=np.float64))
+    mean, squared, spread = total / dense.size, 0.0, 0.0
+    for first, block in rows.blocks(_ROWS_AT_A_TIME):
+        wide = block.astype(np.float64)
+        squared += float(((served.lookup(np.arange(first, first + len(block))) - wide) ** 2).sum())
+        spread += float(((wide - mean) ** 2).sum())
     return squared / (spread or dense.size)

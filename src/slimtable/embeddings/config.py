@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from slimtable.config import Config, Positive
 
 if TYPE_CHECKING:
+    from slimtable.codecs.base import Codec
     from slimtable.data.interactions.interactions import Interactions
     from slimtable.grouping.row_map import RowMap
 
@@ -48,6 +49,10 @@ class MethodConfig(Config, ABC):
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         """Itself in all sizes that it can have, from small to large, for :func:`fit_budget`; by default as it is."""
         return [self]
+
+    def codec(self, embedding_dim: int) -> Codec | None:
+        """What compresses a trained table as the method does, block by block; None where only the module can."""
+        return None
 
     def with_budget(self, budget: str) -> Self | None:
         """Itself with a budget of users and items together; None where each table is given its own size."""

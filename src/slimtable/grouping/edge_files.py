@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimtable.data.interactions.tables import Columns, choose_id_columns, require_polars
+from slimtable.data.interactions.tables import QUOTING, Columns, choose_id_columns, require_polars
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 _SEPARATORS = "\t,;|"
@@ -111,6 +111,7 @@ def _read_parquet(path: Path, columns: Columns | None, chunk: int) -> Iterator[A
 def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.csv as arrow_csv
+    from pyarrow import compute
 
     with path.open(encoding="utf-8-sig", newline="") as file:
         head = next((line for line in file if line.strip()), "")
@@ -123,12 +124,17 @@ def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]
     reader = arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, autogenerate_column_names=bare),
-        parse_options=arrow_csv.ParseOptions(delimiter=separator),
+        # Between tabs a quote is a character like any other, as in `read_interactions`.
+        parse_options=arrow_csv.ParseOptions(delimiter=separator, quote_char='"' if separator in QUOTING else False),
         # As they are written: pyarrow would take "007" and 7 for one id.
         convert_options=arrow_csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string())),
     )
     for batch in reader:
-        yield batch.select(names)
+        chosen = batch.select(names)
+        if separator in QUOTING:  # as in "user, item"
+            columns_of = [compute.utf8_trim_whitespace(column) for column in chosen.columns]
+            chosen = pa.record_batch(columns_of, names=names)
+        yield chosen
 
 
 def _numbers(raw: Any) -> Any:

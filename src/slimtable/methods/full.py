@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
+from slimtable.codecs.base import Codec
+from slimtable.codecs.dense import Dense
 from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 from slimtable.embeddings.tensors import float_bits, to_array
 
@@ -17,6 +19,9 @@ from slimtable.embeddings.tensors import float_bits, to_array
 @dataclass(frozen=True)
 class FullConfig(MethodConfig):
     """The uncompressed table has no options of its own."""
+
+    def codec(self, embedding_dim: int) -> Codec:
+        return Dense()
 
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
         return 32 * num_embeddings * embedding_dim

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slimtable.artifact.packed import Packed
+from slimtable.codecs.base import Codec
+from slimtable.codecs.low_rank import LowRank as LowRankCodec
+from slimtable.codecs.low_rank import principal_directions
 from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 from slimtable.embeddings.tensors import float_bits, to_array
 
@@ -38,8 +41,11 @@ class LowRankConfig(MethodConfig):
             raise ValueError(f"`LowRankConfig.rank` must be 1 to embedding_dim={embedding_dim}, got {rank}.")
         return rank
 
+    def codec(self, embedding_dim: int) -> Codec:
+        return LowRankCodec(self.rank_of(embedding_dim))
+
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return 32 * self.rank_of(embedding_dim) * (num_embeddings + embedding_dim)
+        return self.codec(embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, rank=rank) for rank in range(1, embedding_dim + 1)]
@@ -70,9 +76,10 @@ class LowRank(CompressedEmbedding):
     def fit_(self, table: Tensor, context: FitContext) -> None:
         """Takes the truncated singular value decomposition, the best P·Q in squared error."""
         # The eigenvectors of the small d × d Gram matrix are the right singular vectors, at any N.
-        gram = sum(chunk.double().T @ chunk.double() for chunk in table.split(_ROWS_PER_CHUNK))
-        _, vectors = torch.linalg.eigh(gram)
-        basis = vectors[:, -self.rank :].flip(1).to(table.dtype)  # (d, r), strongest first
+        gram = torch.zeros(self.embedding_dim, self.embedding_dim, dtype=torch.float64, device=table.device)
+        for chunk in table.split(_ROWS_PER_CHUNK):
+            gram += chunk.double().T @ chunk.double()
+        basis = torch.from_numpy(principal_directions(gram.cpu().numpy(), self.rank)).to(table)  # (d, r)
         self.left.copy_(table @ basis)
         self.right.copy_(basis.T)
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.packed import Packed
+from slimtable.codecs.base import Codec
+from slimtable.codecs.uniform import Uniform as UniformCodec
 from slimtable.config import Bounds
 from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
 from slimtable.embeddings.scalar_grid import codes_of, make_grid
@@ -39,9 +41,11 @@ class UniformConfig(MethodConfig):
         if self.scale_bits == 16 and self.axis == "column":
             raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
 
+    def codec(self, embedding_dim: int) -> Codec:
+        return UniformCodec(self.bits, self.axis, self.scale_bits)
+
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        grids = embedding_dim if self.axis == "column" else num_embeddings
-        return num_embeddings * embedding_dim * self.bits + 2 * grids * self.scale_bits
+        return self.codec(embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, bits=bits) for bits in range(1, 9)]

@@ -1,0 +1,88 @@
+"""Uniform scalar quantization: every value becomes one of 2^bits even steps (MGQE §5.4, "SQ")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from slimtable.artifact.bits import pack_bits
+from slimtable.codecs.base import Block, Codec, Fitted, Rows
+from slimtable.codecs.quantize.scalar import codes_of, make_grid
+
+_ADVICE = "Use scale_bits=32"
+
+
+@dataclass(frozen=True)
+class Uniform(Codec):
+    """Codes of ``bits`` bits between the smallest and the largest value of each column, or of each row.
+
+    Attributes:
+        bits: bits per value, 1 to 8.
+        axis: "column" keeps an offset and a step per dimension, "row" per id.
+        scale_bits: width of each offset and step, 32 or 16.
+    """
+
+    bits: int = 8
+    axis: Literal["column", "row"] = "column"
+    scale_bits: Literal[32, 16] = 32
+
+    def fit(self, rows: Rows) -> Fitted:
+        return _FittedUniform(self, rows)
+
+    # `bits` is an option of this codec, so what all of it takes has another name.
+
+    def bits_of(self, num_embeddings: int, embedding_dim: int) -> int:
+        grids = embedding_dim if self.axis == "column" else num_embeddings
+        return self.bits * num_embeddings * embedding_dim + 2 * self.scale_bits * grids
+
+
+class _FittedUniform(Fitted):
+    layout = "scaled"
+
+    def __init__(self, codec: Uniform, rows: Rows) -> None:
+        super().__init__(rows)
+        self.codec = codec
+        # The padding row, which is served as zeros, has no say: another row stands for it.
+        self._stand_in: np.ndarray | None = None
+        if self.padding_idx is not None and self.num_embeddings > 1:
+            other = 0 if self.padding_idx else 1
+            self._stand_in = rows.read(other, other + 1)
+        low = np.full(self.embedding_dim, np.inf, np.float32)
+        high, self._largest = -low, 0.0
+        for first, block in rows.blocks() if codec.axis == "column" or codec.scale_bits == 16 else ():
+            seen = self._without_padding(block, first)
+            low, high = np.minimum(low, seen.min(axis=0)), np.maximum(high, seen.max(axis=0))
+        self._largest = float(max(np.abs(low).max(), np.abs(high).max()))
+        if codec.axis == "column":
+            self._grid = make_grid(low, high, codec.bits, codec.scale_bits, self._largest, _ADVICE)
+
+    def encode(self, rows: np.ndarray, first_id: int) -> Block:
+        codec = self.codec
+        if codec.axis == "column":
+            codes = codes_of(rows, self._grid[0], self._grid[1], codec.bits)
+            return Block(first_id, len(rows), {"codes": pack_bits(codes, codec.bits)})
+        seen = self._without_padding(rows, first_id)
+        low, high = seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)
+        offset, step = make_grid(low, high, codec.bits, codec.scale_bits, self._largest, _ADVICE)
+        arrays = {"codes": pack_bits(codes_of(rows, offset, step, codec.bits), codec.bits)}
+        return Block(first_id, len(rows), arrays | self._scales(offset, step))
+
+    def shared_arrays(self) -> dict[str, np.ndarray]:
+        return self._scales(*self._grid) if self.codec.axis == "column" else {}
+
+    def layout_config(self) -> dict[str, Any]:
+        return {"bits": self.codec.bits, "axis": self.codec.axis}
+
+    def _scales(self, offset: np.ndarray, step: np.ndarray) -> dict[str, np.ndarray]:
+        dtype = np.float16 if self.codec.scale_bits == 16 else np.float32
+        return {"offset": offset.ravel().astype(dtype), "step": step.ravel().astype(dtype)}
+
+    def _without_padding(self, rows: np.ndarray, first_id: int) -> np.ndarray:
+        """The rows of a block, with another in place of the padding row."""
+        if self._stand_in is None or not first_id <= self.padding_idx < first_id + len(rows):  # type: ignore[operator]
+            return rows
+        seen = rows.copy()
+        seen[self.padding_idx - first_id] = self._stand_in  # type: ignore[operator]
+        return seen
