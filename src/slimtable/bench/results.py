@@ -51,7 +51,7 @@ def read_results(out: Path) -> list[Record]:
         out: the folder of a bench.
 
     Returns:
-        The records in the order in which they were finished; a last line that is cut off is none.
+        The records in the order in which they were finished; a last line that is cut off is ignored.
 
     Raises:
         SlimtableError: there is no finished run, or a line is damaged or stands there twice.

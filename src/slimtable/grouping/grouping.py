@@ -99,7 +99,7 @@ class Grouping(Config, ABC):
         """
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
-        """Itself with options that give at most, and nearly, a number of rows.
+        """A copy with options that give at most, and nearly, ``num_rows`` rows.
 
         Args:
             graph: what is to be grouped.

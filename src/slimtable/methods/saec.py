@@ -278,7 +278,7 @@ class Saec(SharedRows):
             )
 
     def _own_ids(self, counts: np.ndarray | None) -> np.ndarray:
-        """Ids that have rows of their own, in the order of those rows; who had one before keeps it if it can."""
+        """Ids that have rows of their own, in the order of those rows; existing ones are kept where possible."""
         wanted = min(int(self.config.head * len(self.tables()[0])), len(self.tables()[0]) - 1)
         before = self._earlier[0].own[:wanted] if self._earlier else np.empty(0, np.int64)
         if wanted < 1:

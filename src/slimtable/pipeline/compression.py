@@ -41,7 +41,7 @@ def choose_configs(
         A configuration for every field.
 
     Raises:
-        ValueError: a field that is named is none.
+        ValueError: a named field does not exist.
         BudgetError: the budget does not pay for the fields that are named, or for the others.
     """
     tables = model.fields.embeddings()
@@ -64,7 +64,7 @@ def choose_configs(
 
 
 def check_fields(settings: CompressSettings, fields: Iterable[str]) -> None:
-    """Raises ValueError where a field with a method of its own is none."""
+    """Raises ValueError where a field with a method of its own does not exist."""
     if unknown := sorted(set(settings.fields) - set(fields)):
         raise ValueError(f"`compress.fields` names {', '.join(unknown)}, but the fields are {', '.join(fields)}.")
 

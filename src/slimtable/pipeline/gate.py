@@ -87,7 +87,7 @@ def judge(
 
 
 def expected_auc(decision: str, reached: float, expected: float | None) -> float:
-    """What the next window is expected to let the served version reach, so that a fall can be told.
+    """Expected AUC of the served version on the next window, which a fall is measured from.
 
     One suspect window is no reason to expect as little of the next: several wrong ones in a row would only have to
     agree with each other. Nor may it be ignored, since the world does change: expectations come down by halves, and

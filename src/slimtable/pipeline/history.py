@@ -16,7 +16,7 @@ HISTORY = "history.jsonl"
 
 
 def read_history(state: str | Path) -> list[Record]:
-    """The finished windows of a pipeline, in order; a last line that is cut off is none.
+    """The finished windows of a pipeline, in order; a last line that is cut off is ignored.
 
     Args:
         state: the state folder.

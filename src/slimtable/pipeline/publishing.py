@@ -139,7 +139,7 @@ def publish(
 
 
 def versions(published: Path) -> list[str]:
-    """Names of the versions that are there, oldest first; whatever else lies beside them is none."""
+    """Names of the versions that are there, oldest first; other files and folders are ignored."""
     names = [path.name for path in published.glob("v*") if _VERSION.fullmatch(path.name) and path.is_dir()]
     return sorted(names, key=_window)
 

@@ -167,7 +167,7 @@ class RetrainSettings(_Section):
         share: of the rows of the window, the newest ones.
         epochs: over them; 0 leaves the model as it was compressed.
         teacher: share of the uncompressed model's predictions in the labels; the rest are the clicks, which it has
-            seen already: learning them by heart does harm.
+            seen already and would overfit.
         learning_rate: of the layers; None as in training.
         row_optimizer: of rows; None as in training.
         row_learning_rate: of the tables; None as in training.

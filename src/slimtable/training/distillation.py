@@ -12,7 +12,7 @@ from slimtable.training.ctr_trainer import predict
 def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
     """The same impressions, labelled by a teacher (Hinton et al. 2015, arXiv 1503.02531).
 
-    A compressed model that is trained again on clicks that its teacher was trained on would learn them by heart; from
+    A compressed model that is trained again on clicks that its teacher was trained on would overfit them; from
     the probabilities of the teacher it learns what compression has taken away, and no more.
 
     Args:

@@ -16,7 +16,7 @@ class Clustering:
     Attributes:
         centroids: float32 (K, d).
         rows: int32 (n,) the centroid of each vector.
-        default: the row of values too rare for a row by distance; None where there is none.
+        default: the row that values below `min_frequency` share; None without one.
         distortion: mean squared distance of a vector to its centroid, weighted by frequency.
     """
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-_FLOOR = 1e-3  # of the dearest direction: what a direction costs at least, so that coordinates can be changed back
+_FLOOR = 1e-3  # eigenvalue floor, relative to the largest, so that the transform can be inverted
 
 
 @dataclass(frozen=True, eq=False)

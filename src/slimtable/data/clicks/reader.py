@@ -34,7 +34,7 @@ def read_clicks(path: str | Path, schema: Schema, chunk_rows: int = 250_000) -> 
 
     Raises:
         DatasetNotFoundError: there is no such file, or none in the folder.
-        DatasetError: a column is not there, a label, number or time is none, a line is ragged, a file has no rows;
+        DatasetError: a column is not there, a label, number or time is invalid, a line is ragged, a file has no rows;
             names the file and the line.
         ValueError: ``chunk_rows`` is less than 1.
     """
