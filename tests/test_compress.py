@@ -209,3 +209,10 @@ def test_values_beyond_float32_and_counts_below_zero_are_refused() -> None:
         compress_table(np.full((3, 2), 1e300), UniformConfig())
     with pytest.raises(ValueError, match="not negative"):
         compress_table(np.eye(3, dtype=np.float32), MGQEConfig(codebook_sizes=(4, 2)), frequencies=np.array([1, -5, 2]))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_trace_is_refused_since_it_would_not_follow_its_input() -> None:
+    model = compress_(nn.Sequential(nn.Embedding(60, 8), nn.Linear(8, 2)).eval(), UniformConfig())
+    with pytest.raises(TypeError, match=r"torch\.jit\.trace would record.*torch\.compile"):
+        torch.jit.trace(model, torch.tensor([1, 2, 3]))

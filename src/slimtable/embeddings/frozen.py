@@ -58,6 +58,11 @@ class FrozenEmbedding(EmbeddingTable):
         self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
 
     def rows(self, ids: Tensor) -> Tensor:
+        if torch._C._get_tracing_state() is not None:  # what torch.jit.is_tracing asks, without its deprecation
+            raise TypeError(
+                "torch.jit.trace would record the rows of its example as constants. Use torch.compile, or trace the "
+                "model before its tables are compressed."
+            )
         if ids.device.type != "cpu" or torch.compiler.is_compiling():
             return self._rows_by_torch(ids.long()).to(self._like.dtype)
         rows = torch.from_numpy(self._decoder_now()(ids.numpy()))

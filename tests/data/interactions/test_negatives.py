@@ -35,8 +35,8 @@ def test_an_epoch_holds_every_interaction_once_and_fresh_negatives(communities) 
 
 
 def test_a_user_who_has_everything_is_refused() -> None:
-    train = Interactions.from_raw(np.array([0, 0, 1]), np.array([0, 1, 1]))
-    with pytest.raises(DatasetError, match="no negative can be drawn"):
+    train = Interactions.from_raw(np.array([70, 70, 81]), np.array([0, 1, 1]))  # raw ids, which messages name
+    with pytest.raises(DatasetError, match="User 70 has all 2 items"):
         NegativeSampler(train)
 
 

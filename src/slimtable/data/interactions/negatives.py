@@ -28,8 +28,8 @@ class NegativeSampler:
         widest = int(distinct.argmax())
         if distinct[widest] >= self.num_items:
             raise DatasetError(
-                f"User {widest} has all {self.num_items} items in training, so no negative can be drawn. "
-                "Drop such users, or use more items."
+                f"User {train.user_vocabulary[widest]} has all {self.num_items} items in training, so there is no "
+                "negative. Drop such users, or use more items."
             )
 
     def sample(self, users: np.ndarray, generator: np.random.Generator) -> np.ndarray:
