@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimtable.bench.paper_baco import SOURCE
 from slimtable.bench.table import Estimate
 from slimtable.reporting.tables import Table
 from slimtable.training.evaluation import ACTIVITY_QUARTERS
@@ -29,6 +28,7 @@ from studies.baco.experiments import (
     wanted,
 )
 from studies.baco.figures import draw_clusters, draw_quartiles, draw_sizes
+from studies.baco.published import PUBLISHED
 from studies.baco.size import Size
 from studies.baco.sweeps import rows_after_sweeps
 from studies.baco.tables import (
@@ -175,7 +175,15 @@ def _compared(item: str, place: Workplace) -> Content:
         details_table(panel, rows),
     ]
     lines = [numbers(panel, entry, series) for entry, series in rows]
-    notes = [*_training(panel, place), PATIENCE, CHOSEN, MEASURED, SIZES_MATCH, f"{PAIRED} {ORDERED}", f"{SOURCE}."]
+    notes = [
+        *_training(panel, place),
+        PATIENCE,
+        CHOSEN,
+        MEASURED,
+        SIZES_MATCH,
+        f"{PAIRED} {ORDERED}",
+        PUBLISHED.note.removeprefix("Paper: "),
+    ]
     return Content(notes, tables, lines)
 
 

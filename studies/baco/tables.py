@@ -8,11 +8,11 @@ from typing import Any
 
 from slimtable.bench.columns import spell, spell_difference, spell_seeds
 from slimtable.bench.measures import Measure
-from slimtable.bench.paper_baco import COMPARISON, GAMMAS, QUARTILES, SIZES
 from slimtable.bench.table import Estimate
 from slimtable.reporting.tables import ABSENT, Table
 from studies.baco.clusters import Clusters
 from studies.baco.experiments import ABLATED, BACO, FULL, ORDER, SWEEPS, Entry, Panel
+from studies.baco.published import COMPARISON, QUARTILES, SIZES
 from studies.baco.size import Size
 from studies.baco.timing import Timing
 from studies.series import Series
@@ -76,7 +76,7 @@ def compared_table(panel: Panel, rows: Rows, size: Size) -> Table:
     lines = []
     for entry, series in rows:
         paper = of_paper.get(entry.name)
-        printed = [ABSENT] * len(_IN_PAPER) if paper is None else [f"{value:.2f}" for value in paper]
+        printed = [ABSENT] * len(_IN_PAPER) if paper is None else [f"{value:.2f}" for value in paper.values()]
         ours = [NOT_RUN] * len(_IN_PAPER)
         about, rest = (NOT_RUN, NOT_RUN), (NOT_RUN, NOT_RUN, NOT_RUN)
         if series is not None:
@@ -249,18 +249,14 @@ def our_quartiles_table(panel: Panel, found: Mapping[str, Sequence[Estimate]]) -
 
 def paper_quartiles_table() -> Table:
     """Figure 5 of the paper."""
-    lines = tuple((name, *(f"{value:.1f}" for value in values)) for name, values in QUARTILES.items())
+    lines = tuple((name, *(f"{value:.1f}" for value in values.values())) for name, values in QUARTILES.items())
     return Table("The paper's Figure 5, Gowalla: R@20, read off the picture", ("method", *_QUARTERS), lines)
 
 
 def paper_sizes_table() -> Table:
     """Figure 6 of the paper."""
-    lines = [
-        (f"{name} {figure}", *(f"{value:.2f}" for value in values))
-        for name, both in SIZES.items()
-        for figure, values in zip(("R@20", "N@20"), both, strict=True)
-    ]
-    columns = ("method", *(f"γ = {gamma}" for gamma in GAMMAS))
+    lines = [(name, *(f"{value:.2f}" for value in values.values())) for name, values in SIZES.items()]
+    columns = ("method", *next(iter(SIZES.values())))
     note = "GraphHash has as many rows as BACO at each γ; sizes span about a tenth to a fifth of all."
     return Table("The paper's Figure 6, Gowalla, read off the picture", columns, tuple(lines), note)
 
@@ -294,7 +290,7 @@ def numbers(panel: Panel, entry: Entry, series: Series | None) -> Line:
             line |= {measure.name: estimate.mean, f"{measure.name} std": estimate.std}
     paper = COMPARISON.get(panel.data, {}).get(entry.name)
     if paper is not None:
-        line |= {f"paper {measure.name}": value for measure, value in zip(_IN_PAPER, paper, strict=True)}
+        line |= {f"paper {measure.name}": value for measure, value in zip(_IN_PAPER, paper.values(), strict=True)}
     return line
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from slimtable.bench.grids import Grid
 from slimtable.bench.jobs import Source
 from slimtable.bench.labels import parse_methods
-from slimtable.bench.paper import UNSHARED_D, UNSHARED_K
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.training.trainer import TrainConfig
+from studies.mgqe.published import UNSHARED_D, UNSHARED_K
 
 ITEMS = ("table3", "table4", "table5", "table6", "figure4", "figure6", "figure7", "figure8", "compact")
 """What can be reproduced, by the names of the paper's tables and figures, and what goes beyond it."""

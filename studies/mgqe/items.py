@@ -13,7 +13,6 @@ import numpy as np
 from slimtable.bench.jobs import Source
 from slimtable.bench.labels import label_of
 from slimtable.bench.measures import HIT_RATE, RMSE
-from slimtable.bench.paper import SIZE_NOTE, SOURCE
 from slimtable.bench.table import Row
 from slimtable.embeddings.base import method_of
 from slimtable.files import write_json
@@ -37,6 +36,7 @@ from studies.mgqe.figures import (
     draw_similarities,
     draw_sizes,
 )
+from studies.mgqe.published import PUBLISHED
 from studies.mgqe.similarity import (
     FILMS_PER_SET,
     GENRES,
@@ -119,8 +119,10 @@ def _ranked(item: str, place: Workplace) -> _Content:
         tables.append(ranked_table(panel, configs, rows))
         lines += [numbers(panel, config, row, rows[0]) for config, row in zip(configs, rows, strict=True)]
         panels.append(panel)
-    sizes = f" {SIZE_NOTE}" if item != "table6" else " The paper prints no sizes for its variants."
-    return [*_training(panels, place), VERDICTS, f"{SOURCE}.{sizes}"], tables, lines, None
+    source = PUBLISHED.note.removeprefix("Paper: ")
+    if item == "table6":
+        source = f"{source.partition(' The')[0]} The paper prints no sizes for its variants."
+    return [*_training(panels, place), VERDICTS, source], tables, lines, None
 
 
 def _on_pairs(item: str, place: Workplace) -> _Content:

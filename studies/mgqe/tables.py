@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slimtable.bench.columns import spell, spell_difference, spell_paper_size, spell_seeds
+from slimtable.bench.columns import spell, spell_difference, spell_published, spell_seeds
 from slimtable.bench.labels import label_of
 from slimtable.bench.measures import HIT_RATE, NDCG, RMSE
-from slimtable.bench.paper import RANKING, REGRESSION, PaperResult
 from slimtable.bench.table import Row
 from slimtable.embeddings.base import MethodConfig
 from slimtable.reporting.tables import ABSENT, Table
 from studies.mgqe.experiments import Panel, Want
+from studies.mgqe.published import RANKING, REGRESSION
 from studies.verdict import verdict
 
 NOT_RUN = "not run"
@@ -56,7 +56,7 @@ def ranked_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[R
     Returns:
         The table; where nothing was run, the paper's figures stand alone.
     """
-    papers = [RANKING[panel.name].get(label_of(config)) for config in configs]
+    papers = [RANKING[panel.name].get(label_of(config), {}) for config in configs]
     lines = []
     for config, row, paper in zip(configs, rows, papers, strict=True):
         ours = [NOT_RUN] * 7
@@ -76,11 +76,11 @@ def ranked_table(panel: Panel, configs: Sequence[MethodConfig], rows: Sequence[R
             (
                 label_of(config),
                 size,
-                ABSENT if paper is None else spell_paper_size(paper),
+                spell_published(paper, "size %", 1),
                 hit_rate,
-                ABSENT if paper is None else f"{paper.hit_rate:.2f}",
+                spell_published(paper, "HR@10"),
                 ndcg,
-                ABSENT if paper is None else f"{paper.ndcg:.2f}",
+                spell_published(paper, "NDCG@10"),
                 at_best,
                 difference,
                 _paper_difference(paper, papers[0]),
@@ -145,7 +145,7 @@ def compact_table(panel: Panel, wants: Sequence[Want], rows: Sequence[Row | None
 
 def paper_error_table() -> Table:
     """Table 5 as the paper prints it."""
-    lines = tuple((name, f"{paper.rmse:.2f}", f"{paper.size_percent:.1f}") for name, paper in REGRESSION.items())
+    lines = tuple((name, f"{paper['RMSE on AAR']:.2f}", f"{paper['size %']:.1f}") for name, paper in REGRESSION.items())
     return Table("The paper's Table 5, on private data; not comparable", ("method", "RMSE on AAR", "size %"), lines)
 
 
@@ -166,12 +166,13 @@ def numbers(panel: Panel, config: MethodConfig, row: Row | None, full: Row | Non
             line |= {name: difference.mean, f"{name} half width": difference.half_width}
         line["verdict"] = verdict(row, full)
     paper = RANKING.get(panel.name, {}).get(label_of(config))
-    if paper is not None:
-        line |= {"paper HR@10": paper.hit_rate, "paper NDCG@10": paper.ndcg, "paper size_percent": paper.size_percent}
+    if paper:
+        line |= {"paper HR@10": paper["HR@10"], "paper NDCG@10": paper["NDCG@10"]}
+        line["paper size_percent"] = paper.get("size %")
     return line
 
 
-def _paper_difference(paper: PaperResult | None, full: PaperResult | None) -> str:
-    if paper is None or full is None or paper is full:
+def _paper_difference(paper: Mapping[str, float], full: Mapping[str, float]) -> str:
+    if not paper or not full or paper is full:
         return ABSENT
-    return f"{paper.hit_rate - full.hit_rate + 0.0:+.2f}"
+    return f"{paper['HR@10'] - full['HR@10'] + 0.0:+.2f}"

@@ -68,7 +68,7 @@ def test_markdown_has_whole_tables_and_the_command(result: BenchResult) -> None:
     text = result.markdown.read_text()
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     assert len(widths) == 3 * (2 + len(METHODS))
-    assert widths[0] == 12  # eleven columns
+    assert widths[0] == 9  # eight columns
     assert f"--out {result.report.parent.name}" in text
     assert str(result.report.parent.parent) not in text
 

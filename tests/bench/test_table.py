@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimtable.bench.columns import command, spell_seeds, tables, to_csv
-from slimtable.bench.paper import PaperResult, paper_result
+from slimtable.bench.published import Published, PublishedTable
 from slimtable.bench.table import Difference, Estimate, headline, tabulate
+from slimtable.errors import SlimtableError
 from tests.bench.samples import make_record
 
 
@@ -79,26 +84,45 @@ def test_runs_that_were_not_validated_have_no_best_epoch() -> None:
     assert "–" in tables(tabulate([record])[0])[1].rows[0]
 
 
-def test_paper_figures_stand_beside_the_papers_own_configuration_alone() -> None:
-    def of(method: str, **changes: Any) -> PaperResult | None:
-        return paper_result(make_record(method, 0, 0.1, **changes))
+PUBLISHED = Published(
+    "Paper: somebody.",
+    (
+        PublishedTable(
+            {"data": "ml-1m", "backbone": "gmf", "embedding_dim": 64},
+            {"mgqe": {"HR@10": 8.03, "NDCG@10": 3.98, "size %": 20.7}, "low_rank": {"HR@10": 7.2}},
+        ),
+    ),
+    {"low_rank[rank=48]": "low_rank"},
+)
 
-    assert of("mgqe") == PaperResult(8.03, 3.98, 20.7)
-    assert of("mgqe", backbone="neumf") == PaperResult(8.04, 3.98, 24.4)
-    assert of("low_rank[rank=48]") == of("low_rank") == PaperResult(7.20, 3.65, 75.5)
-    assert of("mgqe[codebook_sizes=[256,64];share_codebook=false]") == PaperResult(7.79, 3.85)
-    variant = "mgqe[codebook_sizes=[256,256];num_codebooks=[64,32];share_codebook=false]"
-    assert of(variant, backbone="sasrec") == PaperResult(20.27, 8.83)
-    assert of("mgqe[codebook_sizes=[256,32]]") is None
-    assert of("mgqe", train={**make_record("mgqe", 0, 0.1)["train"], "embedding_dim": 32}) is None
-    assert of("mgqe", data="beauty") is None
-    assert of("mgqe", backbone="neumf", backbone_config={"layers": [32, 8]}) is None
+
+def test_published_figures_stand_beside_the_papers_own_configuration_alone() -> None:
+    def of(method: str, **changes: Any) -> Mapping[str, float]:
+        return PUBLISHED.of(make_record(method, 0, 0.1, **changes))
+
+    assert of("mgqe") == {"HR@10": 8.03, "NDCG@10": 3.98, "size %": 20.7}
+    assert of("low_rank[rank=48]") == of("low_rank") == {"HR@10": 7.2}
+    assert of("mgqe", backbone="neumf") == of("mgqe[codebook_sizes=[256,32]]") == {}
+    assert of("mgqe", train={**make_record("mgqe", 0, 0.1)["train"], "embedding_dim": 32}) == {}
+    assert of("mgqe", data="beauty") == of("mgqe", backbone_config={"layers": [32, 8]}) == {}
+
+
+def test_published_figures_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps(asdict(PUBLISHED)))
+    assert Published.read(path) == PUBLISHED
+    for text in ("{", "[]", '{"note": "", "tables": [{"where": {}, "figures": {"full": {"HR@10": "high"}}}]}'):
+        path.write_text(text)
+        with pytest.raises(SlimtableError, match="holds no published figures"):
+            Published.read(path)
+    with pytest.raises(SlimtableError, match="cannot read"):
+        Published.read(tmp_path / "none.json")
 
 
 def test_the_quality_table_says_what_was_measured() -> None:
     records = [make_record("full", seed, 0.08, bits=4000) for seed in (0, 1)]
     records += [make_record("mgqe", seed, value, bits=992) for seed, value in enumerate((0.081, 0.083))]
-    quality = tables(tabulate(records)[0])[0]
+    quality = tables(tabulate(records, PUBLISHED)[0])[0]
     assert dict(zip(quality.columns, quality.rows[1], strict=True)) == {
         "method": "mgqe",
         "size %": "24.80",
@@ -112,11 +136,12 @@ def test_the_quality_table_says_what_was_measured() -> None:
         "paper NDCG@10": "3.98",
         "paper size %": "20.7",
     }
-    assert "24.80 %" in quality.note
+    assert quality.rows[0][-3:] == ("–", "–", "–")
+    assert quality.note == "Paper: somebody."
 
 
-def test_without_paper_figures_there_are_no_paper_columns() -> None:
-    quality = tables(tabulate([make_record("full", 0, 0.1, data="beauty")])[0])[0]
+def test_without_published_figures_there_are_no_columns_for_them() -> None:
+    quality = tables(tabulate([make_record("full", 0, 0.1)], PUBLISHED)[0])[0]
     assert (len(quality.columns), quality.note) == (8, "")
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from slimtable.bench import jobs as jobs_module
-from slimtable.bench.paper import UNSHARED_K
 from slimtable.errors import SlimtableError
 from studies import ITEMS, Reproduction, make_profile, reproduce_mgqe
 from studies.mgqe.experiments import wanted
+from studies.mgqe.published import UNSHARED_K
 from studies.mgqe.study import MGQE
 from studies.run import INDEX, SETTINGS
 from tests.bench.samples import write_records

@@ -6,12 +6,11 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from slimtable.bench.measures import HIT_RATE, LOG_LOSS, NDCG, RECALL, RMSE, Measure
-from slimtable.bench.paper import SIZE_NOTE, SOURCE, PaperResult
 from slimtable.bench.table import Difference, Estimate, Metrics, Row, Section
 from slimtable.config import Config
 from slimtable.models.base import get_model
@@ -147,22 +146,18 @@ def _quality(section: Section) -> Table:
     rows, measures = section.rows, section.measures
     columns = ["method", "size %", *(m.name for m in measures), *(f"{m.name} − full [95 %]" for m in measures)]
     columns += ["bits", "seeds"]
-    in_paper = any(row.paper is not None for row in rows)
-    if in_paper:
-        columns += ["paper HR@10", "paper NDCG@10", "paper size %"]
+    printed = list(dict.fromkeys(name for row in rows for name in row.published))
+    columns += [f"paper {name}" for name in printed]
+    digits = {measure.name: measure.digits for measure in measures}
     cells = []
     for row in rows:
         line = [row.label, f"{row.size_percent:.2f}"]
         line += [_estimate(row.last, measure) for measure in measures]
         line += [spell_difference(row.differences.get(measure.metric), measure.digits) for measure in measures]
         line += [f"{row.bits:,}", f"{len(row.seeds)} ({spell_seeds(row.seeds)})"]
-        if in_paper and row.paper is None:
-            line += [ABSENT] * 3
-        elif row.paper is not None:
-            line += [f"{row.paper.hit_rate:.2f}", f"{row.paper.ndcg:.2f}", spell_paper_size(row.paper)]
+        line += [spell_published(row.published, name, digits.get(name, 1)) for name in printed]
         cells.append(tuple(line))
-    note = f"Paper: {SOURCE}. {SIZE_NOTE}" if in_paper else ""
-    return Table("Quality against size", tuple(columns), tuple(cells), note)
+    return Table("Quality against size", tuple(columns), tuple(cells), section.note if printed else "")
 
 
 def _details(section: Section) -> Table:
@@ -236,9 +231,9 @@ def spell_difference(difference: Difference | None, digits: int = 2) -> str:
     return _signed(mean, digits) + interval
 
 
-def spell_paper_size(paper: PaperResult) -> str:
-    """The size that the paper prints, or nothing where it prints none."""
-    return ABSENT if paper.size_percent is None else f"{paper.size_percent:.1f}"
+def spell_published(published: Mapping[str, float], name: str, digits: int = 2) -> str:
+    """A figure of a paper, or a dash where it prints none."""
+    return f"{published[name]:.{digits}f}" if name in published else ABSENT
 
 
 def _signed(value: float, digits: int = 2) -> str:
@@ -261,9 +256,7 @@ def _csv_line(section: Section, row: Row) -> dict[str, Any]:
         half = "" if difference.half_width is None else difference.half_width
         line |= {f"{metric} minus full": difference.mean, f"{metric} minus full half width": half}
     line |= {"seconds_per_epoch": row.seconds_per_epoch.mean, "times_full": row.relative_seconds}
-    if row.paper is not None:
-        line |= {f"paper {name}": value for name, value in vars(row.paper).items()}
-    return line
+    return line | {f"paper {name}": value for name, value in row.published.items()}
 
 
 def _versions(record: dict[str, Any]) -> str:

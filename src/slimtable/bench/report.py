@@ -13,6 +13,7 @@ from slimtable.bench.columns import tables, title, to_csv
 from slimtable.bench.markdown import to_markdown
 from slimtable.bench.page import to_html
 from slimtable.bench.plots import learning_curves, quality_vs_size
+from slimtable.bench.published import Published
 from slimtable.bench.results import RESULTS, Record, read_results
 from slimtable.bench.table import Row, Section, tabulate
 from slimtable.files import replace_file
@@ -56,11 +57,12 @@ class BenchResult:
         return [row for section in self.sections for row in section.rows]
 
 
-def render(out: str | Path) -> BenchResult:
+def render(out: str | Path, published: Published | None = None) -> BenchResult:
     """Writes the tables, plots and report of a folder anew, from its results.jsonl alone.
 
     Args:
         out: the folder of a bench.
+        published: what a paper reports, to stand beside the runs that are just like its own; None for nothing.
 
     Returns:
         What it holds.
@@ -70,7 +72,7 @@ def render(out: str | Path) -> BenchResult:
     """
     out = Path(out)
     records = read_results(out)
-    sections = tabulate(records)
+    sections = tabulate(records, published)
     named = out.name if out.is_absolute() else out.as_posix()  # a report shall not tell where a home folder lies
     plots = [(_PLOT, "Quality against size", quality_vs_size(sections))]
     curves = learning_curves(sections)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slimtable.bench.grids import Grid, run_grids
 from slimtable.bench.jobs import Source
+from slimtable.bench.published import Published
 from slimtable.bench.report import BenchResult, render
 from slimtable.config import Config
 from slimtable.embeddings.base import MethodConfig
@@ -28,6 +29,7 @@ def run_bench(
     split: str | None = None,
     workers: int | None = None,
     progress: bool = True,
+    published: Published | None = None,
 ) -> BenchResult:
     """Trains and tests every method with every seed, and reports quality against size.
 
@@ -48,6 +50,7 @@ def run_bench(
         split: name of the split; None for the one that is usual for the data.
         workers: processes, one thread each; 1 for this process alone, None for one per core.
         progress: show a progress bar on a terminal.
+        published: what a paper reports, to stand beside the runs that are just like its own; None for nothing.
 
     Returns:
         All finished runs of the folder, and where their report is.
@@ -65,7 +68,7 @@ def run_bench(
     grid = Grid(source, model_name, train, tuple(methods), tuple(seeds), model_config)
     out = Path(out)
     done = run_grids([grid], out, workers=workers, progress=progress)
-    result = render(out) if done.records else None
+    result = render(out, published) if done.records else None
     done.raise_failures()
     assert result is not None  # no failure, so every run is finished
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from slimtable.bench.measures import Measure, measures_of
-from slimtable.bench.paper import PaperResult, paper_result
+from slimtable.bench.published import Published
 from slimtable.bench.results import Record, canonical, setting_of
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.methods.full import FullConfig
@@ -95,7 +95,7 @@ class Row:
             errors, paired by seed; empty where that was not run.
         seconds_per_epoch: training time.
         relative_seconds: the same over that of the uncompressed table, on the seeds of both; None without it.
-        paper: what the paper reports for it; None where it does not.
+        published: what a paper reports for it, by name of the figure; empty where it does not.
         curve: for each validated epoch, the epoch and the mean of the leading validation metrics.
     """
 
@@ -114,7 +114,7 @@ class Row:
     differences: dict[str, Difference]
     seconds_per_epoch: Estimate
     relative_seconds: float | None
-    paper: PaperResult | None
+    published: Mapping[str, float]
     curve: tuple[tuple[int, dict[str, Estimate]], ...]
 
     @property
@@ -139,10 +139,12 @@ class Section:
     Attributes:
         records: their runs.
         rows: one for each configuration.
+        note: where the published figures of its rows are from.
     """
 
     records: tuple[Record, ...]
     rows: tuple[Row, ...]
+    note: str = ""
 
     @property
     def about(self) -> Record:
@@ -160,11 +162,12 @@ class Section:
         return tuple(sorted({record["seed"] for record in self.records}))
 
 
-def tabulate(records: Sequence[Record]) -> list[Section]:
+def tabulate(records: Sequence[Record], published: Published | None = None) -> list[Section]:
     """Sums runs up.
 
     Args:
         records: finished runs, in any order.
+        published: what a paper reports; None for nothing.
 
     Returns:
         A section for each setting in order of appearance; rows from the largest to the smallest.
@@ -172,7 +175,7 @@ def tabulate(records: Sequence[Record]) -> list[Section]:
     settings: dict[str, list[Record]] = {}
     for record in records:
         settings.setdefault(setting_of(record), []).append(record)
-    return [_section(setting, members) for setting, members in settings.items()]
+    return [_section(setting, members, published or Published()) for setting, members in settings.items()]
 
 
 def headline(section: Section) -> str:
@@ -221,12 +224,12 @@ def config_key(config: MethodConfig) -> str:
     return canonical([method_of(config).method, config.to_dict()])
 
 
-def _section(setting: str, records: list[Record]) -> Section:
+def _section(setting: str, records: list[Record], published: Published) -> Section:
     runs: dict[str, dict[int, Record]] = {}
     for record in records:
         runs.setdefault(method_key(record), {})[record["seed"]] = record
-    rows = [_row(setting, by_seed, _yardstick(by_seed, runs)) for by_seed in runs.values()]
-    return Section(tuple(records), tuple(sorted(rows, key=lambda row: (-row.bits, row.label))))
+    rows = [_row(setting, by_seed, _yardstick(by_seed, runs), published) for by_seed in runs.values()]
+    return Section(tuple(records), tuple(sorted(rows, key=lambda row: (-row.bits, row.label))), published.note)
 
 
 def _yardstick(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -> dict[int, Record]:
@@ -235,7 +238,7 @@ def _yardstick(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -
     return runs.get(config_key(FullConfig(init_std=std)), runs.get(config_key(FullConfig()), {}))
 
 
-def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> Row:
+def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record], published: Published) -> Row:
     seeds = tuple(sorted(by_seed))
     runs = [by_seed[seed] for seed in seeds]
     paired = [(by_seed[seed], full[seed]) for seed in seeds if seed in full]
@@ -264,7 +267,7 @@ def _row(setting: str, by_seed: dict[int, Record], full: dict[int, Record]) -> R
         differences=differences,
         seconds_per_epoch=Estimate.of([run["seconds_per_epoch"] for run in runs]),
         relative_seconds=relative,
-        paper=paper_result(first),
+        published=published.of(first),
         curve=_mean_curve([run["curve"] for run in runs], measures),
     )
 

@@ -31,6 +31,13 @@ def bench(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one per core")
     ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file of a paper's figures, which then stand beside runs with the paper's settings, such as "
+            "studies/mgqe/published.json."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a grid of methods and seeds, and compare quality with size.
@@ -38,6 +45,7 @@ def bench(
     DIR then holds results.jsonl, table.md, table.csv, plots and report.html; call again to add to them.
     """
     from slimtable.bench import console_table, parse_methods, run_bench
+    from slimtable.bench.published import Published
 
     result = run_bench(
         data,
@@ -50,6 +58,7 @@ def bench(
         data_root=data_root,
         split=split,
         workers=workers,
+        published=None if published is None else Published.read(published),
     )
     if as_json:
         show_json(result.records)
