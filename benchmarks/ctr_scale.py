@@ -62,7 +62,7 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
     stages = Stages()
     dataset = make_synthetic_clicks(rows, sizes={"user": users, "item": items})
     with stages.stage("make the log and count its values"):
-        vocabularies = Vocabularies.of(dataset.schema)
+        vocabularies = Vocabularies.from_schema(dataset.schema)
         for chunk in dataset.chunks():
             vocabularies.count(chunk)
     with stages.stage("make it again and number its values"):

@@ -32,7 +32,9 @@ def load(data: str) -> Any:
 
     source = load_dataset(data)
     own = source.fixed_test is not None
-    return InteractionGraph.of(source.interactions if own else random_split(source.interactions, seed=0).train)
+    return InteractionGraph.from_interactions(
+        source.interactions if own else random_split(source.interactions, seed=0).train
+    )
 
 
 def small() -> Any:
@@ -43,13 +45,13 @@ def small() -> Any:
     from slimtable.grouping import InteractionGraph
 
     users, items = np.random.default_rng(0).integers(0, 60, (2, 400))
-    return InteractionGraph.of(Interactions.from_raw(users, items))
+    return InteractionGraph.from_interactions(Interactions.from_raw(users, items))
 
 
 def measure(data: str, name: str, num_rows: int, seed: int, repeat: int) -> dict[str, Any]:
     """Times one grouping in this process."""
     from slimtable.errors import BudgetError
-    from slimtable.grouping import group, spell_grouping
+    from slimtable.grouping import format_grouping, group
 
     def run(graph: Any, rows: int) -> Any:
         if name == REFERENCE:
@@ -68,7 +70,7 @@ def measure(data: str, name: str, num_rows: int, seed: int, repeat: int) -> dict
     while len(times) < repeat and sum(times) < SECONDS_PER_GROUPING:
         times.append(group(graph, first.grouping, seed=seed).statistics.seconds)
     return {
-        "grouping": spell_grouping(first.grouping),
+        "grouping": format_grouping(first.grouping),
         "rows": first.num_rows,
         "seconds": min(times),
         "runs": len(times),

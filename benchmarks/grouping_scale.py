@@ -113,7 +113,7 @@ def cluster(folder: Path, seed: int) -> dict[str, Any]:
     before, before_cpu = time.perf_counter(), time.process_time()
     labels = BACO(gamma=gamma, sweeps=SWEEPS).labels(graph, seed)
     seconds, cpu_seconds = time.perf_counter() - before, time.process_time() - before_cpu
-    maps = RowMap.of(labels.users, labels.second_users), RowMap.of(labels.items)
+    maps = RowMap.from_labels(labels.users, labels.secondary_users), RowMap.from_labels(labels.items)
     statistics = measure(graph, labels, *maps, co_clusters=True)
     return {
         "seconds": seconds,

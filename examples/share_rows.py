@@ -16,7 +16,7 @@ from slimtable.training.packing import pack_model
 torch.set_num_threads(1)
 parts = order_by_frequency(split(load_dataset("synthetic:20000"), "random"))  # or "beauty", or a file of yours
 
-graph = InteractionGraph.of(parts.train)  # what is withheld takes no part
+graph = InteractionGraph.from_interactions(parts.train)  # what is withheld takes no part
 groups = group(graph, "baco[merge=true]", num_rows=graph.num_nodes // 4)
 found = groups.statistics
 print(f"{graph.num_nodes} users and items share {groups.num_rows} rows; {found.second_users_percent:.0f}% of users")

@@ -9,7 +9,7 @@ from slimtable.budget import bits_of_budget, is_relative, largest, rows_of_text,
 from slimtable.embeddings.base import create, get_config, get_method, method_names
 from slimtable.embeddings.fitting import fit_budget
 from slimtable.errors import BudgetError
-from slimtable.specs import read_entry, write_entry
+from slimtable.specs import format_spec, parse_spec
 
 _IN_ORDER, _MIXED = np.arange(500, 0, -1), np.random.default_rng(0).permutation(500)
 
@@ -97,6 +97,6 @@ def test_rows_may_be_a_number_and_stand_bare_in_brackets() -> None:
     assert get_config("shared", {"rows": 12}).rows == "12"  # type: ignore[attr-defined]
     for options in ({"rows": "12"}, {"rows": "40%"}, {"budget": "16x"}, {"budget": "3MB"}):
         config = get_config("shared", options)
-        text = write_entry("shared", config.non_defaults())
-        assert get_config(*read_entry(text)) == config
-    assert write_entry("shared", {"rows": "40%", "budget": "16x"}) == "shared[rows=40%;budget=16x]"
+        text = format_spec("shared", config.non_defaults())
+        assert get_config(*parse_spec(text)) == config
+    assert format_spec("shared", {"rows": "40%", "budget": "16x"}) == "shared[rows=40%;budget=16x]"

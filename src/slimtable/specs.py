@@ -10,7 +10,7 @@ from typing import Any
 _BARE_WORD = re.compile(r"[A-Za-z0-9_][\w.-]*%?", re.ASCII)  # a word, or a budget such as 10%, 16x or 3MB
 
 
-def read_entry(entry: str) -> tuple[str, dict[str, object]]:
+def parse_spec(entry: str) -> tuple[str, dict[str, object]]:
     """Reads a name and its options.
 
     Commas and semicolons separate options. Values are JSON; a bare word is a text.
@@ -25,7 +25,7 @@ def read_entry(entry: str) -> tuple[str, dict[str, object]]:
         ValueError: brackets do not match, or an option is not ``name=value`` or is given twice.
 
     Example:
-        >>> read_entry("baco[gamma=7.57; item_weight=cpm]")
+        >>> parse_spec("baco[gamma=7.57; item_weight=cpm]")
         ('baco', {'gamma': 7.57, 'item_weight': 'cpm'})
     """
     name, bracket, rest = entry.partition("[")
@@ -34,7 +34,7 @@ def read_entry(entry: str) -> tuple[str, dict[str, object]]:
     if not rest.endswith("]"):
         raise ValueError(f"{entry!r} goes on after its options. Write name[option=value;option=value].")
     options: dict[str, object] = {}
-    for pair in split_entries(rest[:-1]) if rest[:-1].strip() else []:
+    for pair in split_specs(rest[:-1]) if rest[:-1].strip() else []:
         option, equals, value = (part.strip() for part in pair.partition("="))
         if not option or not equals:
             raise ValueError(f"{pair!r} in {entry!r} is not option=value, such as bits=4.")
@@ -44,18 +44,18 @@ def read_entry(entry: str) -> tuple[str, dict[str, object]]:
     return name.strip(), options
 
 
-def write_entry(name: str, options: Mapping[str, Any]) -> str:
-    """The text that :func:`read_entry` reads as this name and these options.
+def format_spec(name: str, options: Mapping[str, Any]) -> str:
+    """The text that :func:`parse_spec` reads as this name and these options.
 
     Example:
-        >>> write_entry("uniform", {"bits": 4, "axis": "row"})
+        >>> format_spec("uniform", {"bits": 4, "axis": "row"})
         'uniform[bits=4;axis=row]'
     """
     written = ";".join(f"{option}={_written(value)}" for option, value in options.items())
     return name + (f"[{written}]" if written else "")
 
 
-def split_entries(text: str) -> list[str]:
+def split_specs(text: str) -> list[str]:
     """Parts between the commas and semicolons that stand outside brackets and quotes.
 
     Raises:

@@ -64,7 +64,7 @@ def measure_clusters(
     cached = read_kept(path)
     keys = {name: f"{panel}: {text}, {rows} rows" for name, (text, rows) in groupings.items()}
     if not set(keys.values()) <= set(cached):
-        graph = InteractionGraph.of(source.load_split().train)
+        graph = InteractionGraph.from_interactions(source.load_split().train)
         for name, (text, rows) in groupings.items():
             groups = group(graph, text, num_rows=rows)
             cached[keys[name]] = {side: asdict(of_side(graph, groups, side)) for side in ("users", "items")}

@@ -71,7 +71,7 @@ def matched_size(panel: str, source: Source, embedding_dim: int, out: Path) -> S
     if panel in known and known[panel].embedding_dim == embedding_dim:
         return known[panel]
     parts = source.load_split()
-    groups = group(InteractionGraph.of(parts.train), _GROUPING)
+    groups = group(InteractionGraph.from_interactions(parts.train), _GROUPING)
     size = Size(
         parts.num_users,
         parts.num_items,

@@ -33,7 +33,7 @@ def rows_after_sweeps(panel: str, source: Source, num_rows: int, sweeps: int, ou
     cached = read_kept(path)
     key = f"{panel}: {num_rows} rows, {sweeps} sweeps"
     if key not in cached:
-        graph = InteractionGraph.of(source.load_split().train)
+        graph = InteractionGraph.from_interactions(source.load_split().train)
         gamma = BACO().for_rows(graph, num_rows, seed=0).gamma
         after = group(graph, BACO(gamma=gamma, sweeps=sweeps)).statistics.sweeps
         cached[key] = {"gamma": gamma, "rows": list(after)}

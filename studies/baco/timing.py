@@ -94,7 +94,7 @@ def timing_key(panel: str, grouping: str, num_rows: int | None, limit: float) ->
 def _work(connection: Connection, source: Source, grouping: str, num_rows: int | None) -> None:
     try:
         with one_thread():
-            graph = InteractionGraph.of(source.load_split().train)
+            graph = InteractionGraph.from_interactions(source.load_split().train)
             _compile(grouping)
             groups = group(graph, grouping, num_rows=num_rows)
     except Exception as error:  # the other groupings can still be timed
@@ -115,7 +115,7 @@ def _compile(grouping: str) -> None:
     """Groups a small graph, so that compiled code is there."""
     generator = np.random.default_rng(0)
     edges = Interactions.from_raw(generator.integers(40, size=300), generator.integers(30, size=300))
-    graph = InteractionGraph.of(edges)
+    graph = InteractionGraph.from_interactions(edges)
     try:
         group(graph, grouping, num_rows=20)
     except (BudgetError, ValueError):  # some cannot be told their rows, or are told those of the real data

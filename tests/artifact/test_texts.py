@@ -21,7 +21,7 @@ def test_texts_side_by_side_give_the_arrays_of_a_list() -> None:
 
 
 def test_a_part_of_them_is_what_it_would_be_alone() -> None:
-    whole = Strings.of(TEXTS)
+    whole = Strings.from_texts(TEXTS)
     part = encode(Strings(whole.data, whole.offsets[2:5]), 2)
     assert part[STRING_BYTES].tobytes() == "ä\0четыре".encode()
     assert part[STRING_OFFSETS].tolist() == [0, 3, 15]
@@ -36,7 +36,7 @@ def test_a_part_of_them_is_what_it_would_be_alone() -> None:
     ],
 )
 def test_what_is_refused_in_a_list_is_refused_here(texts: list[str], message: str) -> None:
-    for given in (texts, Strings.of(texts)):
+    for given in (texts, Strings.from_texts(texts)):
         with pytest.raises(ValueError, match=message):
             encode(given, max(2, len(texts)))
 
@@ -53,7 +53,7 @@ def test_many_texts_are_told_apart() -> None:
     assert list(Strings(**dict(zip(("data", "offsets"), encode(texts, 50_000).values(), strict=True)))) == texts
     texts[40_000] = "value 123"
     with pytest.raises(ValueError, match="'value 123' occurs twice"):
-        encode(Strings.of(texts), 50_000)
+        encode(Strings.from_texts(texts), 50_000)
 
 
 @pytest.mark.parametrize("row", [0, 2, 6])
@@ -61,5 +61,5 @@ def test_many_texts_are_told_apart() -> None:
 def test_a_text_for_a_row_that_is_nobodys(row: int, taken: list[str]) -> None:
     texts = [*TEXTS, *taken]
     by_list = with_padding(np.array(texts, dtype=object), row, "<oov>")
-    assert list(with_padding(Strings.of(texts), row, "<oov>")) == list(by_list)
+    assert list(with_padding(Strings.from_texts(texts), row, "<oov>")) == list(by_list)
     assert by_list[row] == "<oov>" + "_" * len(taken)

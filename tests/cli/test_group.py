@@ -31,7 +31,7 @@ def test_statistics_and_file_agree(must: Command, tmp_path: Path) -> None:
     assert (groups.users.num_embeddings, groups.items.num_embeddings) == (found["users"], found["items"])
     sizes = found["size"]
     assert sizes["bits"] == 32 * 16 * groups.num_rows + groups.users.bits() + groups.items.bits()
-    assert sizes["parameters"] == 16 * groups.num_rows + groups.users.num_seconds
+    assert sizes["parameters"] == 16 * groups.num_rows + groups.users.num_secondary
     assert sizes["full_parameters"] == 16 * (found["users"] + found["items"])
     assert len(read_raw_ids(path)["user"]) == found["users"]
 

@@ -79,7 +79,7 @@ def made_for(config: MethodConfig, num_embeddings: int) -> list[RowMap] | None:
         generator = np.random.default_rng(view)
         labels = generator.integers(max(1, num_embeddings // 3), size=num_embeddings)
         second = np.where(generator.random(num_embeddings) < 0.5, generator.permutation(labels), -1)
-        maps.append(RowMap.of(labels, second if hasattr(config, "grouping") else None))
+        maps.append(RowMap.from_labels(labels, second if hasattr(config, "grouping") else None))
     return maps
 
 

@@ -126,7 +126,10 @@ def test_the_head_has_rows_of_its_own(communities) -> None:
 def test_sums_and_gradients_are_those_of_pytorch() -> None:
     """Compiled kernels against a double table, which they do not take."""
     generator = np.random.default_rng(0)
-    maps = [RowMap.of(generator.integers(7, size=30), generator.permutation(7)[np.arange(30) % 7]) for _ in range(2)]
+    maps = [
+        RowMap.from_labels(generator.integers(7, size=30), generator.permutation(7)[np.arange(30) % 7])
+        for _ in range(2)
+    ]
     for options in ({"views": 2}, {"views": 2, "combine": "concat"}):
         config = get_config("shared", {"grouping": "baco", **options})
         fast = create(config, 30, 6, row_maps=maps)
@@ -262,7 +265,7 @@ def test_state_of_other_groups_brings_its_sizes() -> None:
 
 
 def test_a_computed_map_takes_no_space() -> None:
-    hashed = RowMap.hashed(1000, Hash(count=10))
+    hashed = RowMap.from_hash(1000, Hash(count=10))
     stored = RowMap(hashed.rows, 10)
     sizes = [create(get_config("baco"), 1000, 4, row_maps=[row_map]).bits() for row_map in (hashed, stored)]
     assert sizes == [32 * 40, 32 * 40 + 4 * 1000]

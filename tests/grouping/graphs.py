@@ -13,7 +13,7 @@ def graph_of(edges, num_users: int | None = None, num_items: int | None = None) 
     users, items = np.array(edges, dtype=np.int64).T
     num_users = num_users or int(users.max()) + 1
     num_items = num_items or int(items.max()) + 1
-    return InteractionGraph.of(Interactions(users, items, np.arange(num_users), np.arange(num_items)))
+    return InteractionGraph.from_interactions(Interactions(users, items, np.arange(num_users), np.arange(num_items)))
 
 
 def two_bicliques(users: int = 6, items: int = 5) -> InteractionGraph:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimtable.grouping import InteractionGraph
-from slimtable.grouping.algorithms.baco import BACO, Propagation
+from slimtable.grouping.algorithms.baco import BACO, PropagationState
 from slimtable.grouping.baco_kernels import _HINTS, _SHORT
 from tests.grouping.graphs import graph_of
 
@@ -42,7 +42,7 @@ def test_looking_ahead_changes_nothing(large: InteractionGraph) -> None:
     assert large.num_nodes > _HINTS
     assert large.user_degrees().max() > _SHORT
     weights = BACO().weights(large)
-    state = Propagation(large, weights)
+    state = PropagationState(large, weights)
     after = state.run(GAMMA, SWEEPS, "mixed", True, seed=4)
 
     lists, every = neighbours(large), np.concatenate(weights).tolist()
@@ -64,7 +64,7 @@ def test_looking_ahead_changes_nothing(large: InteractionGraph) -> None:
     users, items = labels[: large.num_users], labels[large.num_users :]
     assert after[-1] == len(set(users)) + len(set(items)) < 0.8 * large.num_nodes
 
-    seconds = state.seconds(GAMMA, "users")[0]
+    seconds = state.secondary_labels(GAMMA, "users")[0]
     used = set(users)
     for user in range(large.num_users):
         found = scores(user, lists, labels, every[user], volumes[1])

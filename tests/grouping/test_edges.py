@@ -40,7 +40,7 @@ def random_edges(rows: int = 4000, step: int = 7) -> tuple[np.ndarray, np.ndarra
 
 def assert_is_graph_of(folder: Path, users: Any, items: Any) -> None:
     wanted = Interactions.from_raw(np.array(users), np.array(items))
-    graph, in_memory = open_graph(folder), InteractionGraph.of(wanted)
+    graph, in_memory = open_graph(folder), InteractionGraph.from_interactions(wanted)
     for name in ARRAYS:
         array = getattr(graph, name)
         assert isinstance(array, np.memmap)
@@ -113,10 +113,10 @@ def test_a_mapped_graph_is_grouped_as_one_in_memory(tmp_path: Path) -> None:
     users, items = random_edges()
     build_graph(write(tmp_path / "e.parquet", users, items), tmp_path / "graph")
     mapped = group(open_graph(tmp_path / "graph"), "baco[gamma=1.0]")
-    in_memory = group(InteractionGraph.of(Interactions.from_raw(users, items)), "baco[gamma=1.0]")
+    in_memory = group(InteractionGraph.from_interactions(Interactions.from_raw(users, items)), "baco[gamma=1.0]")
     assert mapped.statistics.sweeps == in_memory.statistics.sweeps
     np.testing.assert_array_equal(mapped.users.rows, in_memory.users.rows)
-    np.testing.assert_array_equal(mapped.users.second, in_memory.users.second)
+    np.testing.assert_array_equal(mapped.users.secondary, in_memory.users.secondary)
 
 
 @pytest.mark.parametrize(

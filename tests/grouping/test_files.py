@@ -21,10 +21,10 @@ def groups() -> Groups:
 
 def assert_same(left: RowMap, right: RowMap) -> None:
     np.testing.assert_array_equal(left.rows, right.rows)
-    assert (left.second is None) == (right.second is None)
-    if left.second is not None:
-        np.testing.assert_array_equal(left.second, right.second)
-    assert (left.num_rows, left.second_weight, left.computed) == (right.num_rows, right.second_weight, right.computed)
+    assert (left.secondary is None) == (right.secondary is None)
+    if left.secondary is not None:
+        np.testing.assert_array_equal(left.secondary, right.secondary)
+    assert (left.num_rows, left.secondary_weight, left.computed) == (right.num_rows, right.secondary_weight, right.computed)
 
 
 def rewrite(source: Path, path: Path, tensors: dict[str, Any] | None = None, **about: Any) -> Path:
@@ -44,8 +44,8 @@ def test_what_is_read_is_what_was_written(groups: Groups, tmp_path: Path) -> Non
     for side in ("user", "item"):
         assert_same(read.map_of(side), groups.map_of(side))
     assert (read.grouping, read.seed, read.statistics) == (groups.grouping, groups.seed, groups.statistics)
-    assert read.users.second is not None
-    assert read.items.second is None
+    assert read.users.secondary is not None
+    assert read.items.secondary is None
     assert read_raw_ids(path) == {}
 
 
@@ -56,7 +56,7 @@ def test_equal_groups_give_equal_bytes(groups: Groups, tmp_path: Path) -> None:
 
 
 def test_hashes_are_kept(groups: Groups, tmp_path: Path) -> None:
-    hashed = RowMap.hashed(groups.users.num_embeddings, Hash(a=5, b=3, head=2, first=2, count=20))
+    hashed = RowMap.from_hash(groups.users.num_embeddings, Hash(a=5, b=3, head=2, first=2, count=20))
     write_groups(tmp_path / "maps", replace(groups, users=hashed))
     assert read_groups(tmp_path / "maps").users.bits() == 0
     assert_same(read_groups(tmp_path / "maps").users, hashed)
@@ -116,7 +116,7 @@ def test_statistics_must_be_numbers(groups: Groups, tmp_path: Path, name: str, v
     "wrong", [{"count": 0}, {"a": -1}, {"a": 2**70}, {"a": 1.5}, {"a": True}, {"first": 2**40}, {"c": 1}, {"b": "x"}]
 )
 def test_forged_hashes_are_refused(groups: Groups, tmp_path: Path, wrong: dict[str, Any]) -> None:
-    hashed = RowMap.hashed(groups.users.num_embeddings, Hash(a=5, b=3, count=20))
+    hashed = RowMap.from_hash(groups.users.num_embeddings, Hash(a=5, b=3, count=20))
     write_groups(tmp_path / "maps", replace(groups, users=hashed))
     about = read_artifact(tmp_path / "maps").model["user"]
     forged = {**about, "hash": {**about["hash"], **wrong}}

@@ -44,10 +44,10 @@ def test_second_groups_follow_and_stay_groups_of_their_side() -> None:
     alone = _alone(graph)
     second = np.roll(alone.users, 1)
     second[0] = -1
-    labels = fit_rows(graph, Labels(alone.users, alone.items, second_users=second), 20)
-    assert labels.second_users is not None
-    assert labels.second_users[0] == -1
-    assert RowMap.of(labels.users, labels.second_users).num_rows <= 18
+    labels = fit_rows(graph, Labels(alone.users, alone.items, secondary_users=second), 20)
+    assert labels.secondary_users is not None
+    assert labels.secondary_users[0] == -1
+    assert RowMap.from_labels(labels.users, labels.secondary_users).num_rows <= 18
 
 
 def test_a_grouping_that_misses_its_budget_is_merged(monkeypatch) -> None:

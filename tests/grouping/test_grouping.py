@@ -13,11 +13,11 @@ from slimtable.grouping import (
     InteractionGraph,
     Labels,
     RowMap,
+    format_grouping,
     get_grouping,
     group,
     grouping_names,
     parse_grouping,
-    spell_grouping,
 )
 from slimtable.grouping.grouping import bits_of_maps
 from slimtable.grouping.statistics import edges_within, gini_of, measure
@@ -37,48 +37,50 @@ def test_graph_holds_every_edge_once_from_both_sides() -> None:
 def test_empty_graph_is_refused() -> None:
     nothing = Interactions(np.zeros(0, np.int32), np.zeros(0, np.int32), np.arange(3), np.arange(2))
     with pytest.raises(DatasetError, match="nothing to group"):
-        InteractionGraph.of(nothing)
+        InteractionGraph.from_interactions(nothing)
 
 
 def test_row_map_counts_its_bits() -> None:
-    row_map = RowMap.of(np.array([4, 4, 9, 1, 1]), np.array([-1, 9, 4, -1, 4]))
+    row_map = RowMap.from_labels(np.array([4, 4, 9, 1, 1]), np.array([-1, 9, 4, -1, 4]))
     assert row_map.rows.tolist() == [1, 1, 2, 0, 0]
-    assert row_map.second.tolist() == [1, 2, 1, 0, 1]
-    assert (row_map.num_rows, row_map.num_seconds, row_map.bits()) == (3, 3, 2 * 5 * 2)
-    assert RowMap.of(np.array([3, 3]), np.array([-1, -1])).second is None
+    assert row_map.secondary.tolist() == [1, 2, 1, 0, 1]
+    assert (row_map.num_rows, row_map.num_secondary, row_map.bits()) == (3, 3, 2 * 5 * 2)
+    assert RowMap.from_labels(np.array([3, 3]), np.array([-1, -1])).secondary is None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"rows": [0, 3]}, {"rows": [-1, 0]}, {"second": [0]}, {"second": [0, 5]}, {"second_weight": 1.0}]
+    "wrong", [{"rows": [0, 3]}, {"rows": [-1, 0]}, {"secondary": [0]}, {"secondary": [0, 5]}, {"secondary_weight": 1.0}]
 )
 def test_row_map_refuses_nonsense(wrong) -> None:
-    given = {"rows": [0, 1], "num_rows": 3, "second": [0, 2], "second_weight": 0.5, **wrong}
+    given = {"rows": [0, 1], "num_rows": 3, "secondary": [0, 2], "secondary_weight": 0.5, **wrong}
     given |= {name: np.array(given[name]) for name in ("rows", "second")}
     with pytest.raises(ValueError, match="RowMap"):
         RowMap(**given)
     with pytest.raises(ValueError, match="first group of some id"):
-        RowMap.of(np.array([1, 2]), np.array([3, -1]))
+        RowMap.from_labels(np.array([1, 2]), np.array([3, -1]))
 
 
 def test_own_rows_leave_their_groups() -> None:
-    row_map = RowMap.of(np.array([0, 0, 1, 2, 2]), np.array([1, 2, -1, 1, 0])).with_own_rows(np.array([2, 4]))
+    row_map = RowMap.from_labels(np.array([0, 0, 1, 2, 2]), np.array([1, 2, -1, 1, 0])).with_dedicated_rows(
+        np.array([2, 4])
+    )
     assert row_map.num_rows == 4  # two own rows, and the groups of 0, 1 and of 3; that of 2 is empty
     assert row_map.rows.tolist() == [2, 2, 0, 3, 1]
-    # second group 1 has nobody left, so the ids that had it have no second row; nor have ids with own rows
-    assert row_map.second.tolist() == [2, 3, 0, 3, 1]
+    # secondary group 1 has nobody left, so the ids that had it have no secondary row; nor have ids with own rows
+    assert row_map.secondary.tolist() == [2, 3, 0, 3, 1]
 
 
 def test_padding_takes_a_place_of_its_own() -> None:
-    row_map = RowMap.of(np.array([1, 0]), np.array([0, -1])).with_padding(0)
+    row_map = RowMap.from_labels(np.array([1, 0]), np.array([0, -1])).with_padding(0)
     assert row_map.rows.tolist() == [0, 1, 0]
-    assert row_map.second.tolist() == [0, 0, 0]
+    assert row_map.secondary.tolist() == [0, 0, 0]
 
 
 def test_hash_is_the_formula() -> None:
     hashed = Hash(a=2_000_000_011, b=77, head=3, first=3, count=10)
     expected = [i if i < 3 else 3 + (2_000_000_011 * i + 77) % (2**31 - 1) % 10 for i in range(1000)]
     assert hashed.rows(1000).tolist() == expected
-    row_map = RowMap.hashed(1000, hashed)
+    row_map = RowMap.from_hash(1000, hashed)
     assert (row_map.num_rows, row_map.bits()) == (13, 0)
 
 
@@ -106,17 +108,19 @@ def test_tune_comes_near_from_below(wanted) -> None:
 def test_every_grouping_has_a_spelling() -> None:
     for name in grouping_names():
         assert parse_grouping(name) == get_grouping(name)
-        assert spell_grouping(get_grouping(name)) == name
+        assert format_grouping(get_grouping(name)) == name
     grouping = get_grouping("baco", {"gamma": 7.57, "item_weight": "cpm"})
-    assert spell_grouping(grouping) == "baco[gamma=7.57;item_weight=cpm]"
+    assert format_grouping(grouping) == "baco[gamma=7.57;item_weight=cpm]"
     with pytest.raises(ValueError, match="Known groupings: baco"):
         get_grouping("bacon")
 
 
 def test_statistics_by_hand() -> None:
     graph = graph_of([(0, 0), (0, 1), (1, 0), (2, 2), (2, 1)])
-    labels = Labels(np.array([5, 5, 8]), np.array([5, 8, 8]), second_users=np.array([8, -1, -1]))
-    found = measure(graph, labels, RowMap.of(labels.users, labels.second_users), RowMap.of(labels.items), True)
+    labels = Labels(np.array([5, 5, 8]), np.array([5, 8, 8]), secondary_users=np.array([8, -1, -1]))
+    found = measure(
+        graph, labels, RowMap.from_labels(labels.users, labels.secondary_users), RowMap.from_labels(labels.items), True
+    )
     assert (found.rows, found.rows_percent) == (4, pytest.approx(66.67, abs=0.01))
     assert found.intra_edges_percent == 80  # all but user 0 with item 1
     assert found.accl == 1  # one edge between the one pair of clusters

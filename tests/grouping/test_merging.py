@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimtable.grouping import Labels, group
-from slimtable.grouping.algorithms.baco import BACO, Propagation, objective
+from slimtable.grouping.algorithms.baco import BACO, PropagationState, objective
 from slimtable.grouping.merging import merge_clusters
 from tests.grouping.graphs import graph_of, power_law, two_bicliques
 
@@ -16,7 +16,7 @@ GRAPH = power_law()
 def merged(gamma: float, grouping: BACO, stop_rows: int = 0) -> tuple[Labels, Labels, tuple[np.ndarray, np.ndarray]]:
     """Labels before and after merging, and the weights."""
     weights = grouping.weights(GRAPH)
-    state = Propagation(GRAPH, weights, clean_volumes=True)
+    state = PropagationState(GRAPH, weights, clean_volumes=True)
     state.run(gamma, 2, "mixed", True, seed=0)
     before = Labels(*(side.copy() for side in state.split(state.labels)))
     generator = np.random.default_rng(0)
@@ -104,6 +104,6 @@ def test_budget_is_filled_and_clusters_are_balanced(share, seed) -> None:
     assert min(0.97 * wanted, wanted - 1) <= groups.num_rows <= wanted  # a cluster may leave two rows at once
     again = group(GRAPH, groups.grouping, seed=seed)
     assert (again.users.rows == groups.users.rows).all()
-    assert groups.users.num_seconds > 0
+    assert groups.users.num_secondary > 0
     if share == 0.25:
         assert groups.statistics.users.largest < plain.statistics.users.largest

@@ -5,19 +5,19 @@ import pytest
 
 from slimtable.data import Interactions
 from slimtable.grouping import InteractionGraph, Labels, group
-from slimtable.grouping.algorithms.baco import Propagation
-from slimtable.grouping.secondary import with_second
+from slimtable.grouping.algorithms.baco import PropagationState
+from slimtable.grouping.secondary import with_secondary
 
 
 def random_graph(seed: int = 0) -> InteractionGraph:
     generator = np.random.default_rng(seed)
-    return InteractionGraph.of(
+    return InteractionGraph.from_interactions(
         Interactions.from_raw(generator.integers(60, size=500), generator.integers(40, size=500))
     )
 
 
 def by_hand(graph: InteractionGraph, labels: Labels, weights: tuple[np.ndarray, np.ndarray], gamma: float) -> list[int]:
-    """The second group of each user, counted in Python."""
+    """The secondary group of each user, counted in Python."""
     volumes: dict[int, float] = {}
     for item, label in enumerate(labels.items):
         volumes[int(label)] = volumes.get(int(label), 0.0) + float(weights[1][item])
@@ -41,22 +41,22 @@ def test_the_second_group_is_the_best_other_one() -> None:
     generator = np.random.default_rng(1)
     labels = Labels(generator.integers(9, size=graph.num_users), generator.integers(12, size=graph.num_items))
     weights = generator.random(graph.num_users), generator.random(graph.num_items)
-    found = with_second(graph, labels, weights, 0.7, "users")
-    assert found.second_users.tolist() == by_hand(graph, labels, weights, 0.7)
-    assert found.second_items is None
-    assert with_second(graph, labels, weights, 0.7, "none").second_users is None
+    found = with_secondary(graph, labels, weights, 0.7, "users")
+    assert found.secondary_users.tolist() == by_hand(graph, labels, weights, 0.7)
+    assert found.secondary_items is None
+    assert with_secondary(graph, labels, weights, 0.7, "none").secondary_users is None
 
 
 def test_it_is_the_rule_of_baco() -> None:
     graph, gamma = random_graph(2), 1 / 64
     weights = graph.user_degrees().astype(np.float64), graph.item_degrees().astype(np.float64)  # sums are exact
-    state = Propagation(graph, weights, clean_volumes=True)
+    state = PropagationState(graph, weights, clean_volumes=True)
     state.run(gamma, 3, "mixed", True, 0)
     users, items = state.split(state.labels)
-    found = with_second(graph, Labels(users, items), weights, gamma, "both")
-    users, items = state.seconds(gamma, "both")
-    np.testing.assert_array_equal(found.second_users, users)
-    np.testing.assert_array_equal(found.second_items, items)
+    found = with_secondary(graph, Labels(users, items), weights, gamma, "both")
+    users, items = state.secondary_labels(gamma, "both")
+    np.testing.assert_array_equal(found.secondary_users, users)
+    np.testing.assert_array_equal(found.secondary_items, items)
 
 
 def test_louvain_has_second_clusters_where_asked_for() -> None:
@@ -64,6 +64,6 @@ def test_louvain_has_second_clusters_where_asked_for() -> None:
     graph = random_graph(3)
     usual, seconds = group(graph, "louvain[resolution=3]"), group(graph, "louvain[resolution=3;secondary=users]")
     np.testing.assert_array_equal(usual.users.rows, seconds.users.rows)
-    assert usual.users.second is None
-    assert seconds.users.num_seconds > 0
-    assert seconds.items.second is None
+    assert usual.users.secondary is None
+    assert seconds.users.num_secondary > 0
+    assert seconds.items.secondary is None

@@ -13,10 +13,10 @@ from slimtable.models.base import build
 def test_users_have_the_mean_of_two_rows(communities) -> None:
     config = BACOConfig(grouping="baco[gamma=3.0]", rows="", init_std=1.0)
     model = build("gmf", 80, 40, 8, config, train=communities.train)
-    groups = group(InteractionGraph.of(communities.train), "baco[gamma=3.0]")
-    assert groups.users.num_seconds > 10
+    groups = group(InteractionGraph.from_interactions(communities.train), "baco[gamma=3.0]")
+    assert groups.users.num_secondary > 10
     rows = model.user_embedding.tables()[0].detach()
-    expected = (rows[groups.users.rows] + rows[groups.users.second]) / 2
+    expected = (rows[groups.users.rows] + rows[groups.users.secondary]) / 2
     torch.testing.assert_close(model.user_embedding.weight, expected)
     assert torch.equal(model.item_embedding.weight, model.item_embedding.tables()[0][groups.items.rows])
 

@@ -12,7 +12,7 @@ from slimtable.methods.shared import SharedConfig
 
 
 def test_ids_of_a_group_have_one_row_and_second_rows_are_averaged() -> None:
-    row_map = RowMap(np.array([0, 0, 1, 1]), 2, np.array([0, 1, 1, 0]), second_weight=0.25)
+    row_map = RowMap(np.array([0, 0, 1, 1]), 2, np.array([0, 1, 1, 0]), secondary_weight=0.25)
     table = create(get_config("baco"), 4, 3, row_maps=[row_map])
     first, second = table.tables()[0].detach()
     expected = torch.stack([first, 0.75 * first + 0.25 * second, second, 0.75 * second + 0.25 * first])
@@ -22,7 +22,7 @@ def test_ids_of_a_group_have_one_row_and_second_rows_are_averaged() -> None:
 def test_the_maps_are_those_of_the_grouping(communities) -> None:
     config = SharedConfig(grouping="louvain", rows="25%", views=2, grouping_seed=3)
     maps = config.row_maps(communities.train, 8)
-    graph = InteractionGraph.of(communities.train)
+    graph = InteractionGraph.from_interactions(communities.train)
     for view in range(2):
         groups = group(graph, "louvain", num_rows=15, seed=3 + view)  # a quarter of 120, over two views
         np.testing.assert_array_equal(maps["user"][view].rows, groups.users.rows)

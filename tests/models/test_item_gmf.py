@@ -67,7 +67,7 @@ def test_one_table_serves_both_sides() -> None:
 
 def test_an_epoch_holds_every_pair_once(parts) -> None:
     model = build("item_gmf", 40, 40, 8, get_config("full"))
-    steps, batches = model.feed(parts.train).epoch(np.random.default_rng(0), 64, negatives=4)
+    steps, batches = model.batch_sampler(parts.train).epoch(np.random.default_rng(0), 64, negatives=4)
     batches = list(batches)
     assert steps == len(batches) == -(-len(parts.train) // 64)
     items, others, scores = (torch.cat(column).tolist() for column in zip(*batches, strict=True))

@@ -16,7 +16,7 @@ from slimtable.errors import ArtifactError, CheckpointError
 from slimtable.models.base import build
 from slimtable.models.bprmf import BPRMF
 from slimtable.models.lightgcn import LightGCN, LightGCNConfig
-from slimtable.models.pairwise import PairwiseFeed
+from slimtable.models.pairwise import PairwiseSampler
 from slimtable.training.evaluation import evaluate
 from slimtable.training.packing import load_model, pack_model, restore_run
 from slimtable.training.trainer import TrainConfig, train
@@ -60,7 +60,7 @@ def dense_loss(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
 def test_lightgcn_is_that_of_the_definition(graph, num_layers, threads) -> None:
     """Loss, gradients and scores."""
     model = build("lightgcn", USERS, ITEMS, 5, get_config("full", WIDE), LightGCNConfig(num_layers=num_layers))
-    model.begin(graph)
+    model.init_from_data(graph)
     tables = [model.user_embedding.table, model.item_embedding.table]
     rows = torch.cat([table.detach().double() for table in tables]).requires_grad_()
     expected = dense_mean(graph, rows, num_layers).split([USERS, ITEMS])
@@ -86,7 +86,7 @@ def test_lightgcn_is_that_of_the_definition(graph, num_layers, threads) -> None:
 @pytest.mark.parametrize("threads", [2, 3, 16])
 def test_the_number_of_threads_changes_no_bit(graph, threads) -> None:
     model = build("lightgcn", USERS, ITEMS, 5, get_config("full", WIDE))
-    model.begin(graph)
+    model.init_from_data(graph)
     users = torch.arange(USERS)
     with torch.no_grad():
         alone = model.scorer()(users)
@@ -121,7 +121,7 @@ def test_bpr_by_the_formula(method) -> None:
 @pytest.mark.parametrize("model_name", ["bprmf", "lightgcn"])
 def test_one_lookup_of_each_table_in_a_step(graph, model_name, monkeypatch) -> None:
     model = build(model_name, USERS, ITEMS, 4, get_config("full"))
-    model.begin(graph)
+    model.init_from_data(graph)
     looked_up = []
     for table in model.embeddings().values():
         table.register_forward_hook(lambda module, ids, rows: looked_up.append(module))
@@ -131,7 +131,7 @@ def test_one_lookup_of_each_table_in_a_step(graph, model_name, monkeypatch) -> N
 
 def test_every_interaction_once_an_epoch_with_negatives_from_all_items(graph) -> None:
     generator = np.random.default_rng(0)
-    steps, batches = PairwiseFeed(graph).epoch(generator, 16, 1)
+    steps, batches = PairwiseSampler(graph).epoch(generator, 16, 1)
     batches = list(batches)
     assert steps == len(batches) == 3
     assert [len(users) for users, _, _ in batches] == [16, 16, 8]
@@ -139,7 +139,7 @@ def test_every_interaction_once_an_epoch_with_negatives_from_all_items(graph) ->
     pairs = sorted(zip(users.tolist(), taken.tolist(), strict=True))
     assert pairs == sorted(zip(graph.users.tolist(), graph.items.tolist(), strict=True))
     assert users.tolist() != graph.users.tolist()
-    steps, batches = PairwiseFeed(graph).epoch(generator, 16, 100)
+    steps, batches = PairwiseSampler(graph).epoch(generator, 16, 100)
     users, taken, drawn = (torch.cat(column) for column in zip(*batches, strict=True))
     assert len(users) == 4000
     shares = np.bincount(drawn.numpy(), minlength=ITEMS) / len(drawn)
@@ -205,8 +205,8 @@ def test_the_graph_is_restored_packed_and_served(communities: Split, tmp_path) -
 
 def test_a_graph_that_was_taken_over_is_not_the_one_before(graph, communities) -> None:
     first, second = (build("lightgcn", USERS, ITEMS, 4, get_config("full")) for _ in range(2))
-    first.begin(graph)
-    second.begin(graph.select(np.arange(5)))
+    first.init_from_data(graph)
+    second.init_from_data(graph.select(np.arange(5)))
     users = torch.arange(USERS)
     before = second.scorer()(users).detach()
     second.load_state_dict(first.state_dict())
@@ -234,7 +234,7 @@ def test_files_and_checkpoints_with_another_graph_are_refused(starts, items, mes
     model = build("lightgcn", 3, 2, 4, get_config("full"))
     with pytest.raises(RuntimeError, match=message):
         model.load_state_dict({**model.state_dict(), **{k: torch.from_numpy(v) for k, v in arrays.items()}})
-    model.own_buffers = lambda: arrays
+    model.extra_buffers = lambda: arrays
     pack_model(model, tmp_path / "model")
     with pytest.raises(ArtifactError, match=message):
         load_model(tmp_path / "model")
@@ -245,7 +245,7 @@ def test_starts_whose_differences_overflow_are_refused() -> None:
     starts = np.array([0, 2**31 - 1, -(2**31), -1, 1], dtype=np.int32)
     model = build("lightgcn", 4, 2, 4, get_config("full"))
     with pytest.raises(ValueError, match="ascending"):
-        model.take_buffers({"graph_starts": starts, "graph_items": np.zeros(1, dtype=np.int32)})
+        model.load_buffers({"graph_starts": starts, "graph_items": np.zeros(1, dtype=np.int32)})
 
 
 def test_a_checkpoint_without_a_graph_is_refused() -> None:

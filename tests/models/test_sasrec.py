@@ -12,8 +12,8 @@ from slimtable.data.interactions.split import Split, leave_two_out, order_by_fre
 from slimtable.embeddings.base import create, get_config, method_names
 from slimtable.errors import DatasetError
 from slimtable.models.base import build
-from slimtable.models.sasrec import SASRec, SASRecConfig, SequenceFeed
-from slimtable.training.evaluation import rank_withheld
+from slimtable.models.sasrec import SASRec, SASRecConfig, SequenceSampler
+from slimtable.training.evaluation import rank_held_out
 from slimtable.training.trainer import TrainConfig, train
 from tests.contract.cases import without_graph
 
@@ -247,7 +247,7 @@ def test_the_padding_row_counts_as_the_most_frequent() -> None:
 # The batches.
 
 
-def whole_epoch(feed: SequenceFeed, seed=0, batch_size=4, negatives=3) -> list[np.ndarray]:
+def whole_epoch(feed: SequenceSampler, seed=0, batch_size=4, negatives=3) -> list[np.ndarray]:
     steps, batches = feed.epoch(np.random.default_rng(seed), batch_size, negatives)
     parts = list(batches)
     assert steps == len(parts)
@@ -257,7 +257,7 @@ def whole_epoch(feed: SequenceFeed, seed=0, batch_size=4, negatives=3) -> list[n
 
 def test_a_batch_is_the_last_items_and_what_follows_each() -> None:
     train_part = histories([3, 1, 4], list(range(10)), [5], [], [2, 6, 2, 6, 2, 6, 10])
-    sequences, following, negatives = whole_epoch(SequenceFeed(train_part, 6), batch_size=2)
+    sequences, following, negatives = whole_epoch(SequenceSampler(train_part, 6), batch_size=2)
     assert sequences.shape == following.shape == (3, 6)
     assert negatives.shape == (3, 6, 3)
     rows = sorted(zip(sequences.tolist(), following.tolist(), strict=True))
@@ -271,7 +271,7 @@ def test_a_batch_is_the_last_items_and_what_follows_each() -> None:
 def test_negatives_were_never_taken_in_training() -> None:
     generator = np.random.default_rng(1)
     taken = [generator.permutation(ITEMS)[:9].tolist() for _ in range(20)]
-    sequences, following, negatives = whole_epoch(SequenceFeed(histories(*taken), 5))
+    sequences, following, negatives = whole_epoch(SequenceSampler(histories(*taken), 5))
     sets = {tuple(items[-6:-1]): set(range(ITEMS)) - set(items) for items in taken}
     drawn = set()
     for sequence, lines in zip(sequences, negatives, strict=True):
@@ -282,12 +282,12 @@ def test_negatives_were_never_taken_in_training() -> None:
 
 
 def test_positions_without_a_next_item_have_no_negatives() -> None:
-    _, following, negatives = whole_epoch(SequenceFeed(histories([3, 1, 4], [5, 6]), 6))
+    _, following, negatives = whole_epoch(SequenceSampler(histories([3, 1, 4], [5, 6]), 6))
     assert ((negatives == 0) == (following == 0)[:, :, None]).all()
 
 
 def test_the_generator_decides() -> None:
-    feed = SequenceFeed(histories(*([(k + i) % ITEMS for i in range(7)] for k in range(9))), 4)
+    feed = SequenceSampler(histories(*([(k + i) % ITEMS for i in range(7)] for k in range(9))), 4)
     first, again, other = whole_epoch(feed, 0), whole_epoch(feed, 0), whole_epoch(feed, 1)
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -299,9 +299,9 @@ def test_the_generator_decides() -> None:
 def test_what_it_cannot_learn_from() -> None:
     unordered = Interactions(np.zeros(3, int), np.arange(3), np.arange(1), np.arange(5))
     with pytest.raises(DatasetError, match=r"not in time order\. Use"):
-        built().feed(unordered)
+        built().batch_sampler(unordered)
     with pytest.raises(DatasetError, match="no user has two"):
-        built().feed(histories([1], [2], [3]))
+        built().batch_sampler(histories([1], [2], [3]))
 
 
 def test_validation_looks_at_training_and_the_test_at_both(communities: Split, monkeypatch) -> None:
@@ -313,8 +313,8 @@ def test_validation_looks_at_training_and_the_test_at_both(communities: Split, m
         return scorer(self, history)
 
     monkeypatch.setattr(SASRec, "scorer", watched)
-    rank_withheld(model, communities, "valid")
-    rank_withheld(model, communities, "test")
+    rank_held_out(model, communities, "valid")
+    rank_held_out(model, communities, "test")
     train_items = np.split(communities.train.sequences()[1], communities.train.sequences()[0][1:-1])
     valid_items = dict(zip(communities.valid.users.tolist(), communities.valid.items.tolist(), strict=True))
     for (starts, items), extra in zip(seen, (False, True), strict=True):
@@ -333,7 +333,7 @@ def test_learns_what_follows_what(method) -> None:
     options = {"full": {}, "dpq": {"codebook_size": 16}, "mgqe": {"codebook_sizes": [16, 12]}}[method]
     trained = train(parts, "sasrec", get_config(method, options), config, model_config=SASRecConfig(max_length=5))
     # Of the user's own items none was ever a negative, so they are left out; 23 others remain.
-    ranks = rank_withheld(trained.model, parts).by_mask["train+valid"]
+    ranks = rank_held_out(trained.model, parts).by_mask["train+valid"]
     assert (ranks == 0).all()
 
 

@@ -41,7 +41,7 @@ def test_all_rows_of_the_paper_are_compared() -> None:
 def test_the_matched_size_is_that_of_louvain_and_found_once(tmp_path: Path) -> None:
     source = Source(DATA, None, "random")
     size = matched_size("beauty", source, 16, tmp_path)
-    graph = InteractionGraph.of(source.load()[0].train)
+    graph = InteractionGraph.from_interactions(source.load()[0].train)
     groups = group(graph, "louvain")
     assert (size.user_rows, size.item_rows) == (groups.users.num_rows, groups.items.num_rows)
     assert (size.num_users, size.num_items) == (graph.num_users, graph.num_items)

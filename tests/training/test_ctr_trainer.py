@@ -155,7 +155,7 @@ def test_clicks_of_another_schema_are_refused() -> None:
 
 
 def test_fields_of_a_batch_are_of_one_length() -> None:
-    batch = CTRBatch.of(make_clicks(20))
+    batch = CTRBatch.from_clicks(make_clicks(20))
     torn = CTRBatch(batch.labels, batch.integers, (batch.ids[0][:3], *batch.ids[1:]))
     with pytest.raises(ValueError, match=r"as many rows each, got \[3, 20\]"):
         make_model("fm")(torn)

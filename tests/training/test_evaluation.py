@@ -12,7 +12,7 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.pairs import Pairs
 from slimtable.data.interactions.split import Split, fixed_split, holdout_split, leave_two_out
 from slimtable.errors import DatasetError
-from slimtable.training.evaluation import MASKS, Ranks, evaluate, predict, rank_withheld, summarize
+from slimtable.training.evaluation import MASKS, Ranks, evaluate, predict, rank_held_out, summarize
 
 
 class Scores(torch.nn.Module):
@@ -66,13 +66,13 @@ def test_ranks_are_those_of_the_definition(split, part, coarse) -> None:
     scores = np.random.default_rng(1).standard_normal((split.num_users, split.num_items)).astype(np.float32)
     if coarse:
         scores = np.round(scores)  # many ties
-    ranks = rank_withheld(Scores(scores), split, part)
+    ranks = rank_held_out(Scores(scores), split, part)
     np.testing.assert_array_equal(np.stack([ranks.by_mask[m] for m in MASKS], 1), slow_ranks(scores, split, part))
 
 
 def test_groups_of_popularity_add_up(split) -> None:
     scores = np.random.default_rng(1).standard_normal((split.num_users, split.num_items))
-    ranks = rank_withheld(Scores(scores), split)
+    ranks = rank_held_out(Scores(scores), split)
     counts = split.train.item_counts()
     metrics = summarize(ranks, counts, (5, 10))["train"]
     order = np.argsort(-counts, kind="stable")
@@ -133,7 +133,7 @@ def test_an_item_withheld_twice_is_ranked_once() -> None:
     scores[0, 2] = scores[1, 0] = 1
     metrics = evaluate(Scores(scores), split)["train"]
     assert metrics["ndcg@10"] == metrics["recall@10"] == 1
-    assert len(rank_withheld(Scores(scores), split).items) == 2
+    assert len(rank_held_out(Scores(scores), split).items) == 2
 
 
 class Guesses(Scores):

@@ -29,7 +29,7 @@ class Strings(Sequence[str]):
         self.offsets = offsets
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
+    def from_texts(cls, texts: Iterable[str]) -> Self:
         """Strings that are given one by one."""
         encoded = [text.encode() for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
@@ -104,7 +104,7 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
     odd = next((text for text in texts if type(text) is not str), None)
     if odd is not None:
         raise TypeError(f"raw ids must be all integers or all strings, got {odd!r}.")
-    return _encode_strings(Strings.of(texts), count)
+    return _encode_strings(Strings.from_texts(texts), count)
 
 
 def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:

@@ -299,7 +299,7 @@ def _fresh(
         counts=counts,
         train=parts.train,
     )
-    model.begin(parts.train)
+    model.init_from_data(parts.train)
     return model
 
 
@@ -340,7 +340,7 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split | Cl
         "embedding_compression_ratio": sum(table.dense_bits for table in tables) / embedding_bits,
         "trained_parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "second_rows": sum(
-            row_map.num_seconds for table in tables for row_map in getattr(table, "row_maps", None) or ()
+            row_map.num_secondary for table in tables for row_map in getattr(table, "row_maps", None) or ()
         ),
         "metrics": {"last": last, "best": best},
         "best_epoch": trained.best_epoch,

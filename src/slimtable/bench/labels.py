@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slimtable.embeddings.base import MethodConfig, get_config, method_of
-from slimtable.specs import read_entry, split_entries, write_entry
+from slimtable.specs import format_spec, parse_spec, split_specs
 
 
 def parse_methods(text: str) -> list[MethodConfig]:
@@ -27,8 +27,8 @@ def parse_methods(text: str) -> list[MethodConfig]:
         ['full', 'uniform[bits=4;axis=row]']
     """
     configs: list[MethodConfig] = []
-    for entry in split_entries(text):
-        config = get_config(*read_entry(entry))
+    for entry in split_specs(text):
+        config = get_config(*parse_spec(entry))
         if config in configs:
             raise ValueError(f"{label_of(config)} is asked for twice in {text!r}. Name it once.")
         configs.append(config)
@@ -50,4 +50,4 @@ def label_of(config: MethodConfig) -> str:
         recommended = get_config(method, {"preset": preset}).to_dict()
         differing = {name: value for name, value in config.to_dict().items() if value != recommended[name]}
         ways.append({"preset": preset, **differing})
-    return min((write_entry(method, options) for options in ways), key=len)
+    return min((format_spec(method, options) for options in ways), key=len)

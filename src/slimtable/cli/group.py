@@ -96,8 +96,8 @@ def group(
 
     With --graph-folder, the edges may be more than memory holds: they are sorted into files once and used from there.
     """
+    from slimtable.grouping import format_grouping
     from slimtable.grouping import group as group_graph
-    from slimtable.grouping import spell_grouping
     from slimtable.grouping.edges import is_graph
     from slimtable.grouping.files import write_groups
 
@@ -129,7 +129,7 @@ def group(
         "repeated_edges": loaded.repeated,
         "isolated_users": int((graph.user_degrees() == 0).sum()),
         "isolated_items": int((graph.item_degrees() == 0).sum()),
-        "grouping": spell_grouping(groups.grouping),
+        "grouping": format_grouping(groups.grouping),
         "seed": seed,
         "rows": rows,
         "budget": budget,
@@ -222,7 +222,7 @@ def _in_memory(
     raw_ids = {"user": taken.user_vocabulary, "item": taken.item_vocabulary}
     for side, ids in raw_ids.items():
         _require_whole(data, side, ids)
-    graph = InteractionGraph.of(taken)
+    graph = InteractionGraph.from_interactions(taken)
     return _Loaded(graph, len(taken) - graph.num_edges, raw_ids)
 
 
@@ -303,7 +303,7 @@ def _show(result: dict[str, Any]) -> None:
     )
     show(
         f"as the paper counts: {sizes['parameters']:,} parameters, {sizes['parameters_percent']:.2f}% "
-        "(rows and second rows' numbers; first rows' numbers not counted)"
+        "(rows and secondary rows' numbers; first rows' numbers not counted)"
     )
     tuning = f", after {statistics['tuning_seconds']:.2f} s of tuning" if statistics["tuning_seconds"] >= 0.01 else ""
     show(f"time: {statistics['seconds']:.2f} s{tuning}")

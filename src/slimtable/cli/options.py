@@ -74,11 +74,11 @@ def reading_options(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def drop_repeats(source: Dataset, deduplicate: bool) -> Dataset:
+def drop_duplicates(source: Dataset, deduplicate: bool) -> Dataset:
     """Drops rows that repeat others if that is asked for, and else says on standard error that there are some."""
-    from slimtable.data.interactions.interactions import repeated_rows
+    from slimtable.data.interactions.interactions import duplicate_rows
 
-    again = repeated_rows(source.interactions)
+    again = duplicate_rows(source.interactions)
     count = int(again.sum())
     if not count:
         return source

@@ -21,7 +21,7 @@ from slimtable.cli.options import (
     Preset,
     Separator,
     Settings,
-    drop_repeats,
+    drop_duplicates,
     parse_method,
     parse_model,
     reading_options,
@@ -175,7 +175,7 @@ def _load(
         clicks, _ = load_click_parts(data, data_root, split)
         values = {field: clicks.vocabularies[field].values() for field in clicks.sizes}
         return _Loaded(clicks, data, values, {"fields": clicks.sizes})
-    source = drop_repeats(load_dataset(data, data_root=data_root, **reading), deduplicate)
+    source = drop_duplicates(load_dataset(data, data_root=data_root, **reading), deduplicate)
     parts = order_by_frequency(split_data(source, split))
     if not len(parts.test):
         raise ValueError(f"The split leaves nothing to test: no user of {data} has enough rows. Try --split random.")

@@ -167,8 +167,8 @@ class CountedRowsConfig(SharedRowsConfig):
 
         users, items = split_rows(self.rows_of_both(*sizes, embedding_dim, bits_of), *sizes)
         return {
-            "user": [RowMap.hashed(train.num_users, Hash(count=users))],
-            "item": [RowMap.hashed(train.num_items, Hash(count=items))],
+            "user": [RowMap.from_hash(train.num_users, Hash(count=users))],
+            "item": [RowMap.from_hash(train.num_items, Hash(count=items))],
         }
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
@@ -262,7 +262,9 @@ class GroupedRowsConfig(SharedRowsConfig):
             digest.update(np.ascontiguousarray(values).data)
         key = (self.grouping, num_rows, self.grouping_seed + view, digest.hexdigest())
         if key not in _RECENT:
-            _RECENT[key] = group(InteractionGraph.of(train), self.grouping, num_rows=num_rows, seed=key[2])
+            _RECENT[key] = group(
+                InteractionGraph.from_interactions(train), self.grouping, num_rows=num_rows, seed=key[2]
+            )
             while len(_RECENT) > _KEPT:
                 _RECENT.popitem(last=False)
         _RECENT.move_to_end(key)
@@ -277,8 +279,8 @@ class GroupedRowsConfig(SharedRowsConfig):
         if row_maps is None:
             raise ValueError(
                 f"Groups of {self.grouping!r} come from interactions, and a table alone has none. Train with "
-                f"slimtable.train, or pass row_maps=[group(InteractionGraph.of(train), {self.grouping!r}, "
-                "num_rows=…).users] (or .items)."
+                "slimtable.train, or pass row_maps=[group(InteractionGraph.from_interactions(train), "
+                f"{self.grouping!r}, num_rows=…).users] (or .items)."
             )
         return row_maps
 
@@ -312,7 +314,7 @@ def hashed_map(
     count = num_rows - own
     hashing = Hash(1, 0, own, own, count) if generator is None else Hash.universal(count, generator, own)
     if own == 0 or frequencies is None or is_sorted(frequencies):
-        return RowMap.hashed(num_embeddings, hashing)
+        return RowMap.from_hash(num_embeddings, hashing)
     rows = Hash(hashing.a, hashing.b, 0, own, count).rows(num_embeddings)
     rows[most_frequent(frequencies, own)] = np.arange(own)
     return RowMap(rows, num_rows)

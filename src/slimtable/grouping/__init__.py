@@ -5,12 +5,12 @@ from slimtable.grouping.grouping import (
     Grouping,
     Groups,
     Labels,
+    format_grouping,
     get_grouping,
     group,
     grouping_names,
     parse_grouping,
     register_grouping,
-    spell_grouping,
 )
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Statistics
@@ -23,10 +23,10 @@ __all__ = [
     "Labels",
     "RowMap",
     "Statistics",
+    "format_grouping",
     "get_grouping",
     "group",
     "grouping_names",
     "parse_grouping",
     "register_grouping",
-    "spell_grouping",
 ]

@@ -1,4 +1,4 @@
-"""The inner loops of BACO: sweeps of label propagation and the choice of second clusters.
+"""The inner loops of BACO: sweeps of label propagation and the choice of secondary clusters.
 
 On large graphs these loops wait for memory: nodes come in random order, and their neighbours' labels are anywhere. So
 what is known of a label lies together, as (count, volume) pairs in one array, and memory is asked for some nodes
@@ -186,7 +186,7 @@ def half_sweep(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, pairs, members, gamma):  # type: ignore[no-untyped-def]
+def secondary_labels(starts, neighbours, own_labels, neighbour_labels, weights, pairs, members, gamma):  # type: ignore[no-untyped-def]
     """The best label of each node among its neighbours' that is not its own and that its side uses; -1 if none.
 
     Args:
@@ -202,7 +202,7 @@ def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, pai
     Returns:
         int32 (m,).
     """
-    second = np.full(own_labels.size, -1, np.int32)
+    secondary = np.full(own_labels.size, -1, np.int32)
     found = np.empty(_widest(starts), np.int32)
     hints = members.size > _HINTS
     for x in range(own_labels.size):
@@ -216,8 +216,8 @@ def second_labels(starts, neighbours, own_labels, neighbour_labels, weights, pai
             score = pairs[2 * label] - cost * pairs[2 * label + 1]
             pairs[2 * label] = 0.0
             if score > best_score and label != own_labels[x] and members[label] > 0:
-                second[x], best_score = label, score
-    return second
+                secondary[x], best_score = label, score
+    return secondary
 
 
 @njit(cache=True, nogil=True)

@@ -17,7 +17,7 @@ _SUFFIXES = (".parquet", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
-class Source:
+class EdgeFiles:
     """Parquet or CSV files that hold edges, one a row.
 
     Attributes:
@@ -29,7 +29,7 @@ class Source:
     columns: Columns | None
 
     @classmethod
-    def of(cls, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> Source:
+    def from_paths(cls, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> EdgeFiles:
         """Files, or the files of a folder by name.
 
         Raises:
@@ -73,7 +73,7 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def read_chunks(source: Source, chunk: int) -> Iterator[tuple[Any, Any]]:
+def read_chunks(source: EdgeFiles, chunk: int) -> Iterator[tuple[Any, Any]]:
     """The raw ids of the users and items of consecutive rows, as polars Series of at most ``chunk`` rows.
 
     Raises:

@@ -29,7 +29,7 @@ from numba import njit
 from slimtable.data.interactions.tables import Columns
 from slimtable.errors import DatasetError
 from slimtable.files import write_json
-from slimtable.grouping.edge_files import Source, read_chunks
+from slimtable.grouping.edge_files import EdgeFiles, read_chunks
 from slimtable.grouping.edge_ids import Numbering
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.progress import progress_bar
@@ -104,7 +104,7 @@ def build_graph(
         raise FileNotFoundError(
             f"the folder {folder.parent}, which {folder.name} is to lie in, does not exist. Make it."
         )
-    source = Source.of(sources, columns)
+    source = EdgeFiles.from_paths(sources, columns)
     _remove_leftovers(folder)
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.partial")
     aside.mkdir()
@@ -217,14 +217,14 @@ def require_source(folder: str | Path, sources: str | Path | Sequence[str | Path
         DatasetError: the graph is of something else.
     """
     about = describe_graph(folder)
-    if about.get("source") != Source.of(sources, columns).describe():
+    if about.get("source") != EdgeFiles.from_paths(sources, columns).describe():
         raise DatasetError(
             f"{folder} holds the graph of another source, or the source has changed since. Remove the folder to build "
             "the graph anew, or choose another one."
         )
 
 
-def _build(source: Source, folder: Path, chunk: int, progress: bool) -> BuildReport:
+def _build(source: EdgeFiles, folder: Path, chunk: int, progress: bool) -> BuildReport:
     before = source.describe()
     with progress_bar(progress) as bar:
 

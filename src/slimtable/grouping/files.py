@@ -14,7 +14,7 @@ from slimtable.artifact.file import ArtifactFile, verify_artifact, write_artifac
 from slimtable.artifact.layout import check_config, check_config_integer
 from slimtable.artifact.shared import PRIME
 from slimtable.errors import ArtifactValueError
-from slimtable.grouping.grouping import Groups, parse_grouping, spell_grouping
+from slimtable.grouping.grouping import Groups, format_grouping, parse_grouping
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Sizes, Statistics
 
@@ -23,10 +23,10 @@ _SIDES = ("user", "item")
 
 
 def write_groups(path: str | os.PathLike[str], groups: Groups, raw_ids: Mapping[str, np.ndarray] | None = None) -> int:
-    """Writes the row maps of both sides, how they came about, and perhaps the raw ids; all or nothing.
+    """Writes the row maps of both sides, the grouping that made them, and optionally raw ids; all or nothing.
 
-    Tensors are ``<side>.rows`` and, where there are second rows, ``<side>.second``, int32 (N,), for the sides ``user``
-    and ``item``.
+    The tensors are ``<side>.rows`` and, where ids have secondary rows, ``<side>.second``, int32 (N,), for the sides
+    ``user`` and ``item``.
 
     Args:
         path: the file; its folder must exist. A file of that name is replaced.
@@ -40,19 +40,19 @@ def write_groups(path: str | os.PathLike[str], groups: Groups, raw_ids: Mapping[
     for side in _SIDES:
         row_map = groups.map_of(side)
         tensors[f"{side}.rows"] = row_map.rows
-        if row_map.second is not None:
-            tensors[f"{side}.second"] = row_map.second
+        if row_map.secondary is not None:
+            tensors[f"{side}.second"] = row_map.secondary
         for name, array in _encoded(raw_ids, side, row_map.num_embeddings).items():
             tensors[f"{side}.{name}"] = array
         about[side] = {
             "num_rows": row_map.num_rows,
-            "second_weight": row_map.second_weight,
+            "second_weight": row_map.secondary_weight,
             "hash": None if row_map.computed is None else dataclasses.asdict(row_map.computed),
         }
     description = {
         "kind": _KIND,
         "version": _VERSION,
-        "grouping": spell_grouping(groups.grouping),
+        "grouping": format_grouping(groups.grouping),
         "seed": groups.seed,
         "statistics": groups.statistics.to_dict(),
         **about,
@@ -119,14 +119,14 @@ def _groups(opened: ArtifactFile) -> Groups:
 
 
 def _row_map(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any], side: str) -> RowMap:
-    rows, second = tensors[f"{side}.rows"], tensors.get(f"{side}.second")
-    for array in (rows, second):
+    rows, secondary = tensors[f"{side}.rows"], tensors.get(f"{side}.second")
+    for array in (rows, secondary):
         if array is not None and (array.dtype != np.int32 or array.ndim != 1):
             raise ValueError(f"the rows of the {side} side must be int32 and one-dimensional.")
     num_rows, computed = about["num_rows"], about["hash"]
     if type(num_rows) is not int or not 1 <= num_rows <= len(rows):
         raise ValueError(f"the {side} side must have 1 to {len(rows)} rows, got {num_rows!r}.")
-    row_map = RowMap(rows, num_rows, second, float(about["second_weight"]), _hash(computed, num_rows, side))
+    row_map = RowMap(rows, num_rows, secondary, float(about["second_weight"]), _hash(computed, num_rows, side))
     if row_map.computed is not None and not np.array_equal(row_map.computed.rows(row_map.num_embeddings), rows):
         raise ValueError(f"the hash of the {side} side does not give its rows.")
     return row_map

@@ -44,8 +44,8 @@ def fit_rows(graph: InteractionGraph, labels: Labels, num_rows: int) -> Labels:
         labels,
         users=used[0][users][places[0]],
         items=used[1][items][places[1]],
-        second_users=_follow(labels.second_users, used[0], users),
-        second_items=_follow(labels.second_items, used[1], items),
+        secondary_users=_follow(labels.secondary_users, used[0], users),
+        secondary_items=_follow(labels.secondary_items, used[1], items),
     )
     assert merged.num_rows <= num_rows
     return merged
@@ -76,9 +76,9 @@ def _joined(links, sizes: np.ndarray, leaving: np.ndarray) -> np.ndarray:  # typ
     return target
 
 
-def _follow(second: np.ndarray | None, used: np.ndarray, target: np.ndarray) -> np.ndarray | None:
-    """Second groups after the merge; -1 stays -1."""
-    if second is None:
+def _follow(secondary: np.ndarray | None, used: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+    """Secondary groups after the merge; -1 stays -1."""
+    if secondary is None:
         return None
-    place = np.searchsorted(used, second).clip(max=len(used) - 1)
-    return np.where((second >= 0) & (used[place] == second), used[target[place]], second)
+    place = np.searchsorted(used, secondary).clip(max=len(used) - 1)
+    return np.where((secondary >= 0) & (used[place] == secondary), used[target[place]], secondary)

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from slimtable.data.interactions.interactions import Interactions, without_repeats
+from slimtable.data.interactions.interactions import Interactions, without_duplicates
 from slimtable.errors import DatasetError
 
 
@@ -23,7 +23,7 @@ class InteractionGraph:
 
     Example:
         >>> data = Interactions.from_raw(np.array([1, 0, 1, 1]), np.array([5, 5, 3, 3]))
-        >>> graph = InteractionGraph.of(data)
+        >>> graph = InteractionGraph.from_interactions(data)
         >>> graph.num_edges, graph.user_items.tolist(), graph.item_users.tolist()
         (3, [1, 0, 1], [1, 0, 1])
     """
@@ -34,7 +34,7 @@ class InteractionGraph:
     item_users: np.ndarray
 
     @classmethod
-    def of(cls, interactions: Interactions) -> Self:
+    def from_interactions(cls, interactions: Interactions) -> Self:
         """The graph of some interactions; an item that a user took several times is one edge.
 
         Raises:
@@ -42,7 +42,7 @@ class InteractionGraph:
         """
         if len(interactions) == 0:
             raise DatasetError("There is nothing to group by: the data have no interactions.")
-        starts, items = without_repeats(*interactions.csr())
+        starts, items = without_duplicates(*interactions.csr())
         users = np.repeat(np.arange(interactions.num_users, dtype=np.int32), np.diff(starts))
         order = np.argsort(items, kind="stable")  # users ascend within an item, as they do in the rows
         item_starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=interactions.num_items))])

@@ -18,7 +18,7 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.row_map import Hash, RowMap
 from slimtable.grouping.statistics import Statistics, measure
 from slimtable.registry import Registry
-from slimtable.specs import read_entry, write_entry
+from slimtable.specs import format_spec, parse_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +28,15 @@ class Labels:
     Attributes:
         users: integer (num_users,) group of each user, 0 or more.
         items: integer (num_items,) group of each item.
-        second_users: integer (num_users,) second group of each user, -1 for none; None where no user has one.
-        second_items: likewise for items.
+        secondary_users: integer (num_users,) secondary group of each user, -1 for none; None where no user has one.
+        secondary_items: likewise for items.
         sweeps: rows of both sides together after each sweep, for groupings that work in sweeps.
     """
 
     users: np.ndarray
     items: np.ndarray
-    second_users: np.ndarray | None = None
-    second_items: np.ndarray | None = None
+    secondary_users: np.ndarray | None = None
+    secondary_items: np.ndarray | None = None
     sweeps: tuple[int, ...] = ()
 
     @property
@@ -161,19 +161,19 @@ def parse_grouping(text: str) -> Grouping:
         >>> parse_grouping("baco[gamma=7.57]").gamma
         7.57
     """
-    return get_grouping(*read_entry(text))
+    return get_grouping(*parse_spec(text))
 
 
-def spell_grouping(grouping: Grouping) -> str:
+def format_grouping(grouping: Grouping) -> str:
     """The shortest text that :func:`parse_grouping` reads as this grouping."""
-    return write_entry(grouping.name, grouping.non_defaults())
+    return format_spec(grouping.name, grouping.non_defaults())
 
 
 def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | None = None, seed: int = 0) -> Groups:
     """Groups the users and items of a graph.
 
     Args:
-        graph: from :meth:`InteractionGraph.of`; only training interactions belong in it.
+        graph: from :meth:`InteractionGraph.from_interactions`; only training interactions belong in it.
         grouping: what to group by, or its text, such as ``"baco[gamma=7.57]"``.
         num_rows: rows that both sides may have together; None where the options say it.
         seed: of everything random.
@@ -188,7 +188,7 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
     Example:
         >>> from slimtable.data import Interactions
         >>> taken = Interactions.from_raw(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 0, 1, 2, 2]))
-        >>> group(InteractionGraph.of(taken), "baco[gamma=0.5]").users.rows.tolist()
+        >>> group(InteractionGraph.from_interactions(taken), "baco[gamma=0.5]").users.rows.tolist()
         [0, 0, 1, 1]
     """
     chosen = parse_grouping(grouping) if isinstance(grouping, str) else grouping
@@ -211,14 +211,14 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
         labels = fit_rows(graph, labels, num_rows)  # a budget is kept whatever the options gave
     ended = time.perf_counter()
     users, items = (
-        RowMap.of(labels.users, labels.second_users),
-        RowMap.of(labels.items, labels.second_items),
+        RowMap.from_labels(labels.users, labels.secondary_users),
+        RowMap.from_labels(labels.items, labels.secondary_items),
     )
     hash_of_users, hash_of_items = chosen.hashes(graph, seed)
     if hash_of_users is not None:
-        users = RowMap.hashed(graph.num_users, hash_of_users)
+        users = RowMap.from_hash(graph.num_users, hash_of_users)
     if hash_of_items is not None:
-        items = RowMap.hashed(graph.num_items, hash_of_items)
+        items = RowMap.from_hash(graph.num_items, hash_of_items)
     statistics = measure(graph, labels, users, items, chosen.co_clusters)
     statistics = replace(statistics, seconds=ended - tuned, tuning_seconds=tuned - started)
     return Groups(users, items, statistics, chosen, seed)

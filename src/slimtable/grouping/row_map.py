@@ -99,32 +99,32 @@ def read_map(numbers: tuple[int, ...]) -> Hash | Quotient | None:
 
 @dataclass(frozen=True, eq=False)
 class RowMap:
-    """The shared row of each id, and perhaps a second one that it is averaged with.
+    """The shared row of each id, and optionally a secondary row that it is averaged with.
 
     Attributes:
         rows: int32 (N,), each in ``0 … num_rows - 1``.
         num_rows: rows of the shared table, K.
-        second: int32 (N,) second row of each id, equal to the first where it has none; None where no id has one.
-        second_weight: w of the row ``(1 - w) · first + w · second``; 0.5 for the mean.
+        secondary: int32 (N,) secondary row of each id, equal to ``rows`` where an id has none; None if no id has one.
+        secondary_weight: w of the row ``(1 - w) · primary + w · secondary``; 0.5 for the mean.
         computed: the hash that gives ``rows``, where there is one: it then takes no space.
 
     Raises:
         ValueError: shapes differ, a row is out of range, or the weight does not lie in (0, 1).
 
     Example:
-        >>> row_map = RowMap.of(np.array([7, 7, 2]))
+        >>> row_map = RowMap.from_labels(np.array([7, 7, 2]))
         >>> row_map.rows.tolist(), row_map.num_rows, row_map.bits()
         ([1, 1, 0], 2, 3)
     """
 
     rows: np.ndarray
     num_rows: int
-    second: np.ndarray | None = None
-    second_weight: float = 0.5
+    secondary: np.ndarray | None = None
+    secondary_weight: float = 0.5
     computed: Hash | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rows", "second"):
+        for name in ("rows", "secondary"):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -136,35 +136,37 @@ class RowMap:
                     f"`RowMap.{name}` must lie in 0..{self.num_rows - 1}, got {values.min()}..{values.max()}."
                 )
             object.__setattr__(self, name, values)
-        if not 0 < self.second_weight < 1:
-            raise ValueError(f"`RowMap.second_weight` must lie between 0 and 1, got {self.second_weight}.")
+        if not 0 < self.secondary_weight < 1:
+            raise ValueError(f"`RowMap.secondary_weight` must lie between 0 and 1, got {self.secondary_weight}.")
 
     @classmethod
-    def of(cls, labels: np.ndarray, second: np.ndarray | None = None, second_weight: float = 0.5) -> Self:
+    def from_labels(
+        cls, labels: np.ndarray, secondary: np.ndarray | None = None, secondary_weight: float = 0.5
+    ) -> Self:
         """Numbers the groups that occur from 0, in the order of their labels.
 
         Args:
             labels: integer (N,) group of each id.
-            second: integer (N,) second group of each id, -1 where it has none; only groups that occur in ``labels``.
-            second_weight: as the attribute.
+            secondary: integer (N,) secondary group of each id, -1 for none; only groups that occur in ``labels``.
+            secondary_weight: as the attribute.
 
         Returns:
             The row map.
 
         Raises:
-            ValueError: a second group is nobody's first.
+            ValueError: a secondary group is the primary group of no id.
         """
         used, rows = np.unique(labels, return_inverse=True)
-        if second is None or not (second >= 0).any():
+        if secondary is None or not (secondary >= 0).any():
             return cls(rows, len(used))
-        place = np.searchsorted(used, second).clip(max=len(used) - 1)
-        known = used[place] == second
-        if not (known | (second < 0)).all():
-            raise ValueError("A second group must be the first group of some id.")
-        return cls(rows, len(used), np.where(known, place, rows), second_weight)
+        place = np.searchsorted(used, secondary).clip(max=len(used) - 1)
+        known = used[place] == secondary
+        if not (known | (secondary < 0)).all():
+            raise ValueError("A secondary group must be the primary group of some id.")
+        return cls(rows, len(used), np.where(known, place, rows), secondary_weight)
 
     @classmethod
-    def hashed(cls, num_embeddings: int, computed: Hash) -> Self:
+    def from_hash(cls, num_embeddings: int, computed: Hash) -> Self:
         """The row map of a hash."""
         num_rows = max(computed.head, computed.first + computed.count)
         return cls(computed.rows(num_embeddings), num_rows, computed=computed)
@@ -175,33 +177,33 @@ class RowMap:
         return len(self.rows)
 
     @property
-    def num_seconds(self) -> int:
-        """Ids with a second row; what BACO's accounting charges one parameter each for."""
-        return 0 if self.second is None else int((self.second != self.rows).sum())
+    def num_secondary(self) -> int:
+        """Number of ids with a secondary row; BACO's accounting charges one parameter for each."""
+        return 0 if self.secondary is None else int((self.secondary != self.rows).sum())
 
     def bits(self) -> int:
-        """Bits that the map takes in a file: N codes of ⌈log2 K⌉ bits, twice with second rows, none if computed."""
+        """Bits that the map takes in a file: N codes of ⌈log2 K⌉ bits, twice with secondary rows, none if computed."""
         if self.computed is not None:
             return 0
         width = max(1, (self.num_rows - 1).bit_length())
-        return self.num_embeddings * width * (1 if self.second is None else 2)
+        return self.num_embeddings * width * (1 if self.secondary is None else 2)
 
-    def with_own_rows(self, ids: np.ndarray) -> RowMap:
-        """The map in which some ids leave their groups for rows of their own; groups that nobody is left in vanish.
+    def with_dedicated_rows(self, ids: np.ndarray) -> RowMap:
+        """A copy in which some ids get dedicated rows; groups that become empty are dropped.
 
         Args:
             ids: integer (H,), all different.
         """
         groups = self.rows.astype(np.int64) + len(ids)
         groups[ids] = np.arange(len(ids))
-        second = None
-        if self.second is not None:
-            second = np.where(self.second != self.rows, self.second.astype(np.int64) + len(ids), -1)
-            second[ids] = -1
-            second[~np.isin(second, groups)] = -1
-        return RowMap.of(groups, second, self.second_weight)
+        secondary = None
+        if self.secondary is not None:
+            secondary = np.where(self.secondary != self.rows, self.secondary.astype(np.int64) + len(ids), -1)
+            secondary[ids] = -1
+            secondary[~np.isin(secondary, groups)] = -1
+        return RowMap.from_labels(groups, secondary, self.secondary_weight)
 
     def with_padding(self, padding_idx: int) -> RowMap:
-        """The map with one more id at ``padding_idx``, which uses row 0 and is served as zeros anyway."""
-        second = None if self.second is None else np.insert(self.second, padding_idx, 0)
-        return RowMap(np.insert(self.rows, padding_idx, 0), self.num_rows, second, self.second_weight)
+        """A copy with one more id at ``padding_idx``; it uses row 0, and the padding is served as zeros anyway."""
+        secondary = None if self.secondary is None else np.insert(self.secondary, padding_idx, 0)
+        return RowMap(np.insert(self.rows, padding_idx, 0), self.num_rows, secondary, self.secondary_weight)

@@ -1,4 +1,4 @@
-"""Second groups for the users or items of any grouping, by BACO's rule."""
+"""Secondary groups for the users or items of any grouping, by BACO's rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Labels
 
 
-def with_second(
+def with_secondary(
     graph: InteractionGraph, labels: Labels, weights: tuple[np.ndarray, np.ndarray], gamma: float, sides: str
 ) -> Labels:
     """Gives each user or item the second-best group among those of its neighbours.
@@ -32,11 +32,11 @@ def with_second(
     sides_of = tuple(np.ascontiguousarray(side, dtype=np.int32) for side in (labels.users, labels.items))
     size = int(max(side.max() for side in sides_of)) + 1
     volumes = tuple(np.bincount(side, own, minlength=size) for side, own in zip(sides_of, weights, strict=True))
-    second_users, second_items = second_groups(graph, sides_of, weights, volumes, gamma, sides)
-    return replace(labels, second_users=second_users, second_items=second_items)
+    secondary_users, secondary_items = secondary_groups(graph, sides_of, weights, volumes, gamma, sides)
+    return replace(labels, secondary_users=secondary_users, secondary_items=secondary_items)
 
 
-def second_groups(
+def secondary_groups(
     graph: InteractionGraph,
     labels: tuple[np.ndarray, ...],
     weights: tuple[np.ndarray, ...],
@@ -55,7 +55,7 @@ def second_groups(
         sides: as above.
 
     Returns:
-        Second groups of users and of items, int32 with -1 for none; None for a side that gets none.
+        Secondary groups of users and of items, int32 with -1 for none; None for a side that gets none.
     """
     lists = (graph.user_starts, graph.user_items), (graph.item_starts, graph.item_users)
     found: list[np.ndarray | None] = [None, None]
@@ -63,7 +63,7 @@ def second_groups(
         if sides in (name, "both"):
             members = np.bincount(labels[own], minlength=len(volumes[own])).astype(np.int32)
             pairs = kernels.pairs_of(volumes[1 - own])
-            found[own] = kernels.second_labels(
+            found[own] = kernels.secondary_labels(
                 *lists[own], labels[own], labels[1 - own], weights[own], pairs, members, gamma
             )
     return found[0], found[1]

@@ -43,14 +43,14 @@ class Statistics:
         rows_percent: in percent of users and items.
         users: sizes of the users' groups.
         items: sizes of the items' groups.
-        second_users_percent: share of users with a second row.
-        second_items_percent: share of items with a second row.
+        second_users_percent: share of users with a secondary row.
+        second_items_percent: share of items with a secondary row.
         intra_edges_percent: share of edges between a user and an item of one group; None where user and item groups
             are unrelated.
         gini: of the sizes of co-clusters, users and items counted together; None likewise.
         accl: mean number of edges between two different co-clusters (BACO, supplement); None likewise.
         map_bits: bits that both row maps take in a file.
-        second_integers: stored second rows, which BACO's accounting counts as one parameter each.
+        second_integers: stored secondary rows, which BACO's accounting counts as one parameter each.
         sweeps: rows after each sweep, where it works in sweeps.
         seconds: time of the grouping itself.
         tuning_seconds: time to find options for a budget.
@@ -103,13 +103,13 @@ def measure(graph: InteractionGraph, labels: Labels, users: RowMap, items: RowMa
         100 * rows / graph.num_nodes,
         _sizes(users),
         _sizes(items),
-        100 * users.num_seconds / graph.num_users,
-        100 * items.num_seconds / graph.num_items,
+        100 * users.num_secondary / graph.num_users,
+        100 * items.num_secondary / graph.num_items,
         intra,
         gini,
         accl,
         users.bits() + items.bits(),
-        users.num_seconds + items.num_seconds,
+        users.num_secondary + items.num_secondary,
         labels.sweeps,
     )
 

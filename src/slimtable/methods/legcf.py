@@ -63,10 +63,10 @@ class LEGCFConfig(HashedRowsConfig):
                 return sum(self.bits_with_rows(*pair, embedding_dim, True) for pair in zip(sizes, each, strict=True))
 
             parts = max(1, self.rows_of_both(*sizes, embedding_dim, bits_of) // 2)
-        labels = _metis(InteractionGraph.of(train), parts, self.hash_seed)
+        labels = _metis(InteractionGraph.from_interactions(train), parts, self.hash_seed)
         return {
-            "user": [RowMap.of(labels[: train.num_users])],
-            "item": [RowMap.of(labels[train.num_users :])],
+            "user": [RowMap.from_labels(labels[: train.num_users])],
+            "item": [RowMap.from_labels(labels[train.num_users :])],
         }
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:

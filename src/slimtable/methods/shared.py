@@ -71,7 +71,7 @@ class SharedConfig(GroupedRowsConfig):
             for side in sizes:
                 row_map = groups.map_of(side)
                 if own[side] and (view == 0 or self.combine == "concat"):
-                    row_map = row_map.with_own_rows(most_frequent(counts[side], own[side]))
+                    row_map = row_map.with_dedicated_rows(most_frequent(counts[side], own[side]))
                 maps[side].append(row_map)
         return maps
 
@@ -160,9 +160,9 @@ class Shared(SharedRows):
 
 def terms_of(row_map: RowMap, table: int, column: int) -> list[Term]:
     """The terms that look a row map up: one, or the weighted mean of two where ids have second rows."""
-    if row_map.second is None:
+    if row_map.secondary is None:
         return [Term(table, column, row_map.rows, row_map.computed)]
     return [
-        Term(table, column, row_map.rows, row_map.computed, 1.0 - row_map.second_weight),
-        Term(table, column, row_map.second, None, row_map.second_weight),
+        Term(table, column, row_map.rows, row_map.computed, 1.0 - row_map.secondary_weight),
+        Term(table, column, row_map.secondary, None, row_map.secondary_weight),
     ]

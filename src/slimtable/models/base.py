@@ -69,7 +69,7 @@ class Selection:
 Batch = tuple[Tensor, ...]
 
 
-class Feed(Protocol):
+class BatchSampler(Protocol):
     """The training batches of a model, prepared once for a training set."""
 
     def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
@@ -111,17 +111,17 @@ class Recommender(nn.Module, ABC):
             table.end_epoch()
 
     def dense_tensors(self) -> dict[str, np.ndarray]:
-        """What is served uncompressed: the parameters outside the tables, and :meth:`own_buffers`, by name."""
+        """What is served uncompressed: the parameters outside the tables, and :meth:`extra_buffers`, by name."""
         compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
         parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
-        return {**parameters, **self.own_buffers()}
+        return {**parameters, **self.extra_buffers()}
 
-    def own_buffers(self) -> dict[str, np.ndarray]:
+    def extra_buffers(self) -> dict[str, np.ndarray]:
         """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
         return {}
 
-    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes over what :meth:`own_buffers` of another model gave.
+    def load_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes over what :meth:`extra_buffers` of another model gave.
 
         Raises:
             ValueError: the arrays do not fit the tables, or together.
@@ -191,16 +191,16 @@ class Ranker(Recommender):
             history: what every user did before, in time order; only sequential recommenders look at it.
         """
 
-    def begin(self, train: Interactions) -> None:
+    def init_from_data(self, train: Interactions) -> None:
         """Sets the parameters whose starting values come from the training data; called once, before training."""
 
-    def feed(self, train: Interactions) -> Feed:
+    def batch_sampler(self, train: Interactions) -> BatchSampler:
         """The source of its training batches.
 
         Raises:
             DatasetError: there is nothing that it can learn from.
         """
-        return PointwiseFeed(train)
+        return PointwiseSampler(train)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean binary cross-entropy of a batch, without :meth:`penalty`."""
@@ -216,7 +216,7 @@ class Ranker(Recommender):
         }
 
 
-class PointwiseFeed:
+class PointwiseSampler:
     """Every training interaction with its negatives, shuffled: batches of (users, items, labels), as NCF.
 
     Args:

@@ -73,15 +73,15 @@ class ItemGMF(Ranker):
 
         return score
 
-    def begin(self, train: Interactions) -> None:
+    def init_from_data(self, train: Interactions) -> None:
         if train.ratings is not None and len(train):
             nn.init.constant_(self.output.bias, float(train.ratings.mean(dtype=np.float64)))
 
-    def feed(self, train: Interactions) -> PairFeed:
-        return PairFeed(train)
+    def batch_sampler(self, train: Interactions) -> PairSampler:
+        return PairSampler(train)
 
 
-class PairFeed:
+class PairSampler:
     """Every training pair once an epoch, shuffled; there are no negatives.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slimtable.config import Config, Count
-from slimtable.data.interactions.interactions import Interactions, without_repeats
+from slimtable.data.interactions.interactions import Interactions, without_duplicates
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.models.base import register_model
 from slimtable.models.pairwise import PairwiseRanker
@@ -37,8 +37,8 @@ class LightGCN(PairwiseRanker):
     """Score of user u and item i: the dot product of their rows in ``mean(E, ÂE, …, ÂᴸE)``, ``Â = D^-½ A D^-½``.
 
     E are the rows of both tables and A the training graph between users and items, where an interaction counts once.
-    The graph belongs to the model: it is saved, packed and counted in its bits. Until :meth:`begin` gives one, it has
-    no edges.
+    The graph belongs to the model: it is saved, packed and counted in its bits. It has no edges until
+    :meth:`init_from_data` sets one.
 
     Args:
         user_embedding: table of the users, (num_users, d).
@@ -64,16 +64,16 @@ class LightGCN(PairwiseRanker):
         self.register_buffer("graph_items", torch.zeros(0, dtype=torch.int32))
         self._propagation: Propagation | None = None
 
-    def begin(self, train: Interactions) -> None:
+    def init_from_data(self, train: Interactions) -> None:
         """Takes the training interactions as the graph."""
-        starts, items = without_repeats(*train.csr())
-        self.take_buffers({"graph_starts": starts.astype(np.int32), "graph_items": items.astype(np.int32)})
+        starts, items = without_duplicates(*train.csr())
+        self.load_buffers({"graph_starts": starts.astype(np.int32), "graph_items": items.astype(np.int32)})
 
-    def own_buffers(self) -> dict[str, np.ndarray]:
+    def extra_buffers(self) -> dict[str, np.ndarray]:
         """The graph: ``graph_starts`` int32 (num_users + 1,) and ``graph_items`` int32 (E,)."""
         return {name: getattr(self, name).cpu().numpy() for name in _GRAPH}
 
-    def take_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def load_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes a graph.
 
         Args:
@@ -125,7 +125,7 @@ class LightGCN(PairwiseRanker):
         arrays = {name: state_dict[prefix + name] for name in _GRAPH if prefix + name in state_dict}
         if len(arrays) == len(_GRAPH):
             try:
-                self.take_buffers({name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
+                self.load_buffers({name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()})
             except ValueError as error:
                 error_msgs.append(str(error))
         super()._load_from_state_dict(

@@ -82,11 +82,11 @@ class PairwiseRanker(Ranker):
         taken, drawn = right.split(len(users))  # (B, d) each
         return F.softplus(-(left * (taken - drawn)).sum(dim=1)).mean()
 
-    def feed(self, train: Interactions) -> PairwiseFeed:
-        return PairwiseFeed(train)
+    def batch_sampler(self, train: Interactions) -> PairwiseSampler:
+        return PairwiseSampler(train)
 
 
-class PairwiseFeed:
+class PairwiseSampler:
     """Every training interaction, shuffled, with items drawn from all: batches of (users, taken, drawn).
 
     What is drawn may be an item that the user took, as in the protocol of GraphHash and BACO.

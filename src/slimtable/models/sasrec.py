@@ -167,8 +167,8 @@ class SASRec(Ranker):
 
         return score
 
-    def feed(self, train: Interactions) -> SequenceFeed:
-        return SequenceFeed(train, self.config.max_length)
+    def batch_sampler(self, train: Interactions) -> SequenceSampler:
+        return SequenceSampler(train, self.config.max_length)
 
     def _look_up(self, num_ids: int, *ids: Tensor) -> Callable[[Tensor], Tensor]:
         """A lookup for which each row has been taken from the table once: all of them, or the distinct ones."""
@@ -192,7 +192,7 @@ class SASRec(Ranker):
         return self.norm(states)
 
 
-class SequenceFeed:
+class SequenceSampler:
     """Every user's most recent training interactions once an epoch, in random order.
 
     The reference code draws users with replacement instead, as many as there are, rounded down to whole batches.

@@ -132,13 +132,13 @@ def relative_distortion(
     return error / length if length else 0.0
 
 
-def spell_configs(configs: Configs) -> dict[str, Any]:
+def format_configs(configs: Configs) -> dict[str, Any]:
     """Configurations as JSON values."""
     return {
         field: {"method": method_of(config).method, "options": config.to_dict()} for field, config in configs.items()
     }
 
 
-def read_configs(spelled: Mapping[str, Any]) -> Configs:
-    """What :func:`spell_configs` wrote."""
+def parse_configs(spelled: Mapping[str, Any]) -> Configs:
+    """What :func:`format_configs` wrote."""
     return {field: saved_config(own["method"], own["options"]) for field, own in spelled.items()}

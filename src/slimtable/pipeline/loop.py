@@ -161,7 +161,7 @@ class _Loop:
             window = self.source.read(number, sources, after)
             held, self._vocabularies = self._vocabularies, None  # what is half extended is never used again
             if number == 0:
-                vocabularies = Vocabularies.of(self.source.schema)
+                vocabularies = Vocabularies.from_schema(self.source.schema)
             elif held is not None and held[0] == number - 1:
                 vocabularies = held[1]
             else:

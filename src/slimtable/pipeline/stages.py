@@ -25,9 +25,9 @@ from slimtable.models.ctr import CTRModel, build_ctr_model
 from slimtable.pipeline.compression import (
     choose_configs,
     fits_budget,
-    read_configs,
+    format_configs,
+    parse_configs,
     relative_distortion,
-    spell_configs,
 )
 from slimtable.pipeline.folder import read_state
 from slimtable.pipeline.publishing import MODEL
@@ -109,7 +109,7 @@ class Task:
         spelled = read_state(folder / CONFIGS) or {}
         if missing := [key for key in ("sizes", "fields") if key not in spelled]:
             raise CheckpointError(f"{folder / CONFIGS} has no {missing[0]}. Restore the state folder, or begin anew.")
-        configs = read_configs(spelled["fields"])
+        configs = parse_configs(spelled["fields"])
         model = self.build(spelled["sizes"], configs, load_arrays(folder / COUNTS))
         model.load_state_dict(load_tensors(folder / PARAMETERS))
         return model, configs
@@ -226,7 +226,7 @@ def compress(out: Path, task: Task) -> Result:
         save_arrays(out / SENSITIVITY, sensitivity)
     save_tensors(out / PARAMETERS, compressed.state_dict())
     save_arrays(out / COUNTS, counts)
-    write_json(out / CONFIGS, {"sizes": dict(task.sizes), "fields": spell_configs(configs)})
+    write_json(out / CONFIGS, {"sizes": dict(task.sizes), "fields": format_configs(configs)})
     return {
         "too_large": too_large,
         "reclustered": bool(why),

@@ -272,7 +272,7 @@ def evaluate_clicks(model: CTRModel, clicks: Clicks) -> dict[str, float]:
 
 def _batches(clicks: Clicks, batch_size: int, device: str | torch.device) -> Iterator[CTRBatch]:
     for start in range(0, len(clicks), batch_size):
-        yield CTRBatch.of(clicks.slice(start, start + batch_size), device)
+        yield CTRBatch.from_clicks(clicks.slice(start, start + batch_size), device)
 
 
 def _unique(parameters: Iterator[Tensor]) -> list[Tensor]:

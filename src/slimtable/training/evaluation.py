@@ -14,7 +14,7 @@ import torch
 from numba import njit
 
 from slimtable.data.clicks.parts import ClickParts
-from slimtable.data.interactions.interactions import Interactions, without_repeats
+from slimtable.data.interactions.interactions import Interactions, without_duplicates
 from slimtable.data.interactions.split import Split
 from slimtable.embeddings.modes import evaluating
 from slimtable.models.base import Ranker, Recommender
@@ -58,7 +58,7 @@ class Ranks:
     by_mask: dict[str, np.ndarray]
 
 
-def rank_withheld(model: Ranker, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
+def rank_held_out(model: Ranker, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
     """Ranks every withheld interaction of a part.
 
     Args:
@@ -75,7 +75,7 @@ def rank_withheld(model: Ranker, split: Split, part: Literal["valid", "test"] = 
     withheld: Interactions = getattr(split, part)
     if len(withheld) == 0:
         raise ValueError(f"There is nothing to rank: the {part} part of the split is empty.")
-    starts, items = without_repeats(*withheld.csr())  # an item can be found only once
+    starts, items = without_duplicates(*withheld.csr())  # an item can be found only once
     seen = [split.train.csr(), (split.valid if part == "test" else split.valid.empty_like()).csr()]
     users = np.flatnonzero(np.diff(starts))
     ranks = np.empty((len(items), len(MASKS)))
@@ -103,7 +103,7 @@ def summarize(
     """Metrics of ranks, for each mask, by popularity of the withheld item and by activity of the user.
 
     Args:
-        ranks: from :func:`rank_withheld`.
+        ranks: from :func:`rank_held_out`.
         train_counts: (num_items,) interactions of each item in training.
         ks: lengths of the lists.
         user_counts: (num_users,) interactions of each user in training; None leaves the quarters of users out.
@@ -157,7 +157,7 @@ def evaluate(
         masks: those of :data:`MASKS` that a ranking reports; of no meaning for a regression.
 
     Returns:
-        For a ranking, what :func:`summarize` says of :func:`rank_withheld`: metrics for each mask. For a regression,
+        For a ranking, what :func:`summarize` says of :func:`rank_held_out`: metrics for each mask. For a regression,
         ``{"all": {"rmse": …, "mae": …}}`` of :func:`predict`, in the unit of the scores. For a CTR model ``{"clicks":
         …}`` with what :func:`slimtable.training.ctr_trainer.evaluate_clicks` says.
 
@@ -181,7 +181,7 @@ def evaluate(
             "all": {"rmse": rmse(predicted, withheld.ratings), "mae": mean_absolute_error(predicted, withheld.ratings)}
         }
     return summarize(
-        rank_withheld(model, split, part),
+        rank_held_out(model, split, part),
         split.train.item_counts(),
         ks,
         user_counts=split.train.user_counts(),

@@ -244,7 +244,7 @@ def _check_sizes(model: Ranker) -> None:
 def _take_over(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
     """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
     parameters = dict(model.named_parameters())  # frozen tables have none
-    buffers = set(model.own_buffers())
+    buffers = set(model.extra_buffers())
     if {*parameters, *buffers} != set(tensors):
         differing = sorted({*parameters, *buffers} ^ set(tensors))
         raise ValueError(f"its tensors are not those of the model ({', '.join(differing[:3])}).")
@@ -252,7 +252,7 @@ def _take_over(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
         if tensors[name].shape != tuple(parameter.shape):
             raise ValueError(f"tensor {name} has shape {tensors[name].shape} instead of {tuple(parameter.shape)}.")
         parameter.data = torch.from_numpy(tensors[name].copy()).to(parameter.dtype)
-    model.take_buffers({name: tensors[name] for name in buffers})
+    model.load_buffers({name: tensors[name] for name in buffers})
 
 
 def with_padding(raw_ids: np.ndarray | Strings, row: int, text: str = _PADDING_TEXT) -> np.ndarray | Strings:

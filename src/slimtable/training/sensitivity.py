@@ -44,7 +44,7 @@ def measure_sensitivity(
     total = torch.zeros(len(fields), width, width, dtype=torch.float64, device=device)
     with evaluating(model):
         for start in range(0, len(clicks), _ROWS_PER_BATCH):
-            batch = CTRBatch.of(clicks.slice(start, start + _ROWS_PER_BATCH), device)
+            batch = CTRBatch.from_clicks(clicks.slice(start, start + _ROWS_PER_BATCH), device)
             with torch.no_grad():
                 rows = model.fields(batch)  # (B, F, w)
             rows.requires_grad_(True)

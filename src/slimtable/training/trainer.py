@@ -209,7 +209,7 @@ def _train_ranker(
             counts=counts,
             train=split.train,
         )
-        model.begin(split.train)
+        model.init_from_data(split.train)
         model.to(config.device)
         steps = _RankerSteps(model, split, config)  # before anything is written: it refuses data that it cannot use
         if model.sequential and not split.by_time:
@@ -229,7 +229,7 @@ class _RankerSteps:
 
     def __init__(self, model: Ranker, split: Split, config: TrainConfig) -> None:
         self.model, self.split, self.config = model, split, config
-        self.feed = model.feed(split.train)
+        self.batches = model.batch_sampler(split.train)
         self.optimizer = torch.optim.Adam(
             model.parameters(),
             lr=config.learning_rate,
@@ -243,7 +243,7 @@ class _RankerSteps:
         generator = np.random.default_rng([config.seed, number])
         torch.manual_seed(int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0]))
         self.model.train()
-        steps, batches = self.feed.epoch(generator, config.batch_size, config.negatives)
+        steps, batches = self.batches.epoch(generator, config.batch_size, config.negatives)
         loss_sum = torch.zeros((), device=config.device)
         penalty_sum = torch.zeros((), device=config.device)
         for step, batch in enumerate(batches):

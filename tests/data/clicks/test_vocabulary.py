@@ -29,7 +29,7 @@ def in_plain_words(values: list, min_count: int) -> list:
 
 
 def field(values: list) -> RawField:
-    return RawField.of(np.array(values, np.int64) if values and isinstance(values[0], int) else values)
+    return RawField.from_values(np.array(values, np.int64) if values and isinstance(values[0], int) else values)
 
 
 def same(left: FieldVocabulary, right: FieldVocabulary) -> bool:
@@ -66,10 +66,10 @@ def test_an_id_keeps_its_value_as_the_vocabulary_grows():
     vocabulary = FieldVocabulary("x", 2)
     values: list = []
     for _ in range(20):
-        vocabulary.count(RawField.of(generator.integers(0, 4000, 1000)))
+        vocabulary.count(RawField.from_values(generator.integers(0, 4000, 1000)))
         now = vocabulary.values().tolist()
         assert now[: len(values)] == values
-        assert vocabulary.encode(RawField.of(np.array(now))).tolist() == list(range(1, len(now) + 1))
+        assert vocabulary.encode(RawField.from_values(np.array(now))).tolist() == list(range(1, len(now) + 1))
         values = now
     assert len(values) > 3000
 
@@ -109,7 +109,7 @@ def test_texts_and_integers_do_not_mix():
 
 def clicks(*rows: tuple[str, int, list[str]]) -> RawClicks:
     offsets = np.concatenate([[0], np.cumsum([len(row[2]) for row in rows])]).astype(np.int64)
-    several = RawField.of([value for row in rows for value in row[2]], offsets)
+    several = RawField.from_values([value for row in rows for value in row[2]], offsets)
     fields = (field([row[0] for row in rows]), field([row[1] for row in rows]), several)
     return RawClicks(np.ones(len(rows), np.float32), np.zeros((len(rows), 1), np.float32), fields)
 
@@ -118,7 +118,7 @@ SCHEMA = Schema(label="y", fields=(Field(name="a", min_count=2), Field(name="b")
 
 
 def test_all_fields_together():
-    vocabularies = Vocabularies.of(SCHEMA)
+    vocabularies = Vocabularies.from_schema(SCHEMA)
     raw = clicks(("x", 5, ["p", "q"]), ("y", 5, []), ("x", 6, ["q"]))
     vocabularies.count(raw)
     assert vocabularies.sizes == {"a": 2, "b": 3, "c": 3}
@@ -132,7 +132,7 @@ def test_all_fields_together():
 
 
 def test_a_file_brings_everything_back_and_equal_states_give_equal_bytes(tmp_path):
-    first, second = Vocabularies.of(SCHEMA), Vocabularies.of(SCHEMA)
+    first, second = Vocabularies.from_schema(SCHEMA), Vocabularies.from_schema(SCHEMA)
     for vocabularies in (first, second):
         vocabularies.count(clicks(("x", -5, ["p", "ü"]), ("y", 7, [])))
     first.save(tmp_path / "first")
@@ -148,7 +148,7 @@ def test_a_file_brings_everything_back_and_equal_states_give_equal_bytes(tmp_pat
 
 
 def test_empty_vocabularies_are_kept_too(tmp_path):
-    Vocabularies.of(SCHEMA).save(tmp_path / "file")
+    Vocabularies.from_schema(SCHEMA).save(tmp_path / "file")
     loaded = Vocabularies.load(tmp_path / "file")
     loaded.count(clicks(("x", 1, [])))
     assert loaded.sizes == {"a": 1, "b": 2, "c": 1}
@@ -159,7 +159,7 @@ def test_what_is_no_vocabulary_file(tmp_path, write):
         Vocabularies.load(tmp_path / "none")
     with pytest.raises(DatasetError, match="does not hold the vocabularies"):
         Vocabularies.load(write(b"not at all a safetensors file"))
-    vocabularies = Vocabularies.of(SCHEMA)
+    vocabularies = Vocabularies.from_schema(SCHEMA)
     vocabularies.count(clicks(("x", 1, ["p"]), ("x", 2, [])))
     vocabularies["b"]._ids[0] = 2  # two values of one id
     vocabularies.save(tmp_path / "file")

@@ -28,7 +28,7 @@ SCHEMA = Schema(label="y", time="t", fields=(Field(name="v"),))
 
 def raw(times: list[float], values: list[int] | None = None) -> RawClicks:
     rows = len(times)
-    field = RawField.of(np.array(values if values is not None else range(rows), np.int64))
+    field = RawField.from_values(np.array(values if values is not None else range(rows), np.int64))
     return RawClicks(np.zeros(rows, np.float32), np.zeros((rows, 0), np.float32), (field,), np.array(times, float))
 
 
@@ -108,7 +108,7 @@ def test_a_split_deals_every_row_out_once():
 
 
 def test_clicks_are_split_as_raw_ones_are():
-    vocabularies = Vocabularies.of(SCHEMA)
+    vocabularies = Vocabularies.from_schema(SCHEMA)
     whole = raw(list(range(20)), list(range(20)))
     vocabularies.count(whole)
     parts: list[Clicks] = split_clicks(vocabularies.encode(whole), (0.5, 0.5))

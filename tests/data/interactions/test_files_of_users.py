@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from slimtable.data import load_dataset, read_interactions, read_train_test, split
-from slimtable.data.interactions.interactions import Interactions, repeated_rows
+from slimtable.data.interactions.interactions import Interactions, duplicate_rows
 from slimtable.errors import DatasetError
 
 HEAD = "user_id:token\titem_id:token\n"
@@ -181,7 +181,7 @@ def test_messages_about_many_columns_are_short(write) -> None:
 
 def test_rows_that_repeat_others() -> None:
     users, items, times = np.array([1, 1, 2, 1]), np.array([5, 5, 5, 5]), np.array([3, 3, 3, 4])
-    assert repeated_rows(Interactions.from_raw(users, items, times=times)).tolist() == [False, True, False, False]
-    assert repeated_rows(Interactions.from_raw(users, items)).tolist() == [False, True, False, True]
+    assert duplicate_rows(Interactions.from_raw(users, items, times=times)).tolist() == [False, True, False, False]
+    assert duplicate_rows(Interactions.from_raw(users, items)).tolist() == [False, True, False, True]
     listed = Interactions.from_raw(np.array([1, 1, 1]), np.array([5, 6, 5]), chronological=True)
-    assert not repeated_rows(listed).any()
+    assert not duplicate_rows(listed).any()

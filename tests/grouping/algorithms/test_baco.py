@@ -12,14 +12,14 @@ from networkx.algorithms import bipartite
 from slimtable.data import load_dataset
 from slimtable.errors import BudgetError
 from slimtable.grouping import InteractionGraph, Labels, get_grouping, group
-from slimtable.grouping.algorithms.baco import BACO, Propagation, objective
+from slimtable.grouping.algorithms.baco import BACO, PropagationState, objective
 from tests.grouping.graphs import graph_of, power_law, two_bicliques
 
 GRAPH = power_law()
 
 
-def run(grouping: BACO, graph: InteractionGraph, seed: int = 0) -> Propagation:
-    state = Propagation(graph, grouping.weights(graph), grouping.clean_volumes)
+def run(grouping: BACO, graph: InteractionGraph, seed: int = 0) -> PropagationState:
+    state = PropagationState(graph, grouping.weights(graph), grouping.clean_volumes)
     state.run(grouping.gamma, grouping.sweeps, grouping.order, grouping.forced, seed)
     return state
 
@@ -163,11 +163,11 @@ def test_isolated_nodes_share_rows_where_asked_or_needed() -> None:
 
 def test_second_clusters_are_other_clusters_that_users_have_anyway() -> None:
     first_only, groups = (group(GRAPH, BACO(gamma=2.0, secondary=side)) for side in ("none", "both"))
-    assert first_only.users.second is None
+    assert first_only.users.secondary is None
     for one, both in ((first_only.users, groups.users), (first_only.items, groups.items)):
         assert one.num_rows == both.num_rows
         assert (one.rows == both.rows).all()
-        assert set(both.second) <= set(both.rows)
+        assert set(both.secondary) <= set(both.rows)
     assert groups.statistics.second_users_percent > 20
 
 
@@ -175,7 +175,7 @@ def test_second_cluster_is_the_best_other_one() -> None:
     grouping = BACO(gamma=2.0)
     state = run(grouping, GRAPH)
     (users, items), dense = state.split(state.labels), adjacency(GRAPH)
-    second = state.seconds(2.0, "users")[0]
+    second = state.secondary_labels(2.0, "users")[0]
     for x in range(GRAPH.num_users):
         near = items[np.flatnonzero(dense[x])]
         score = {
@@ -226,9 +226,9 @@ def test_seed_gives_one_answer() -> None:
 
 
 def test_gowalla_gives_the_rows_of_the_paper(real_data) -> None:
-    """Rows after each sweep at the paper's γ on the LightGCN training split, and users with a second cluster."""
+    """Rows after each sweep at the paper's γ on the LightGCN training split, and users with a secondary cluster."""
     train = load_dataset("gowalla", data_root=real_data).interactions
-    statistics = group(InteractionGraph.of(train), "baco[gamma=7.57]").statistics
+    statistics = group(InteractionGraph.from_interactions(train), "baco[gamma=7.57]").statistics
     np.testing.assert_allclose(statistics.sweeps, [34_200, 21_800, 16_100, 12_900, 11_100], rtol=0.03)
     assert statistics.second_users_percent == pytest.approx(95, abs=1.5)
 
@@ -237,7 +237,7 @@ def test_gowalla_gives_the_rows_of_the_paper(real_data) -> None:
 @pytest.mark.parametrize("order", ["mixed", "sides"])
 @pytest.mark.parametrize("stop_rows", [None, 150])
 def test_every_option_equals_the_formula_spelled_out(forced, order, stop_rows) -> None:
-    """Sweeps and second clusters of both sides in dense arrays and Python."""
+    """Sweeps and secondary clusters of both sides in dense arrays and Python."""
     gamma, users = 1.2, GRAPH.num_users
     grouping = BACO(gamma=gamma, sweeps=3, forced=forced, order=order, secondary="both", stop_rows=stop_rows)
     weights = np.concatenate([GRAPH.user_degrees() / np.sqrt(GRAPH.num_edges), GRAPH.item_degrees() / np.sqrt(200)])
@@ -274,7 +274,7 @@ def test_every_option_equals_the_formula_spelled_out(forced, order, stop_rows) -
     found = grouping.labels(GRAPH, 2)
     assert [*found.users, *found.items] == labels.tolist()
     assert list(found.sweeps) == after
-    for x, second in enumerate([*found.second_users, *found.second_items]):
+    for x, second in enumerate([*found.secondary_users, *found.secondary_items]):
         side = labels[:users] if x < users else labels[users:]
         others = {k: score for k, score in scores(x, labels[near[x]]).items() if k != labels[x] and k in side}
         assert (second == -1) if not others else others[second] == pytest.approx(max(others.values()))  # but rounding

@@ -33,5 +33,5 @@ def test_the_seed_matters_where_nodes_are_shuffled() -> None:
 
 def test_beauty_at_the_published_resolution_has_the_published_rows(real_data, monkeypatch) -> None:
     monkeypatch.setenv("SLIMTABLE_DATA", str(real_data))
-    graph = InteractionGraph.of(split(load_dataset("beauty"), "random").train)
+    graph = InteractionGraph.from_interactions(split(load_dataset("beauty"), "random").train)
     assert 8000 <= group(graph, "louvain").num_rows <= 8500

@@ -98,7 +98,7 @@ def load_click_parts(
     if rows < 10:
         raise DatasetError(f"{dataset.name} has {rows} rows, too few for three parts.")
     cuts = [round(rows * cut) for cut in np.cumsum(SHARES)[:-1]]
-    vocabularies = Vocabularies.of(dataset.schema)
+    vocabularies = Vocabularies.from_schema(dataset.schema)
     for chunk in _first_rows(dataset.chunks(), cuts[0] if how == "temporal" else rows, dataset.name):
         vocabularies.count(chunk)
     clicks = concatenate_clicks([vocabularies.encode(chunk) for chunk in dataset.chunks()])

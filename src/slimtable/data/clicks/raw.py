@@ -22,7 +22,7 @@ class RawField:
         offsets: int64 (n + 1,), where the values of each row begin, of a field with several values; None: T = n.
 
     Example:
-        >>> RawField.of(["a", "", "b"]).values[2]
+        >>> RawField.from_values(["a", "", "b"]).values[2]
         'b'
     """
 
@@ -31,7 +31,7 @@ class RawField:
     offsets: np.ndarray | None = None
 
     @classmethod
-    def of(cls, values: np.ndarray | Sequence[str] | Strings, offsets: np.ndarray | None = None) -> Self:
+    def from_values(cls, values: np.ndarray | Sequence[str] | Strings, offsets: np.ndarray | None = None) -> Self:
         """From integers or texts that are in memory."""
         if isinstance(values, Strings):
             return cls(values, None, offsets)

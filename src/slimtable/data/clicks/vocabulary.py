@@ -199,7 +199,7 @@ class Vocabularies:
         self.fields = {name: FieldVocabulary(name, count) for name, count in min_counts.items()}
 
     @classmethod
-    def of(cls, schema: Schema) -> Vocabularies:
+    def from_schema(cls, schema: Schema) -> Vocabularies:
         """Empty ones for the fields of a schema."""
         return cls({field.name: field.min_count for field in schema.fields})
 

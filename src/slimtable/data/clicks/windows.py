@@ -198,4 +198,4 @@ def _dataset(source: str | Path | ClickDataset, schema: Schema | None) -> ClickD
 
 
 def _vocabularies(dataset: ClickDataset, min_count: int | None) -> Vocabularies:
-    return Vocabularies.of(dataset.schema if min_count is None else dataset.schema.with_min_count(min_count))
+    return Vocabularies.from_schema(dataset.schema if min_count is None else dataset.schema.with_min_count(min_count))

@@ -3,7 +3,7 @@
 from slimtable.data.datasets.catalogue import DatasetInfo, fetch_dataset, list_datasets, load_dataset
 from slimtable.data.datasets.click_catalogue import load_click_dataset
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
-from slimtable.data.datasets.source import Dataset, RemoteFile, Source
+from slimtable.data.datasets.source import Dataset, InteractionSource, RemoteFile
 from slimtable.data.datasets.synthetic import make_dataset, make_synthetic
 from slimtable.data.datasets.synthetic_ctr import make_synthetic_clicks
 
@@ -12,8 +12,8 @@ __all__ = [
     "ClickSource",
     "Dataset",
     "DatasetInfo",
+    "InteractionSource",
     "RemoteFile",
-    "Source",
     "fetch_dataset",
     "list_datasets",
     "load_click_dataset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
+from slimtable.data.datasets.source import InteractionSource, RemoteFile, check_counts, holds
 from slimtable.data.interactions.formats import read_interactions
 from slimtable.data.interactions.interactions import Interactions
 
@@ -21,7 +21,7 @@ def _read(folder: Path) -> tuple[Interactions, None]:
     return interactions, None
 
 
-SOURCE = Source(
+SOURCE = InteractionSource(
     name="beauty",
     about="Amazon Beauty reviews, 5-core: 22,363 users, 12,101 products, in time order",
     licence="research use; not stated by the publisher (UCSD)",

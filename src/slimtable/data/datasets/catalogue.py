@@ -14,7 +14,7 @@ from typing import Any
 import slimtable.data.datasets as package
 from slimtable.data.datasets import synthetic, synthetic_ctr
 from slimtable.data.datasets.click_source import ClickSource
-from slimtable.data.datasets.source import Dataset, Fetchable, Source
+from slimtable.data.datasets.source import Dataset, Fetchable, InteractionSource
 from slimtable.data.download import download as download_file
 from slimtable.data.interactions.formats import (
     atomic_parts,
@@ -55,12 +55,16 @@ class DatasetInfo:
 
 
 @cache
-def sources() -> dict[str, Source | ClickSource]:
+def sources() -> dict[str, InteractionSource | ClickSource]:
     """Every named source by name: the `SOURCE` of each module of this package, sorted."""
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
-    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), (Source, ClickSource))]
+    found = [
+        module.SOURCE
+        for module in modules
+        if isinstance(getattr(module, "SOURCE", None), (InteractionSource, ClickSource))
+    ]
     return {source.name: source for source in sorted(found, key=lambda source: source.name)}
 
 
@@ -139,7 +143,10 @@ def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
     Returns:
         One entry per dataset, those that are made on the spot first, the others by name.
     """
-    made = ((synthetic.NAME, Source.kind, synthetic.ABOUT), (synthetic_ctr.NAME, ClickSource.kind, synthetic_ctr.ABOUT))
+    made = (
+        (synthetic.NAME, InteractionSource.kind, synthetic.ABOUT),
+        (synthetic_ctr.NAME, ClickSource.kind, synthetic_ctr.ABOUT),
+    )
     listed = [DatasetInfo(name, kind, True, None, 0, False, about, "Apache-2.0", "") for name, kind, about in made]
     for source in sources().values():
         folder = folder_of(source, data_root)
@@ -192,7 +199,7 @@ def fetch_source(source: Fetchable, folder: Path) -> Path:
     return folder
 
 
-def folder_of(source: Source | ClickSource, root: str | Path | None) -> Path:
+def folder_of(source: InteractionSource | ClickSource, root: str | Path | None) -> Path:
     """Where the files of a source are, or would be."""
     return data_root(root) / (source.folder or source.name)
 
@@ -221,7 +228,7 @@ def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
         return Dataset(str(path), train, test, "fixed", about)
     if options.get("format") == "pairs" or "other" in (options.get("columns") or ()):
         pairs = read_pairs(path, **{name: value for name, value in options.items() if name != "format"})
-        return Dataset(str(path), pairs, None, pairs.usual_split, about)
+        return Dataset(str(path), pairs, None, pairs.default_split, about)
     interactions = read_interactions(path, **options)
     has_order = interactions.chronological or interactions.times is not None
     return Dataset(str(path), interactions, None, "leave-two-out" if has_order else "random", about)

@@ -12,7 +12,7 @@ from slimtable.data.datasets import synthetic as synthetic_interactions
 from slimtable.data.datasets import synthetic_ctr
 from slimtable.data.datasets.catalogue import fetch_source, folder_of, sources, unknown
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
-from slimtable.data.datasets.source import Source
+from slimtable.data.datasets.source import InteractionSource
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 
@@ -57,7 +57,7 @@ def load_click_dataset(
         dataset = _load_synthetic(name, options)
     elif options:
         raise TypeError(f"dataset {name!r} takes no {', '.join(options)}; its options: min_count.")
-    elif isinstance(source, Source) or name.partition(":")[0] == synthetic_interactions.NAME:
+    elif isinstance(source, InteractionSource) or name.partition(":")[0] == synthetic_interactions.NAME:
         raise DatasetError(
             f"{name} is a dataset of interactions: rankers read it, such as --model gmf, not CTR models."
         )

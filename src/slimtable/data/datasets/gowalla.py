@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
+from slimtable.data.datasets.source import InteractionSource, RemoteFile, check_counts, holds
 from slimtable.data.interactions.formats import read_train_test
 from slimtable.data.interactions.interactions import Interactions
 
@@ -24,7 +24,7 @@ def _read(folder: Path) -> tuple[Interactions, Interactions]:
     return train, test
 
 
-SOURCE = Source(
+SOURCE = InteractionSource(
     name="gowalla",
     about="Gowalla check-ins: 29,858 users, 40,981 places, the LightGCN split",
     licence="research use; not stated by the publisher (SNAP)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
+from slimtable.data.datasets.source import InteractionSource, RemoteFile, check_counts, holds
 from slimtable.data.interactions.formats import read_train_test
 from slimtable.data.interactions.interactions import Interactions
 
@@ -26,7 +26,7 @@ def _read(folder: Path) -> tuple[Interactions, Interactions]:
     return train, test
 
 
-SOURCE = Source(
+SOURCE = InteractionSource(
     name="lastfm",
     about="Last.fm listening counts: 1,880 users, 4,489 artists, a fixed split",
     licence="research use, non-commercial (Last.fm, HetRec 2011)",

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from slimtable.data.datasets.source import RemoteFile, Source, check_counts
+from slimtable.data.datasets.source import InteractionSource, RemoteFile, check_counts
 from slimtable.data.interactions.formats import read_interactions
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
@@ -61,7 +61,7 @@ def _unpack(folder: Path) -> None:
     archive.unlink()
 
 
-SOURCE = Source(
+SOURCE = InteractionSource(
     name="ml-1m",
     about="MovieLens-1M: 6,040 users, 3,416 movies with at least five ratings, in time order",
     licence="research use, no redistribution (GroupLens)",

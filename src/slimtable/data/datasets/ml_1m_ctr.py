@@ -37,11 +37,11 @@ def _read(folder: Path, schema: Schema, chunk_rows: int) -> Iterator[RawClicks]:
         (rows["rating"] >= _POSITIVE_FROM).to_numpy().astype(np.float32),
         np.zeros((rows.height, 0), np.float32),
         (
-            RawField.of(rows["user"].to_numpy()),
-            RawField.of(rows["movie"].to_numpy()),
+            RawField.from_values(rows["user"].to_numpy()),
+            RawField.from_values(rows["movie"].to_numpy()),
             RawField(strings_of(rows["sex"])),
-            RawField.of(rows["age"].to_numpy()),
-            RawField.of(rows["occupation"].to_numpy()),
+            RawField.from_values(rows["age"].to_numpy()),
+            RawField.from_values(rows["occupation"].to_numpy()),
             split_cells(strings_of(rows["genres"]), "|"),
         ),
     )

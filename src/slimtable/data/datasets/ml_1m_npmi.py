@@ -30,6 +30,6 @@ SOURCE = replace(
     about="200,000 pairs of the 3,416 movies of ml-1m, scored by 100 × NPMI of who saw both (computed, not judged)",
     rows=_PAIRS,
     read=_read,
-    default_split=Pairs.usual_split,
+    default_split=Pairs.default_split,
     folder=ml_1m.SOURCE.name,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimtable.data.datasets.source import RemoteFile, Source, check_counts, holds
+from slimtable.data.datasets.source import InteractionSource, RemoteFile, check_counts, holds
 from slimtable.data.interactions.formats import read_interactions
 from slimtable.data.interactions.interactions import Interactions
 
@@ -28,7 +28,7 @@ def _read(folder: Path) -> tuple[Interactions, None]:
     return interactions, None
 
 
-SOURCE = Source(
+SOURCE = InteractionSource(
     name="movietweetings",
     about="Film ratings from Twitter with times: at least 21,081 users and 12,611 films (it grows upstream)",
     licence="MIT",

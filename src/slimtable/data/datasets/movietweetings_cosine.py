@@ -29,6 +29,6 @@ SOURCE = replace(
     name="movietweetings-cosine",
     about="Pairs of the films of movietweetings with at least 5 common raters, scored by 100 × adjusted cosine",
     read=_read,
-    default_split=Pairs.usual_split,
+    default_split=Pairs.default_split,
     folder=movietweetings.SOURCE.name,
 )

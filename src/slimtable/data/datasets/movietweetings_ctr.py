@@ -32,11 +32,11 @@ def _read(folder: Path, schema: Schema, chunk_rows: int) -> Iterator[RawClicks]:
         (rows["rating"] >= _POSITIVE_FROM).to_numpy().astype(np.float32),
         np.zeros((rows.height, 0), np.float32),
         (
-            RawField.of(rows["user"].to_numpy()),
+            RawField.from_values(rows["user"].to_numpy()),
             RawField(strings_of(rows["movie"])),
             split_cells(strings_of(rows["genres"].fill_null("")), "|"),
-            RawField.of(rows["weekday"].to_numpy()),
-            RawField.of(rows["hour"].to_numpy()),
+            RawField.from_values(rows["weekday"].to_numpy()),
+            RawField.from_values(rows["hour"].to_numpy()),
         ),
         rows["time"].to_numpy().astype(np.float64),
     )

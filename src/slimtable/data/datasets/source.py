@@ -52,7 +52,7 @@ class RemoteFile:
 
 
 class Fetchable(Protocol):
-    """What it takes to fetch a dataset; attributes as those of :class:`Source`."""
+    """What it takes to fetch a dataset; attributes as those of :class:`InteractionSource`."""
 
     @property
     def name(self) -> str: ...
@@ -67,7 +67,7 @@ class Fetchable(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class InteractionSource:
     """How a named dataset is found, fetched, read and checked.
 
     Attributes:

@@ -119,7 +119,7 @@ def _texts(prefix: str, values: np.ndarray) -> RawField:
     from slimtable.data.clicks.raw import take_strings
 
     distinct, places = np.unique(values, return_inverse=True)
-    made = RawField.of([f"{prefix}-{value}" for value in distinct.tolist()]).values
+    made = RawField.from_values([f"{prefix}-{value}" for value in distinct.tolist()]).values
     assert isinstance(made, Strings)
     return RawField(take_strings(made, places))
 

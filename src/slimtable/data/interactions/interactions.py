@@ -44,7 +44,7 @@ class Interactions:
         ([0, 0, 1], [0, 1, 1], ['a', 'b'])
     """
 
-    usual_split: ClassVar[str] = "leave-two-out"  # where nothing else is said
+    default_split: ClassVar[str] = "leave-two-out"  # where nothing else is said
 
     users: np.ndarray
     items: np.ndarray
@@ -312,7 +312,7 @@ def frequency_order(counts: np.ndarray) -> np.ndarray:
     return np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable")
 
 
-def without_repeats(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_duplicates(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The lists of :meth:`Interactions.csr` with each item once per user.
 
     Args:
@@ -323,7 +323,7 @@ def without_repeats(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, 
         The same two arrays for the lists that are left.
 
     Example:
-        >>> [part.tolist() for part in without_repeats(np.array([0, 2, 5]), np.array([4, 4, 4, 7, 7]))]
+        >>> [part.tolist() for part in without_duplicates(np.array([0, 2, 5]), np.array([4, 4, 4, 7, 7]))]
         [[0, 1, 3], [4, 4, 7]]
     """
     first = np.ones(len(items), dtype=bool)
@@ -332,7 +332,7 @@ def without_repeats(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, 
     return np.concatenate([[0], np.cumsum(first)])[indptr], items[first]
 
 
-def repeated_rows(interactions: Interactions) -> np.ndarray:
+def duplicate_rows(interactions: Interactions) -> np.ndarray:
     """Rows that say again what an earlier one says: the same user and item, at the same time where there are times.
 
     Where rows are in order of time and have none, only a row right after its like, in the list of its user, repeats it:
@@ -343,7 +343,7 @@ def repeated_rows(interactions: Interactions) -> np.ndarray:
 
     Example:
         >>> data = Interactions.from_raw(np.array([1, 1, 1]), np.array([5, 5, 5]), times=np.array([3, 3, 4]))
-        >>> repeated_rows(data).tolist()
+        >>> duplicate_rows(data).tolist()
         [False, True, False]
     """
     rows = np.arange(len(interactions))

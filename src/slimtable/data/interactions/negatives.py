@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from slimtable.data.interactions.interactions import Interactions, without_repeats
+from slimtable.data.interactions.interactions import Interactions, without_duplicates
 from slimtable.errors import DatasetError
 
 
@@ -24,7 +24,7 @@ class NegativeSampler:
         self.items = train.items
         self.num_items = train.num_items
         self._starts, self._seen = train.csr()
-        distinct = np.diff(without_repeats(self._starts, self._seen)[0])
+        distinct = np.diff(without_duplicates(self._starts, self._seen)[0])
         widest = int(distinct.argmax())
         if distinct[widest] >= self.num_items:
             raise DatasetError(

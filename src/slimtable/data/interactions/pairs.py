@@ -35,7 +35,7 @@ class Pairs(Interactions):
         ([0, 2], [2, 1], [1, 1, 2])
     """
 
-    usual_split: ClassVar[str] = "holdout"
+    default_split: ClassVar[str] = "holdout"
 
     def __post_init__(self) -> None:
         super().__post_init__()

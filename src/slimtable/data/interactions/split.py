@@ -101,7 +101,7 @@ def split(
         interactions, fixed_test, fixed_valid = source.interactions, source.fixed_test, source.fixed_valid
         how = source.default_split if how is None else how
     assert isinstance(interactions, Interactions)
-    how = interactions.usual_split if how is None else how
+    how = interactions.default_split if how is None else how
     if how == "fixed":
         if fixed_test is None:
             raise ValueError("the source brings no test part. Use leave-two-out, random, holdout or temporal.")

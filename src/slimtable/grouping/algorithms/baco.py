@@ -14,7 +14,7 @@ from slimtable.grouping import baco_kernels as kernels
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.merging import merge_clusters
-from slimtable.grouping.secondary import second_groups
+from slimtable.grouping.secondary import secondary_groups
 from slimtable.grouping.tuning import tune
 
 Weight = Literal["degree", "cpm", "sqrt", "log"]
@@ -48,7 +48,7 @@ class BACO(Grouping):
             to move.
         merge: after the sweeps, merge whole co-clusters where that raises the objective, level after level. Moving
             single nodes cannot do that: few rows then mean one cluster of nearly everything frequent. Not in the paper.
-        secondary: which side gets second clusters: "users" as published, "items", "both" or "none".
+        secondary: which side gets secondary clusters: "users" as published, "items", "both" or "none".
         share_isolated: give all users without edges one row, and all such items one; they have a row each as
             published. None: as published, but for budgets that have no room for it.
         stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
@@ -76,7 +76,7 @@ class BACO(Grouping):
             raise BudgetError("BACO needs `gamma` or a number of rows. Try --rows 25%.")
         state, rows = self._grouped(graph, self.weights(graph), self.gamma, seed)
         users, items = state.split(state.labels)
-        return Labels(users, items, *state.seconds(self.gamma, self.secondary), tuple(rows))
+        return Labels(users, items, *state.secondary_labels(self.gamma, self.secondary), tuple(rows))
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         weights, neutral = self.weights(graph), self.neutral_gamma(graph)
@@ -104,9 +104,9 @@ class BACO(Grouping):
 
     def _grouped(
         self, graph: InteractionGraph, weights: tuple[np.ndarray, np.ndarray], gamma: float, seed: int
-    ) -> tuple[Propagation, list[int]]:
+    ) -> tuple[PropagationState, list[int]]:
         """The state at the end, and the rows after each sweep and after merging."""
-        state = Propagation(graph, weights, self.clean_volumes, bool(self.share_isolated))
+        state = PropagationState(graph, weights, self.clean_volumes, bool(self.share_isolated))
         rows = state.run(gamma, self.sweeps, self.order, self.forced, seed, self.stop_rows or 0)
         if self.merge and rows[-1] > (self.stop_rows or 0):
             rows.append(state.merge(gamma, seed, self.stop_rows or 0))
@@ -125,7 +125,7 @@ class BACO(Grouping):
         return float(graph.num_edges / (users.sum() * items.sum()))
 
 
-class Propagation:
+class PropagationState:
     """The state of label propagation on a graph.
 
     Args:
@@ -215,10 +215,10 @@ class Propagation:
         """Values of users and of items."""
         return values[: self.graph.num_users], values[self.graph.num_users :]
 
-    def seconds(self, gamma: float, sides: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Second labels of users and of items, as :func:`second_groups` gives them."""
+    def secondary_labels(self, gamma: float, sides: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Secondary labels of users and of items, as :func:`secondary_groups` gives them."""
         labels, weights = self.split(self.labels), self.split(self.weights)
-        return second_groups(self.graph, labels, weights, tuple(self.volumes), gamma, sides)
+        return secondary_groups(self.graph, labels, weights, tuple(self.volumes), gamma, sides)
 
     def _sweep(self, nodes: np.ndarray, gamma: float, forced: bool, stop_rows: int, rows: int) -> int:
         graph = self.graph

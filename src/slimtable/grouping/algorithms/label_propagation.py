@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 
 from slimtable.config import Bounds, PositiveInt
-from slimtable.grouping.algorithms.baco import Propagation
+from slimtable.grouping.algorithms.baco import PropagationState
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.tuning import tune
@@ -40,7 +40,7 @@ class LabelPropagation(Grouping):
     stop_rows: Annotated[int, Bounds(2)] | None = None
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
-        state = Propagation(graph, (np.zeros(graph.num_users), np.zeros(graph.num_items)))  # nothing weighs anything
+        state = PropagationState(graph, (np.zeros(graph.num_users), np.zeros(graph.num_items)))  # no weights
         rows = state.run(0.0, self.sweeps, "mixed", True, seed, self.stop_rows or 0, self.alpha)
         return Labels(*state.split(state.labels), sweeps=tuple(rows))
 

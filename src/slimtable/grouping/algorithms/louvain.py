@@ -10,7 +10,7 @@ from slimtable.config import Positive
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
-from slimtable.grouping.secondary import with_second
+from slimtable.grouping.secondary import with_secondary
 from slimtable.grouping.tuning import tune
 
 
@@ -22,7 +22,7 @@ class Modularity(Grouping):
         resolution: weight of the balance; larger gives more and smaller communities.
         modularity: scikit-network's kind of modularity; "dugue" is Barber's on a bipartite graph.
         shuffle_nodes: visit nodes in a random order, which makes the seed matter; the published way does not.
-        secondary: which side gets second clusters by BACO's rule: "users", "items", "both" or "none", as published.
+        secondary: which side gets secondary clusters by BACO's rule: "users", "items", "both" or "none", as published.
 
     Raises:
         ValueError: the resolution is not positive.
@@ -43,7 +43,7 @@ class Modularity(Grouping):
             return labels
         scale = graph.num_edges**-0.5  # the weights with which γ is the resolution of modularity
         weights = graph.user_degrees() * scale, graph.item_degrees() * scale
-        return with_second(graph, labels, weights, self.resolution, self.secondary)
+        return with_secondary(graph, labels, weights, self.resolution, self.secondary)
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         def rows_at(resolution: float) -> int:

@@ -18,7 +18,7 @@ _IDS_ARE_ROWS = np.zeros(0, np.int32)  # stands for a map from each id to itself
 _ONE_EACH = np.zeros(0, np.int64)  # stands for the offsets of a field with one id in a row
 
 
-class Source(NamedTuple):
+class FieldRows(NamedTuple):
     """Where the rows of a field come from.
 
     Attributes:
@@ -64,7 +64,7 @@ def gather_fields(embeddings: Sequence[EmbeddingTable], ids: Sequence[Tensor | t
             return None
         tables.append(table)
         sources.append(
-            Source(
+            FieldRows(
                 flat.numpy(),
                 _ONE_EACH if offsets is None else offsets.numpy(),
                 _IDS_ARE_ROWS if row_map is None else row_map.numpy(),
@@ -82,7 +82,7 @@ class _GatherFields(torch.autograd.Function):
     """Rows (B, F, width) of the tables, one for each source."""
 
     @staticmethod
-    def forward(ctx: Any, sources: Sequence[Source], *tables: Tensor) -> Tensor:
+    def forward(ctx: Any, sources: Sequence[FieldRows], *tables: Tensor) -> Tensor:
         """Args: the source of each field, and the table that its rows are in."""
         first = sources[0]
         batch = len(first.offsets) if len(first.offsets) else len(first.ids)

@@ -31,7 +31,7 @@ class CTRBatch:
     ids: tuple[Tensor | tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def of(cls, clicks: Clicks, device: str | torch.device = "cpu") -> Self:
+    def from_clicks(cls, clicks: Clicks, device: str | torch.device = "cpu") -> Self:
         """The tensors of some clicks; on the CPU they share memory with it."""
 
         def tensor(array: np.ndarray) -> Tensor:
