@@ -53,10 +53,10 @@ def test_row_map_counts_its_bits() -> None:
 )
 def test_row_map_refuses_nonsense(wrong) -> None:
     given = {"rows": [0, 1], "num_rows": 3, "secondary": [0, 2], "secondary_weight": 0.5, **wrong}
-    given |= {name: np.array(given[name]) for name in ("rows", "second")}
+    given |= {name: np.array(given[name]) for name in ("rows", "secondary")}
     with pytest.raises(ValueError, match="RowMap"):
         RowMap(**given)
-    with pytest.raises(ValueError, match="first group of some id"):
+    with pytest.raises(ValueError, match="primary group of some id"):
         RowMap.from_labels(np.array([1, 2]), np.array([3, -1]))
 
 
