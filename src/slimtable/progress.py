@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_LOOK_EVERY = 0.5  # seconds
 
 
 def progress_bar(enabled: bool = True) -> Progress:
@@ -18,3 +24,33 @@ def progress_bar(enabled: bool = True) -> Progress:
         transient=True,
         disable=not (enabled and console.is_terminal),
     )
+
+
+@contextmanager
+def watch(what: str, total: int, done: Callable[[], int], enabled: bool = True) -> Iterator[None]:
+    """A bar over work that goes on elsewhere, for as long as the block lasts.
+
+    Args:
+        what: its description.
+        total: how much there is to do.
+        done: looks how much is done; called in a thread of its own, now and then.
+        enabled: show it, on a terminal.
+    """
+    with progress_bar(enabled) as bar:
+        if bar.disable or not total:
+            yield
+            return
+        task = bar.add_task(what, total=total)
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(_LOOK_EVERY):
+                bar.update(task, completed=done())
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
+import traceback
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from slimtable.bench.jobs import Job, Setting, Source, check_fits, plan, run_folder
+from slimtable.bench.jobs import Job, Setting, Source, check_fits, load_again, plan, run_folder, run_job
+from slimtable.bench.pool import Failure, reason_of, run_here, run_parallel
 from slimtable.bench.results import Record, ResultsFile
-from slimtable.bench.workers import Failure, run_here, run_parallel
 from slimtable.config import Config
 from slimtable.data import Split
 from slimtable.data.clicks.parts import ClickParts
 from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import SlimtableError
-from slimtable.progress import progress_bar
+from slimtable.progress import watch
 from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.run_folder import LOG
-from slimtable.training.threads import one_thread
 from slimtable.training.trainer import TrainConfig
 
 _WORKERS_PER_CORE = 4
-_LOOK_EVERY = 0.5  # seconds between two looks at the logs of the runs
+_FAILURE_LOG = "error.log"
+
+Parts = dict[Source, Split | ClickParts]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class GridsResult:
     """
 
     records: list[Record]
-    failures: list[Failure]
+    failures: list[Failure[Job]]
     num_jobs: int
 
     def raise_failures(self) -> None:
@@ -110,7 +112,7 @@ def run_grids(
         check_fits(parts[grid.source], grid.model_name, grid.methods, grid.train, grid.model_config)
     settings = [_setting(grid, *loaded[grid.source]) for grid in grids]
     out.mkdir(parents=True, exist_ok=True)
-    failures = []
+    failures: list[Failure[Job]] = []
     with ResultsFile(out) as results:
         jobs = _merged(
             job
@@ -121,18 +123,24 @@ def run_grids(
             on_change(results.records)
         workers = min(workers if workers is not None else os.cpu_count() or 1, max(len(jobs), 1))
         ended: set[Path] = set()
-        with one_thread(), _watched(jobs, progress, ended):
-            outcomes = run_here(jobs, parts) if workers == 1 else run_parallel(jobs, workers)
-            with closing(outcomes):  # ends the processes at once, whatever happens here
-                for outcome in outcomes:
-                    if isinstance(outcome, Failure):
-                        failures.append(outcome)
-                        continue
-                    for record in outcome:
-                        results.append(record)
-                    ended.update(run_folder(out, record) for record in outcome)
-                    if on_change is not None:
-                        on_change(results.records)
+        epochs = sum(job.setting.train.epochs for job in jobs)
+        if workers == 1:
+            outcomes = run_here(jobs, partial(_run, dict(parts)))
+        else:
+            outcomes = run_parallel(jobs, _run_apart, workers)
+        with (
+            watch(f"{len(jobs)} trainings, epochs", epochs, partial(_all_epochs_done, jobs, ended), progress),
+            closing(outcomes),  # ends the processes at once, whatever happens here
+        ):
+            for outcome in outcomes:
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                    continue
+                for record in outcome:
+                    results.append(record)
+                ended.update(run_folder(out, record) for record in outcome)
+                if on_change is not None:
+                    on_change(results.records)
         return GridsResult(results.records, failures, len(jobs))
 
 
@@ -149,28 +157,33 @@ def _merged(jobs: Iterator[Job]) -> list[Job]:
     return list(by_folder.values())
 
 
-@contextmanager
-def _watched(jobs: Sequence[Job], progress: bool, ended: Container[Path]) -> Iterator[None]:
-    """One bar over all epochs of all jobs, read from the logs of their folders; those that ended count as whole."""
-    with progress_bar(progress) as bar:
-        if bar.disable or not jobs:
-            yield
-            return
-        total = sum(job.setting.train.epochs for job in jobs)
-        task = bar.add_task(f"{len(jobs)} trainings, epochs", total=total)
-        closing_time = threading.Event()
+_loaded: Parts = {}
+"""What a worker process has loaded, each source once."""
 
-        def look() -> None:
-            while not closing_time.wait(_LOOK_EVERY):
-                bar.update(task, completed=sum(_epochs_done(job, ended) for job in jobs))
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            closing_time.set()
-            watcher.join()
+def _run_apart(job: Job) -> list[Record] | Failure[Job]:
+    """Runs a job in a process of its own."""
+    return _run(_loaded, job)
+
+
+def _run(parts: Parts, job: Job) -> list[Record] | Failure[Job]:
+    """Runs a job; an error becomes a failure, with its traceback in the run folder."""
+    log = job.folder / _FAILURE_LOG
+    try:
+        if job.source not in parts:
+            parts[job.source] = load_again(job)
+        records = run_job(job, parts[job.source])
+    except Exception as error:  # whatever it is, the other runs go on
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+        return Failure(job, f"{reason_of(error)} (see {log})")
+    log.unlink(missing_ok=True)
+    return records
+
+
+def _all_epochs_done(jobs: Sequence[Job], ended: Container[Path]) -> int:
+    """Epochs of all jobs, read from the logs of their folders; those that ended count as whole."""
+    return sum(_epochs_done(job, ended) for job in jobs)
 
 
 def _epochs_done(job: Job, ended: Container[Path]) -> int:

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slimtable.bench import parse_methods
+from slimtable.bench.grids import _run_apart
 from slimtable.bench.jobs import Setting, Source, plan
-from slimtable.bench.workers import Failure, run_parallel
+from slimtable.bench.pool import Failure, run_here, run_parallel
 from slimtable.errors import SlimtableError
 from tests.bench.test_run import DATA, TRAIN, bench, folder_of, lasting
 
@@ -120,7 +123,7 @@ def test_a_process_that_dies_fails_its_job_alone(tmp_path: Path) -> None:
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    failed, done = run_parallel(jobs, workers=1)
+    failed, done = run_parallel(jobs, _run_apart, workers=1)
     killer.join()
     assert isinstance(failed, Failure)
     assert (failed.job, failed.reason) == (jobs[0], "its process ended with exit code -9")
@@ -132,4 +135,49 @@ def test_a_process_that_dies_fails_its_job_alone(tmp_path: Path) -> None:
 def test_a_script_without_a_guard_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(SlimtableError, match="if __name__ == '__main__'"):
-        next(run_parallel([], workers=2))
+        next(run_parallel([], abs, workers=2))
+
+
+def _work(job: int) -> int:
+    """Ends its process, fails, or gives the square."""
+    if job == 0:
+        os._exit(3)
+    if job < 0:
+        raise ValueError(f"{job} is negative\nand more")
+    return job * job
+
+
+def test_any_work_is_done_and_what_dies_or_fails_is_named() -> None:
+    jobs = [3, 0, -1, 4, 0, 5]
+    expected = {
+        9: 1,
+        16: 1,
+        25: 1,
+        Failure(0, "its process ended with exit code 3"): 2,
+        Failure(-1, "ValueError: -1 is negative"): 1,
+    }
+    assert Counter(run_parallel(jobs, _work, workers=2)) == expected
+    assert not multiprocessing.active_children()
+    assert list(run_here([2, -1], _work)) == [4, Failure(-1, "ValueError: -1 is negative")]
+
+
+def _wait(folder: Path) -> None:
+    aside = folder / f"{os.getpid()}.partial"
+    try:
+        aside.touch()
+        time.sleep(_PATIENCE)
+    finally:
+        aside.unlink()
+
+
+def test_stopping_early_ends_processes_and_leaves_no_temporary_files(tmp_path: Path) -> None:
+    threading.Thread(target=_interrupt_when, args=(lambda: len(list(tmp_path.iterdir())) == 2,)).start()
+    with closing(run_parallel([tmp_path] * 3, _wait, workers=2)) as outcomes, pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    assert not multiprocessing.active_children()
+    assert not list(tmp_path.iterdir())
+
+
+def _interrupt_when(condition: object) -> None:
+    wait_for(condition, "both jobs to begin")
+    os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,169 @@
+"""Jobs on all cores: processes of one thread each, which take job after job and end with their parent.
+
+Each process is an executor of its own, so that one that dies takes its job with it and no other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import Generic, TypeVar
+
+from slimtable.errors import SlimtableError
+from slimtable.training.threads import one_thread
+
+_PATIENCE = 10.0  # seconds that a process gets to end by itself
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Failure(Generic[J]):
+    """A job that ended without a result.
+
+    Attributes:
+        job: the job.
+        reason: why, in one line.
+    """
+
+    job: J
+    reason: str
+
+
+def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Generator[R | Failure[J], None, None]:
+    """Does jobs one after the other in this process; what each gives is yielded when it is finished."""
+    for job in jobs:
+        with one_thread():
+            try:
+                outcome: R | Failure[J] = work(job)
+            except Exception as error:  # whatever it is, the other jobs go on
+                outcome = Failure(job, reason_of(error))
+        yield outcome
+
+
+def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Generator[R | Failure[J], None, None]:
+    """Does jobs in ``workers`` processes, each of which takes one after the other.
+
+    Whatever ends this generator, Ctrl-C included, ends its processes first.
+
+    Args:
+        jobs: what to do.
+        work: does one; a function that a process can import.
+        workers: largest number of processes.
+
+    Yields:
+        What each job gives, in the order in which they finish; a failure where the work raised or its process died.
+
+    Raises:
+        SlimtableError: this is itself a starting worker, since the calling script is not guarded.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SlimtableError(
+            "The script that called run_bench starts it again in every worker. Put the call below "
+            "`if __name__ == '__main__':`, or pass workers=1."
+        )
+    waiting = list(reversed(jobs))
+    idle: list[_Worker] = []
+    running: dict[Future[R], tuple[_Worker, J]] = {}
+
+    def hand_out() -> None:
+        while waiting and len(running) < workers:
+            worker, job = idle.pop() if idle else _Worker(), waiting.pop()
+            running[worker.submit(work, job)] = worker, job
+
+    try:
+        hand_out()
+        while running:
+            outcomes: list[R | Failure[J]] = []
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, job = running.pop(future)
+                error = future.exception()
+                if error is None:
+                    outcomes.append(future.result())
+                elif isinstance(error, BrokenProcessPool):
+                    outcomes.append(Failure(job, f"its process ended with exit code {worker.end()}"))
+                    continue
+                else:
+                    outcomes.append(Failure(job, reason_of(error)))
+                idle.append(worker)
+            hand_out()  # before anything else is done, so that no process waits
+            yield from outcomes
+    finally:
+        for worker, _ in running.values():
+            worker.stop()
+        for worker in [*idle, *(worker for worker, _ in running.values())]:
+            worker.end()
+
+
+def reason_of(error: BaseException) -> str:
+    """The kind and the first line of an error."""
+    return f"{type(error).__name__}: {error}".split("\n")[0]
+
+
+class _Worker:
+    """A process that does one job at a time."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy the threads of PyTorch and numba
+        self._executor = ProcessPoolExecutor(1, context, initializer=_begin)
+        self._process: BaseProcess | None = None
+
+    def submit(self, work: Callable[[J], R], job: J) -> Future[R]:
+        """Hands it a job; the first one starts the process."""
+        if self._process is not None:
+            return self._executor.submit(_obey, work, job)
+        before = set(multiprocessing.active_children())
+        # A terminal sends Ctrl-C to all processes. Only the parent shall hear it, and a new process inherits the mask,
+        # unless the tracker, which starts with the first process, lifts it before.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            future = self._executor.submit(_obey, work, job)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        (self._process,) = set(multiprocessing.active_children()) - before
+        return future
+
+    def stop(self) -> None:
+        """Asks the process to end now; it is killed where it does not."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(_PATIENCE)
+            self._process.kill()
+
+    def end(self) -> int | None:
+        """Waits for the process to end, now that it has nothing to do; its exit code."""
+        self._executor.shutdown()
+        return None if self._process is None else self._process.exitcode
+
+
+def _begin() -> None:
+    """The first that a process does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no temporary files
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _obey(work: Callable[[J], R], job: J) -> R:
+    try:
+        with one_thread():
+            return work(job)
+    except SystemExit:  # an executor would send it home and wait for the next job
+        os._exit(128 + signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the parent is gone, so that two never train in one folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    signal.raise_signal(signal.SIGKILL)
