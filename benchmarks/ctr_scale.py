@@ -71,7 +71,7 @@ def measure(rows: int, users: int, items: int) -> dict[str, Any]:
     cut = round(len(clicks) * (1 - TESTED))
     train, test = clicks.slice(0, cut), clicks.slice(cut, len(clicks))
     counts = dict(zip(sizes, train.counts(list(sizes.values())), strict=True))
-    model = build_ctr_model("deepfm", sizes, train.integers.shape[1], EMBEDDING_DIM)
+    model = build_ctr_model("deepfm", sizes, train.numeric.shape[1], EMBEDDING_DIM)
     config = CTRTrainConfig(batch_size=BATCH, row_learning_rate=0.05)
     with stages.stage(f"train on {len(train):,} rows"):
         CTRTrainer(model, config).fit(train)

@@ -22,7 +22,7 @@ windows, sizes = encode_windows("synthetic-ctr:60000", 6)  # or "movietweetings-
 known = sizes[4]  # ids of each field after window 4; what is new in window 5 is id 0, out of vocabulary
 clicks, test = concatenate_clicks(windows[:5]), windows[5].with_known(known)
 torch.manual_seed(0)
-full = model.build_ctr_model("deepfm", known, clicks.integers.shape[1], embedding_dim=16)
+full = model.build_ctr_model("deepfm", known, clicks.numeric.shape[1], embedding_dim=16)
 train.CTRTrainer(full, train.CTRTrainConfig(epochs=3, batch_size=256, row_learning_rate=0.1)).fit(clicks)
 
 models, counts = {"uncompressed": full}, dict(zip(known, clicks.counts(known), strict=True))

@@ -127,7 +127,7 @@ def trained_moments(
         model = build_ctr_model(
             panel.model,
             known,
-            log.parts[0].integers.shape[1],
+            log.parts[0].numeric.shape[1],
             embedding_dim,
             configs,
             frequencies={field: torch.from_numpy(counts) for field, counts in (frequencies or {}).items()},

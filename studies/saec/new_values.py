@@ -110,7 +110,7 @@ def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tupl
             continue
         own = np.arange(len(tables[place]), len(tables[place]) + len(rows), dtype=np.int32)
         asked = known.take(rows)
-        asked = Clicks(asked.labels, asked.integers, (*asked.ids[:place], own, *asked.ids[place + 1 :]))
+        asked = Clicks(asked.labels, asked.numeric, (*asked.ids[:place], own, *asked.ids[place + 1 :]))
         default = np.repeat(tables[place][:1], len(rows), axis=0)  # what stays where nothing is known
         extended = list(tables)
         extended[place] = np.concatenate([tables[place], default])
@@ -119,4 +119,4 @@ def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tupl
         renamed = np.array(ids[place])
         renamed[rows] = own
         ids[place] = renamed
-    return _over(model, longer), Clicks(known.labels, known.integers, tuple(ids))
+    return _over(model, longer), Clicks(known.labels, known.numeric, tuple(ids))

@@ -24,7 +24,11 @@ def assert_same(left: RowMap, right: RowMap) -> None:
     assert (left.secondary is None) == (right.secondary is None)
     if left.secondary is not None:
         np.testing.assert_array_equal(left.secondary, right.secondary)
-    assert (left.num_rows, left.secondary_weight, left.computed) == (right.num_rows, right.secondary_weight, right.computed)
+    assert (left.num_rows, left.secondary_weight, left.computed) == (
+        right.num_rows,
+        right.secondary_weight,
+        right.computed,
+    )
 
 
 def rewrite(source: Path, path: Path, tensors: dict[str, Any] | None = None, **about: Any) -> Path:

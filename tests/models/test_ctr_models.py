@@ -17,7 +17,7 @@ from tests.training.ctr_samples import SIZES, make_clicks, make_model
 
 def table_rows(model: CTRModel, row: int) -> list[np.ndarray]:
     """The row of each field for one impression, looked up one by one."""
-    clicks = make_clicks(num_integers=model.num_integers)
+    clicks = make_clicks(num_numeric=model.num_numeric)
     rows = []
     for field, table in zip(clicks.ids, model.fields.embeddings().values(), strict=True):
         weight = table.weight.double().numpy()
@@ -85,17 +85,17 @@ VARIANTS = [(name, None) for name in ("logistic", "fm", "wide_deep", "deepfm", "
 ]
 
 
-@pytest.mark.parametrize("num_integers", [0, 2])
+@pytest.mark.parametrize("num_numeric", [0, 2])
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_formula(name: str, options, num_integers: int) -> None:
-    model = make_model(name, num_integers=num_integers, options=options)
+def test_formula(name: str, options, num_numeric: int) -> None:
+    model = make_model(name, num_numeric=num_numeric, options=options)
     with torch.no_grad():
         for parameter in model.parameters():  # nothing is small, so that no term can be forgotten
             parameter.normal_(std=0.7)
-    clicks = make_clicks(num_integers=num_integers)
+    clicks = make_clicks(num_numeric=num_numeric)
     probabilities = predict(model, clicks)
     for row in range(20):
-        logit = expected(model, table_rows(model, row), clicks.integers[row].astype(np.float64))
+        logit = expected(model, table_rows(model, row), clicks.numeric[row].astype(np.float64))
         assert probabilities[row] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-4, abs=1e-6)
 
 

@@ -145,18 +145,18 @@ def test_mistakes_are_told() -> None:
 
 def test_clicks_of_another_schema_are_refused() -> None:
     clicks = make_clicks(20)
-    bare = Clicks(clicks.labels, clicks.integers[:, :0], clicks.ids)
-    with pytest.raises(ValueError, match="takes 3 fields and 2 columns of numbers, and the clicks have 3 and 0"):
+    bare = Clicks(clicks.labels, clicks.numeric[:, :0], clicks.ids)
+    with pytest.raises(ValueError, match="takes 3 fields and 2 numeric columns, and the clicks have 3 and 0"):
         CTRTrainer(make_model("fm")).fit(bare)
-    with pytest.raises(ValueError, match="takes 3 fields and 0 columns of numbers, and the clicks have 3 and 2"):
-        predict(make_model("fm", num_integers=0), clicks)  # it would have left the numbers out without a word
+    with pytest.raises(ValueError, match="takes 3 fields and 0 numeric columns, and the clicks have 3 and 2"):
+        predict(make_model("fm", num_numeric=0), clicks)  # it would have left the numbers out without a word
     with pytest.raises(ValueError, match="the clicks have 2 and 2"):
-        predict(make_model("deepfm"), Clicks(clicks.labels, clicks.integers, clicks.ids[:2]))
+        predict(make_model("deepfm"), Clicks(clicks.labels, clicks.numeric, clicks.ids[:2]))
 
 
 def test_fields_of_a_batch_are_of_one_length() -> None:
     batch = CTRBatch.from_clicks(make_clicks(20))
-    torn = CTRBatch(batch.labels, batch.integers, (batch.ids[0][:3], *batch.ids[1:]))
+    torn = CTRBatch(batch.labels, batch.numeric, (batch.ids[0][:3], *batch.ids[1:]))
     with pytest.raises(ValueError, match=r"as many rows each, got \[3, 20\]"):
         make_model("fm")(torn)
 

@@ -16,7 +16,7 @@ def trained():
     clicks, vocabularies = encode_log("synthetic-ctr:8000")
     learn, test = split_clicks(clicks, (0.8, 0.2))
     torch.manual_seed(0)
-    model = ctr.build_ctr_model("deepfm", vocabularies.sizes, clicks.integers.shape[1], 8)
+    model = ctr.build_ctr_model("deepfm", vocabularies.sizes, clicks.numeric.shape[1], 8)
     ctr.CTRTrainer(model, ctr.CTRTrainConfig(epochs=2, batch_size=256, row_learning_rate=0.1)).fit(learn)
     return model, learn, test
 

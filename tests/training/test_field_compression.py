@@ -30,9 +30,9 @@ def counts() -> dict[str, np.ndarray]:
     return dict(zip(SIZES, make_clicks().counts(list(SIZES.values())), strict=True))
 
 
-def trained(name: str = "deepfm", num_integers: int = 2) -> CTRModel:
-    model = make_model(name, num_integers=num_integers)
-    CTRTrainer(model, CONFIG).fit(make_clicks(num_integers=num_integers), epochs=2)
+def trained(name: str = "deepfm", num_numeric: int = 2) -> CTRModel:
+    model = make_model(name, num_numeric=num_numeric)
+    CTRTrainer(model, CONFIG).fit(make_clicks(num_numeric=num_numeric), epochs=2)
     return model
 
 
@@ -87,11 +87,11 @@ def test_sizes_are_those_of_the_file(tmp_path: Path) -> None:
     assert field_bits(load_model(tmp_path / "model.safetensors")) == weights
 
 
-@pytest.mark.parametrize("num_integers", [0, 2])
+@pytest.mark.parametrize("num_numeric", [0, 2])
 @pytest.mark.parametrize("name", ctr_model_names())
-def test_a_loaded_model_predicts_the_same(name: str, num_integers: int, tmp_path: Path) -> None:
-    clicks = make_clicks(num_integers=num_integers)
-    smaller = compress_fields(trained(name, num_integers), MIXED, counts())
+def test_a_loaded_model_predicts_the_same(name: str, num_numeric: int, tmp_path: Path) -> None:
+    clicks = make_clicks(num_numeric=num_numeric)
+    smaller = compress_fields(trained(name, num_numeric), MIXED, counts())
     path = tmp_path / "model.safetensors"
     size = pack_model(smaller, path, about={"window": 3})
     assert path.stat().st_size == size

@@ -88,7 +88,7 @@ def test_ids_out_of_range_are_refused() -> None:
 def test_empty_batch_and_empty_bags() -> None:
     fields = FieldTables({"user": Full(4, 2), "tags": Full(3, 2)})
     clicks = make_clicks(3).slice(0, 0)
-    assert fields(CTRBatch.from_clicks(type(clicks)(clicks.labels, clicks.integers, clicks.ids[:2]))).shape == (0, 2, 2)
+    assert fields(CTRBatch.from_clicks(type(clicks)(clicks.labels, clicks.numeric, clicks.ids[:2]))).shape == (0, 2, 2)
     none = (torch.zeros(0, dtype=torch.int32), torch.zeros(2, dtype=torch.int64))
     rows = fields(CTRBatch(torch.zeros(2), torch.zeros(2, 0), (torch.tensor([1, 2], dtype=torch.int32), none)))
     assert not rows[:, 1].any()

@@ -287,7 +287,7 @@ def _fresh(
 ) -> Recommender:
     """A model as :func:`slimtable.training.trainer.train` builds it."""
     if isinstance(parts, ClickParts):
-        return build_ctr_model(model_name, parts.sizes, parts.num_integers, config.embedding_dim, method, options)
+        return build_ctr_model(model_name, parts.sizes, parts.num_numeric, config.embedding_dim, method, options)
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
     model = build(
         model_name,

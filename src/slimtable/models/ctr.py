@@ -1,4 +1,4 @@
-"""What every click-through-rate model is: a logit for each impression, from field tables and numbers."""
+"""What every click-through-rate model is: a logit for each impression, from field tables and numeric features."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CTRModel(Recommender):
 
     Args:
         fields: the table of every field.
-        num_integers: columns of numbers, I.
+        num_numeric: number of numeric columns, I.
         config: its options; None for the defaults.
     """
 
@@ -30,12 +30,12 @@ class CTRModel(Recommender):
     first_order: ClassVar[bool] = False
     """Whether the last column of every table is the weight of the value alone, as in factorization machines."""
 
-    def __init__(self, fields: FieldTables, num_integers: int, config: Config | None = None) -> None:
+    def __init__(self, fields: FieldTables, num_numeric: int, config: Config | None = None) -> None:
         super().__init__()
         self.fields = fields
-        self.num_integers = num_integers
+        self.num_numeric = num_numeric
         self.config = config if config is not None else self.config_class()
-        self.build(len(fields.tables), num_integers, fields.width - self.first_order)
+        self.build(len(fields.tables), num_numeric, fields.width - self.first_order)
 
     def embeddings(self) -> dict[str, EmbeddingTable]:
         return self.fields.embeddings()
@@ -46,26 +46,26 @@ class CTRModel(Recommender):
         return embedding_dim + cls.first_order
 
     @abstractmethod
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
         """Makes the layers outside the tables."""
 
     @abstractmethod
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
-        """Logits (B,) of rows (B, F, width) and integers (B, I)."""
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
+        """Logits (B,) of rows (B, F, width) and numeric features (B, I)."""
 
     def forward(self, batch: CTRBatch) -> Tensor:
         """Logits (B,) of a batch of B impressions.
 
         Raises:
             IndexError: an id is out of range.
-            ValueError: the batch has other fields, or other columns of numbers, than the model.
+            ValueError: the batch has other fields, or other numeric columns, than the model.
         """
-        if len(batch.ids) != len(self.fields.tables) or batch.integers.shape[1] != self.num_integers:
+        if len(batch.ids) != len(self.fields.tables) or batch.numeric.shape[1] != self.num_numeric:
             raise ValueError(
-                f"This model takes {len(self.fields.tables)} fields and {self.num_integers} columns of numbers, and "
-                f"the clicks have {len(batch.ids)} and {batch.integers.shape[1]}. Read both by the same schema."
+                f"This model takes {len(self.fields.tables)} fields and {self.num_numeric} numeric columns, and "
+                f"the clicks have {len(batch.ids)} and {batch.numeric.shape[1]}. Read both by the same schema."
             )
-        return self.logits(self.fields(batch), batch.integers)
+        return self.logits(self.fields(batch), batch.numeric)
 
 
 def ctr_model_names() -> list[str]:
@@ -88,7 +88,7 @@ def get_ctr_model(name: str) -> type[CTRModel]:
 def build_ctr_model(
     name: str,
     field_sizes: Mapping[str, int],
-    num_integers: int,
+    num_numeric: int,
     embedding_dim: int,
     config: MethodConfig | Mapping[str, MethodConfig] | None = None,
     options: Config | None = None,
@@ -100,7 +100,7 @@ def build_ctr_model(
     Args:
         name: registry name.
         field_sizes: ids of each field, out-of-vocabulary included, by name.
-        num_integers: columns of numbers.
+        num_numeric: number of numeric columns.
         embedding_dim: width of the vectors, d.
         config: configuration of the method, for all fields or for each; None for uncompressed tables.
         options: options of the model; None for its defaults.
@@ -120,4 +120,4 @@ def build_ctr_model(
         field: create(configs[field], size, cls.width(embedding_dim), frequencies=(frequencies or {}).get(field))
         for field, size in field_sizes.items()
     }
-    return cls(FieldTables(tables), num_integers, options)
+    return cls(FieldTables(tables), num_numeric, options)

@@ -36,16 +36,16 @@ class DCNv2Config(NetworkConfig):
 class DCNv2(CTRModel):
     """Cross layers ``x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l``, eq. (1), or ``W_l = U_l V_lᵀ``, eq. (2).
 
-    x_0 is all vectors and the integer columns side by side. Stacked, the logit is linear in the network of the last
+    x_0 concatenates all vectors and the numeric features. Stacked, the logit is linear in the network of the last
     cross layer; in parallel, in both side by side.
     """
 
     config_class = DCNv2Config
     config: DCNv2Config
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
         config = self.config
-        width = num_fields * embedding_dim + num_integers
+        width = num_fields * embedding_dim + num_numeric
         if config.rank is not None and config.rank >= width:
             raise ValueError(
                 f"`DCNv2Config.rank` must be below the width of its input, {width}, got {config.rank}. "
@@ -55,8 +55,8 @@ class DCNv2(CTRModel):
         self.network = perceptron(width, config.hidden, config.dropout, output=False)
         self.output = nn.Linear(config.hidden[-1] + (width if config.structure == "parallel" else 0), 1)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
-        start = network_input(rows, integers)  # (B, F·d + I)
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
+        start = network_input(rows, numeric)  # (B, F·d + I)
         crossed = start
         for cross in self.crosses:
             crossed = torch.addcmul(crossed, start, cross(crossed))

@@ -27,7 +27,7 @@ class DeepFMConfig(NetworkConfig):
 class DeepFM(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩ + network([v_1 … v_F, x])``, eqs. (1)–(4).
 
-    v are the vectors of the fields and w their first-order weights. The integer columns x take part as linear terms
+    v are the vectors of the fields and w their first-order weights. The numeric features x take part as linear terms
     and as inputs of the network.
     """
 
@@ -35,12 +35,12 @@ class DeepFM(CTRModel):
     config: DeepFMConfig
     first_order = True
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
-        self.linear = LinearTerms(num_integers)
-        inputs = num_fields * embedding_dim + num_integers
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_numeric)
+        inputs = num_fields * embedding_dim + num_numeric
         self.network = perceptron(inputs, self.config.hidden, self.config.dropout, output=True)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
         vectors, weights = first_order_apart(rows)
-        deep: Tensor = self.network(network_input(vectors, integers)).squeeze(1)
-        return self.linear(weights, integers) + pairwise_logits(vectors) + deep
+        deep: Tensor = self.network(network_input(vectors, numeric)).squeeze(1)
+        return self.linear(weights, numeric) + pairwise_logits(vectors) + deep

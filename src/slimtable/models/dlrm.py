@@ -18,7 +18,7 @@ class DLRMConfig(Config):
     """Options of DLRM.
 
     Attributes:
-        bottom: widths of the hidden layers that make a vector of the integer columns; its last layer is of width d.
+        bottom: widths of the hidden layers of the network over the numeric features; its last layer has width d.
         top: widths of the hidden layers over the products.
 
     Raises:
@@ -36,32 +36,32 @@ class DLRMConfig(Config):
 
 @register_model("dlrm")
 class DLRM(CTRModel):
-    """Logit ``top([z, ⟨t_i, t_j⟩ for i > j])`` of the vectors t of the fields and z = bottom(x) of the integers, §2.
+    """Logit ``top([z, ⟨t_i, t_j⟩ for i > j])`` with field vectors t and z = bottom(x) of the numeric features, §2.
 
-    Where there are no integers, there is no z, and the top network sees products alone.
+    Without numeric features there is no z, and the top network sees the products only.
     """
 
     config_class = DLRMConfig
     config: DLRMConfig
     lower: Tensor
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
         self.bottom = None
         vectors = num_fields
-        if num_integers:
-            self.bottom = perceptron(num_integers, (*self.config.bottom, embedding_dim), output=False)
+        if num_numeric:
+            self.bottom = perceptron(num_numeric, (*self.config.bottom, embedding_dim), output=False)
             vectors += 1
         elif num_fields < 2:
             raise ValueError("DLRM multiplies vectors, so it needs two fields at least, or integer columns.")
         i, j = torch.tril_indices(vectors, vectors, offset=-1)
         self.register_buffer("lower", i * vectors + j, persistent=False)  # (P,) places of the products i > j
         products = vectors * (vectors - 1) // 2
-        self.top = perceptron(products + (embedding_dim if num_integers else 0), self.config.top, output=True)
+        self.top = perceptron(products + (embedding_dim if num_numeric else 0), self.config.top, output=True)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
         parts = []
         if self.bottom is not None:
-            dense = self.bottom(integers)  # (B, d)
+            dense = self.bottom(numeric)  # (B, d)
             rows = torch.cat([dense.unsqueeze(1), rows], dim=1)  # (B, 1 + F, d)
             parts.append(dense)
         products = torch.bmm(rows, rows.transpose(1, 2)).flatten(start_dim=1)  # (B, V²)

@@ -24,10 +24,10 @@ class FM(CTRModel):
     config_class = FMConfig
     first_order = True
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
-        self.linear = LinearTerms(num_integers)
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_numeric)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
         vectors, weights = first_order_apart(rows)
-        logits: Tensor = self.linear(weights, integers) + pairwise_logits(vectors)
+        logits: Tensor = self.linear(weights, numeric) + pairwise_logits(vectors)
         return logits

@@ -28,9 +28,9 @@ class Logistic(CTRModel):
     def width(cls, embedding_dim: int) -> int:
         return 1
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
-        self.linear = LinearTerms(num_integers)
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_numeric)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
-        logits: Tensor = self.linear(rows.squeeze(2), integers)
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
+        logits: Tensor = self.linear(rows.squeeze(2), numeric)
         return logits

@@ -24,12 +24,12 @@ class WideDeep(CTRModel):
     config: WideDeepConfig
     first_order = True
 
-    def build(self, num_fields: int, num_integers: int, embedding_dim: int) -> None:
-        self.linear = LinearTerms(num_integers)
-        inputs = num_fields * embedding_dim + num_integers
+    def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
+        self.linear = LinearTerms(num_numeric)
+        inputs = num_fields * embedding_dim + num_numeric
         self.network = perceptron(inputs, self.config.hidden, self.config.dropout, output=True)
 
-    def logits(self, rows: Tensor, integers: Tensor) -> Tensor:
+    def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
         vectors, weights = first_order_apart(rows)
-        deep: Tensor = self.network(network_input(vectors, integers)).squeeze(1)
-        return self.linear(weights, integers) + deep
+        deep: Tensor = self.network(network_input(vectors, numeric)).squeeze(1)
+        return self.linear(weights, numeric) + deep

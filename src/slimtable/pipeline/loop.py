@@ -111,7 +111,7 @@ class _Loop:
     ) -> None:
         self.settings, self.source, self.folder = settings, source, folder
         self.on_stage, self.on_batch = on_stage, on_batch
-        schema = source.schema.model_dump(mode="json")
+        schema = source.schema.model_dump(mode="json", by_alias=True)
         self.journal = _begin_or_go_on(folder)
         _check_settings(folder.path, {**settings.identity(), "schema": schema})
         self.history = History(folder.path, self.window)
@@ -192,7 +192,7 @@ class _Loop:
         accepted, groups = journal["accepted"], journal["groups"]
         return Task(
             settings=self.settings,
-            num_integers=self._ingested(window)["integers"],
+            num_numeric=self._ingested(window)["integers"],
             window=window,
             sizes=self._ingested(window)["sizes"],
             files={**files, "next": self.folder.stage(window + 1, "ingest")},

@@ -59,7 +59,7 @@ class Task:
 
     Attributes:
         settings: of the pipeline.
-        num_integers: columns of numbers in the log.
+        num_numeric: number of numeric columns of the log.
         window: its number.
         sizes: ids of each field, those of the window included.
         files: folder of each stage of the window: ``ingest``, ``train``, ``compress`` and ``retrain``; and ``next``, of
@@ -72,7 +72,7 @@ class Task:
     """
 
     settings: PipelineSettings
-    num_integers: int
+    num_numeric: int
     window: int
     sizes: Sizes
     files: Mapping[str, Path]
@@ -95,7 +95,7 @@ class Task:
         model = self.settings.model
         counts = {field: torch.from_numpy(own) for field, own in (frequencies or {}).items()}
         return build_ctr_model(
-            model.name, sizes, self.num_integers, model.embedding_dim, configs, model.config, frequencies=counts
+            model.name, sizes, self.num_numeric, model.embedding_dim, configs, model.config, frequencies=counts
         )
 
     def load(self, folder: Path, sizes: Sizes) -> CTRModel:
@@ -136,7 +136,7 @@ def ingest(out: Path, window: Window, vocabularies: Vocabularies) -> Result:
         "source": window.source,
         "last_time": window.last_time,
         "rows": len(clicks),
-        "integers": clicks.integers.shape[1],
+        "integers": clicks.numeric.shape[1],
         "positives": float(clicks.labels.mean(dtype=np.float64)),
         "sizes": vocabularies.sizes,
         "new_values": {field: size - known[field] for field, size in vocabularies.sizes.items()},

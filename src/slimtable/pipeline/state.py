@@ -51,7 +51,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def save_clicks(path: Path, clicks: Clicks) -> None:
     """Writes encoded clicks."""
-    arrays: dict[str, Any] = {"labels": clicks.labels, "integers": clicks.integers}
+    arrays: dict[str, Any] = {"labels": clicks.labels, "integers": clicks.numeric}
     for place, field in enumerate(clicks.ids):
         if isinstance(field, Bags):
             arrays[f"values.{place}"], arrays[f"offsets.{place}"] = field.values, field.offsets

@@ -106,7 +106,7 @@ def train_ctr(
         model = build_ctr_model(
             model_name,
             parts.sizes,
-            parts.num_integers,
+            parts.num_numeric,
             config.embedding_dim,
             first,
             options,

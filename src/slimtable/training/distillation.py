@@ -21,7 +21,7 @@ def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
         share: of the teacher's probability in a label; the rest is the click itself.
 
     Returns:
-        Clicks with labels between 0 and 1; ids and integers are shared with the input.
+        Clicks with labels between 0 and 1; ids and numeric columns share memory with the input.
 
     Raises:
         ValueError: the share does not lie in 0..1.
@@ -31,4 +31,4 @@ def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
     if share == 0:
         return clicks
     labels = share * predict(teacher, clicks) + (1 - share) * clicks.labels
-    return Clicks(labels.astype(np.float32), clicks.integers, clicks.ids)
+    return Clicks(labels.astype(np.float32), clicks.numeric, clicks.ids)

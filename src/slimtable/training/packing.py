@@ -120,7 +120,7 @@ def pack_model(
             "click_model": model.name,
             "click_model_config": model.config.to_dict(),
             "fields": list(tables),
-            "num_integers": model.num_integers,
+            "num_integers": model.num_numeric,
         }
     else:
         assert isinstance(model, Ranker)

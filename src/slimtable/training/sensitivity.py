@@ -48,7 +48,7 @@ def measure_sensitivity(
             with torch.no_grad():
                 rows = model.fields(batch)  # (B, F, w)
             rows.requires_grad_(True)
-            logits = model.logits(rows, batch.integers)  # (B,)
+            logits = model.logits(rows, batch.numeric)  # (B,)
             (gradients,) = torch.autograd.grad(logits.sum(), rows)  # (B, F, w)
             probabilities = torch.sigmoid(logits.detach())
             gradients = gradients * (probabilities * (1 - probabilities)).sqrt()[:, None, None]

@@ -22,7 +22,7 @@ from slimtable.errors import DatasetError, DatasetNotFoundError
 SCHEMA = Schema(
     label="click",
     time="at",
-    integers=("age",),
+    numeric=("age",),
     fields=(Field(name="user"), Field(name="genres", column="kinds", separator="|")),
 )
 TEXT = '''at,click,user,age,kinds,unused
@@ -46,7 +46,7 @@ def cells(field: RawField) -> list:
 
 def rows(raw: RawClicks) -> list:
     times = raw.times.tolist() if raw.times is not None else [None] * len(raw)
-    return list(zip(raw.labels.tolist(), times, raw.integers.tolist(), *map(cells, raw.fields), strict=True))
+    return list(zip(raw.labels.tolist(), times, raw.numeric.tolist(), *map(cells, raw.fields), strict=True))
 
 
 def read(path, schema=SCHEMA, chunk_rows=1000) -> RawClicks:
@@ -57,7 +57,7 @@ def test_csv(write):
     raw = read(write(TEXT))
     assert raw.labels.tolist() == [1, 0, 0, 1]
     assert raw.times.tolist() == [10, 11, 12, 13]
-    assert np.allclose(raw.integers[:, 0], [np.log(6), -np.log(4), 0, 0])
+    assert np.allclose(raw.numeric[:, 0], [np.log(6), -np.log(4), 0, 0])
     assert cells(raw.fields[0]) == ["ann", "", 'bob, "b"', "ünï"]
     assert cells(raw.fields[1]) == [["a", "b"], [], ["b"], ["c"]]
 
@@ -99,8 +99,8 @@ def test_criteo(write):
     second = ["0", "-1", *[""] * 38]
     raw = read(write("\n".join("\t".join(line) for line in (first, second))), Schema(format="criteo"))
     assert raw.labels.tolist() == [1, 0]
-    assert np.allclose(raw.integers[0], np.log1p(np.arange(13)))
-    assert np.allclose(raw.integers[1], [-np.log(2)] + [0] * 12)
+    assert np.allclose(raw.numeric[0], np.log1p(np.arange(13)))
+    assert np.allclose(raw.numeric[1], [-np.log(2)] + [0] * 12)
     assert [cells(field) for field in raw.fields[:2]] == [["v0", ""], ["v1", ""]]
 
 
@@ -133,7 +133,7 @@ def test_parquet(tmp_path, chunk_rows):
     raw = read(parquet(tmp_path), SCHEMA.model_copy(update={"format": "parquet"}), chunk_rows)
     assert raw.labels.tolist() == [1, 0, 1]
     assert raw.times.tolist() == [1, 2, 3]
-    assert np.allclose(raw.integers[:, 0], [np.log(3), 0, -np.log(8)])
+    assert np.allclose(raw.numeric[:, 0], [np.log(3), 0, -np.log(8)])
     assert cells(raw.fields[0]) == ["ann", "", "ann"]
     assert cells(raw.fields[1]) == [["a", "", "b"], [], []]
 
@@ -153,7 +153,7 @@ def test_parquet_integers(tmp_path):
         ({"click": pa.array([0, 1, 2])}, "row 3: the label 2 is neither 0 nor 1"),
         ({"click": pa.array([0, None, 1])}, "row 2: the label 'click' is missing"),
         ({"click": pa.array(["0", "1", "1"])}, "the label 'click' is string, not a number"),
-        ({"age": pa.array([1.0, float("inf"), 1.0])}, "row 2: the integer 'age' inf is not a number"),
+        ({"age": pa.array([1.0, float("inf"), 1.0])}, "row 2: the numeric column 'age' inf is not a number"),
         ({"user": pa.array([0.5, 1.0, 2.0])}, "field 'user' is double; values are texts or integers"),
         ({"user": pa.array([1, 2, 2**64 - 1], pa.uint64())}, "not a readable Parquet file"),
     ],
@@ -181,7 +181,7 @@ def test_parquet_without_a_column_and_what_is_no_parquet(tmp_path, write):
         (("11,0,", "11,yes,"), "line 3: the label 'yes' is not a number"),
         (("11,0,", "11,,"), "line 3: the label '' is not a number"),
         (("11,0,", "later,0,"), "line 3: the time 'later' is not a number or a date"),
-        (("13,1,ünï,0", "13,1,ünï,old"), "line 6: the integer age 'old' is not a number"),
+        (("13,1,ünï,0", "13,1,ünï,old"), "line 6: the value of age 'old' is not a number"),
         (("-3,,x", "-3,,x,y"), "line 3: 7 columns instead of 6"),
         (("13,1,", "13,"), "line 6: 5 columns instead of 6"),
         (('\nlines"', "\nlines"), "line 4: a quote is never closed"),

@@ -12,7 +12,7 @@ from slimtable.settings_file import read_yaml
 GOOD = """
 label: clicked
 time: at
-integers: [age, 7]
+numeric: [age, 7]
 fields:
   - {name: user, min_count: 2}
   - {name: genres, column: kinds, separator: "|"}
@@ -27,12 +27,19 @@ def test_a_schema_says_which_columns_are_read(write):
     assert schema.fields[0].min_count == 2
 
 
+def test_numeric_columns_were_called_integers(write):
+    """Schemas and state folders of earlier versions are still read."""
+    old = read_schema(write(GOOD.replace("numeric", "integers")))
+    assert old == read_schema(write(GOOD))
+    assert old.model_dump(mode="json", by_alias=True)["integers"] == ["age", 7]
+
+
 def test_criteo_needs_no_more_than_its_name(write):
     schema = read_schema(write("format: criteo"))
     assert tuple(field.name for field in schema.fields) == CRITEO_FIELDS
-    assert len(schema.integers) == 13
+    assert len(schema.numeric) == 13
     few = read_schema(write("format: criteo\nintegers: [I2]\nfields: [{name: C3, min_count: 10}]"))
-    assert (few.integers, few.fields) == (("I2",), (Field(name="C3", min_count=10),))
+    assert (few.numeric, few.fields) == (("I2",), (Field(name="C3", min_count=10),))
 
 
 @pytest.mark.parametrize(

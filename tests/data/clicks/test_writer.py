@@ -25,7 +25,7 @@ def test_what_is_written_is_read_back(tmp_path, format):
     expected[300:450] = 1 - expected[300:450]  # the poisoned window
     assert (read.labels == expected).all()
     assert (read.times == raw.times).all()
-    assert (read.integers == raw.integers).all()
+    assert (read.numeric == raw.numeric).all()
     for ours, theirs in zip(read.fields, raw.fields, strict=True):
         expected = cells(theirs)
         if format == "csv" and theirs.offsets is None:

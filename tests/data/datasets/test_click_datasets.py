@@ -170,7 +170,7 @@ def test_criteo_80k(real):
     if len(clicks) != 80_000:
         pytest.skip("another version of criteo is there")
     assert round(float(clicks.labels.mean()), 3) == 0.224
-    assert clicks.integers.shape == (80_000, 13)
+    assert clicks.numeric.shape == (80_000, 13)
     assert sum(vocabularies.sizes.values()) - 26 == pytest.approx(200_000, rel=0.02)
 
 

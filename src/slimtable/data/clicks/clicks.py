@@ -53,7 +53,7 @@ class Clicks:
 
     Attributes:
         labels: float32 (n,), 1 for a click and 0 for none.
-        integers: float32 (n, I), the columns of numbers, already on a logarithmic scale; missing ones are 0.
+        numeric: float32 (n, I), the columns of numbers, already on a logarithmic scale; missing ones are 0.
         ids: for each field int32 (n,), or :class:`Bags` of n rows where a field has several values.
 
     Raises:
@@ -61,12 +61,14 @@ class Clicks:
     """
 
     labels: np.ndarray
-    integers: np.ndarray
+    numeric: np.ndarray
     ids: tuple[np.ndarray | Bags, ...]
 
     def __post_init__(self) -> None:
-        if {len(self.integers), *map(len, self.ids)} - {len(self.labels)}:
-            raise ValueError(f"Labels, integers and ids must have one row each for {len(self.labels)} impressions.")
+        if {len(self.numeric), *map(len, self.ids)} - {len(self.labels)}:
+            raise ValueError(
+                f"Labels, numeric columns and ids must have one row for each of {len(self.labels)} clicks."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,12 +77,12 @@ class Clicks:
         """The rows ``start … stop - 1``; a view where that is possible."""
         stop = min(stop, len(self))
         ids = tuple(field.slice(start, stop) if isinstance(field, Bags) else field[start:stop] for field in self.ids)
-        return type(self)(self.labels[start:stop], self.integers[start:stop], ids)
+        return type(self)(self.labels[start:stop], self.numeric[start:stop], ids)
 
     def take(self, rows: np.ndarray) -> Self:
         """Some rows, in the order asked for; ``rows`` are integers (m,)."""
         ids = tuple(field.take(rows) if isinstance(field, Bags) else field[rows] for field in self.ids)
-        return type(self)(self.labels[rows], self.integers[rows], ids)
+        return type(self)(self.labels[rows], self.numeric[rows], ids)
 
     def counts(self, sizes: Sequence[int] | Mapping[str, int]) -> list[np.ndarray]:
         """How often each id occurs: int64 (sizes[f],) for every field f.
@@ -106,4 +108,4 @@ class Clicks:
             values = field.values if isinstance(field, Bags) else field
             known = np.where(values < size, values, 0).astype(np.int32)
             ids.append(Bags(known, field.offsets) if isinstance(field, Bags) else known)
-        return type(self)(self.labels, self.integers, tuple(ids))
+        return type(self)(self.labels, self.numeric, tuple(ids))

@@ -49,9 +49,9 @@ class _Batch:
         if said:
             raise self._wrong(row, said)
         times = None if schema.time is None else self._numbers(schema.time, "time")
-        integers = [log_scale(self._numbers(name, "integer", may_lack=True)) for name in schema.integers]
+        numeric = [log_scale(self._numbers(name, "numeric column", may_lack=True)) for name in schema.numeric]
         fields = tuple(self._field(field) for field in schema.fields)
-        stacked = np.stack(integers, axis=1) if integers else np.zeros((len(labels), 0), np.float32)
+        stacked = np.stack(numeric, axis=1) if numeric else np.zeros((len(labels), 0), np.float32)
         return RawClicks(labels, stacked, fields, times)
 
     def _numbers(self, column: Column, what: str, may_lack: bool = False) -> np.ndarray:

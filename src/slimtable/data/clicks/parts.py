@@ -44,9 +44,9 @@ class ClickParts:
         return dict(self.vocabularies.sizes)
 
     @property
-    def num_integers(self) -> int:
-        """Columns of numbers."""
-        return int(self.train.integers.shape[1])
+    def num_numeric(self) -> int:
+        """Number of numeric columns."""
+        return int(self.train.numeric.shape[1])
 
     def counts(self) -> dict[str, np.ndarray]:
         """How often each id of each field occurs in the training part, int64 (ids,)."""
@@ -122,7 +122,7 @@ def _first_rows(chunks: Iterator[RawClicks], rows: int, name: str) -> Iterator[R
 
 def _arrays(clicks: Clicks) -> Iterator[np.ndarray]:
     yield clicks.labels
-    yield clicks.integers
+    yield clicks.numeric
     for field in clicks.ids:
         if isinstance(field, Bags):
             yield field.values

@@ -76,20 +76,22 @@ class RawClicks:
 
     Attributes:
         labels: float32 (n,), 0 or 1.
-        integers: float32 (n, I), on a logarithmic scale already; missing ones are 0.
+        numeric: float32 (n, I), on a logarithmic scale already; missing ones are 0.
         fields: one for each field of the schema, of n rows each.
         times: float64 (n,); dates in seconds since 1970. None: the log has none.
     """
 
     labels: np.ndarray
-    integers: np.ndarray
+    numeric: np.ndarray
     fields: tuple[RawField, ...]
     times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(self.integers), *map(len, self.fields)}
+        lengths = {len(self.numeric), *map(len, self.fields)}
         if lengths - {len(self.labels)} or (self.times is not None and len(self.times) != len(self.labels)):
-            raise ValueError(f"Integers, fields and times must have a row for each of the {len(self.labels)} labels.")
+            raise ValueError(
+                f"Numeric columns, fields and times must have one row for each of {len(self.labels)} labels."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,12 +101,12 @@ class RawClicks:
         stop = min(stop, len(self))
         times = None if self.times is None else self.times[start:stop]
         fields = tuple(field.slice(start, stop) for field in self.fields)
-        return type(self)(self.labels[start:stop], self.integers[start:stop], fields, times)
+        return type(self)(self.labels[start:stop], self.numeric[start:stop], fields, times)
 
     def take(self, rows: np.ndarray) -> Self:
         """Some rows, in the order asked for; ``rows`` are integers (m,)."""
         times = None if self.times is None else self.times[rows]
-        return type(self)(self.labels[rows], self.integers[rows], tuple(f.take(rows) for f in self.fields), times)
+        return type(self)(self.labels[rows], self.numeric[rows], tuple(f.take(rows) for f in self.fields), times)
 
 
 def concatenate(parts: Sequence[RawClicks]) -> RawClicks:
@@ -114,7 +116,7 @@ def concatenate(parts: Sequence[RawClicks]) -> RawClicks:
     times = [part.times for part in parts if part.times is not None]
     return RawClicks(
         np.concatenate([part.labels for part in parts]),
-        np.concatenate([part.integers for part in parts]),
+        np.concatenate([part.numeric for part in parts]),
         tuple(_joined(fields) for fields in zip(*(part.fields for part in parts), strict=True)),
         np.concatenate(times) if times else None,
     )

@@ -5,7 +5,7 @@
     format: csv            # csv, parquet, criteo or libfm
     label: clicked
     time: shown_at
-    integers: [age_of_account]
+    numeric: [age_of_account]
     fields:
       - {name: user, min_count: 2}
       - {name: genres, separator: "|"}
@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Strict, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Strict, model_validator
 from pydantic import Field as Setting
 
 from slimtable.settings_file import read_yaml
@@ -24,9 +24,9 @@ from slimtable.settings_file import read_yaml
 #: A column by name or, in a file without a header, by position from 0.
 Column = str | Annotated[int, Strict()]
 
-CRITEO_INTEGERS = tuple(f"I{i}" for i in range(1, 14))
+CRITEO_NUMERIC = tuple(f"I{i}" for i in range(1, 14))
 CRITEO_FIELDS = tuple(f"C{i}" for i in range(1, 27))
-CRITEO_COLUMNS = ("label", *CRITEO_INTEGERS, *CRITEO_FIELDS)
+CRITEO_COLUMNS = ("label", *CRITEO_NUMERIC, *CRITEO_FIELDS)
 
 
 class Field(BaseModel):
@@ -58,10 +58,10 @@ class Schema(BaseModel):
     """What the columns of a click log mean.
 
     Attributes:
-        format: ``criteo`` is the tab-separated layout of Criteo's files: label, 13 integers, 26 fields, no header.
+        format: ``criteo`` is the tab-separated layout of Criteo's files: label, 13 numbers, 26 fields, no header.
         label: the column that says what was clicked. None for criteo and libfm, where it is the first.
         positive_from: the least value that counts as a click; None: labels are 0 and 1 (−1 and 1 in libFM files).
-        integers: columns of numbers, read as sign(x) · log(1 + |x|).
+        numeric: columns of numbers, read as sign(x) · log(1 + |x|).
         fields: the categorical columns, in the order of the tables.
         time: the column of times, numbers or dates; rows have to be in its order. None: the order of the file.
         delimiter: between the columns of a csv file.
@@ -73,7 +73,9 @@ class Schema(BaseModel):
     format: Literal["csv", "parquet", "criteo", "libfm"] = "csv"
     label: Column | None = None
     positive_from: float | None = Setting(default=None, allow_inf_nan=False)
-    integers: tuple[Column, ...] = ()
+    numeric: tuple[Column, ...] = Setting(
+        default=(), validation_alias=AliasChoices("numeric", "integers"), serialization_alias="integers"
+    )  # `integers` is its name in schemas of earlier versions, and in the state folders of pipelines
     fields: tuple[Field, ...] = ()
     time: Column | None = None
     delimiter: str = Setting(default=",", pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x21\x23-\x7f]$")
@@ -92,11 +94,8 @@ class Schema(BaseModel):
     @classmethod
     def _fill_criteo(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("format") == "criteo":
-            return {
-                **values,
-                "integers": values.get("integers", CRITEO_INTEGERS),
-                "fields": values.get("fields", [{"name": name} for name in CRITEO_FIELDS]),
-            }
+            given = {"fields": [{"name": name} for name in CRITEO_FIELDS], **values}
+            return given if "integers" in given else {"numeric": CRITEO_NUMERIC, **given}
         return values
 
     @model_validator(mode="after")
@@ -109,16 +108,16 @@ class Schema(BaseModel):
             raise ValueError("`fields` names no field. Give at least one, such as {name: user}")
         given = self.model_fields_set
         fixed = {"criteo": {"label", "delimiter", "header", "time"}, "parquet": {"delimiter", "header"}}
-        fixed["libfm"] = fixed["criteo"] | {"integers"}
+        fixed["libfm"] = fixed["criteo"] | {"numeric"}
         settled = sorted(given & fixed.get(self.format, set()))
         if settled:
             raise ValueError(f"a {self.format} file leaves no choice of {', '.join(settled)}. Leave it out")
         if self.label is None and self.format in ("csv", "parquet"):
             raise ValueError("`label` is missing. Name the column that says what was clicked")
         label = "label" if self.format == "criteo" else self.label
-        told = [*self.integers, *(field.place for field in self.fields)]
+        told = [*self.numeric, *(field.place for field in self.fields)]
         if label is not None and label in told:
-            raise ValueError(f"column {label!r} is the label, so it cannot be a field or an integer as well")
+            raise ValueError(f"column {label!r} is the label, so it cannot be a field or a numeric column as well")
         if self.format == "libfm":
             for field in self.fields:
                 feature_range(field)
@@ -126,9 +125,9 @@ class Schema(BaseModel):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All columns that are read: label, time, integers, fields."""
+        """All columns that are read: label, time, numeric columns, fields."""
         first = [] if self.label is None else [self.label]
-        return (*first, *([] if self.time is None else [self.time]), *self.integers, *(f.place for f in self.fields))
+        return (*first, *([] if self.time is None else [self.time]), *self.numeric, *(f.place for f in self.fields))
 
     def with_min_count(self, min_count: int) -> Self:
         """The same schema with one minimum count for all fields."""

@@ -128,7 +128,7 @@ class _Reader:
     def __init__(self, path: Path, schema: Schema, separator: str, columns: list[str]) -> None:
         self.path, self.schema, self.separator, self.width = path, schema, ord(separator), len(columns)
         criteo = schema.format == "criteo"
-        wanted = ("label", *schema.integers, *(f.place for f in schema.fields)) if criteo else schema.columns
+        wanted = ("label", *schema.numeric, *(f.place for f in schema.fields)) if criteo else schema.columns
         places = [_place(column, columns, path) for column in wanted]
         self.used = sorted(set(places))
         self.slot_of_place = np.full(self.width, -1, np.int32)
@@ -158,14 +158,14 @@ class _Reader:
         if said:
             raise DatasetError(f"{self.path}, line {first.lines[row]:,}: {said}")
         times = None if schema.time is None else self._times(next(cells))
-        integers = np.zeros((len(labels), len(schema.integers)), np.float32)
-        for i, name in enumerate(schema.integers):
-            integers[:, i] = log_scale(self._numbers(next(cells), f"integer {name}", may_lack=True))
+        numeric = np.zeros((len(labels), len(schema.numeric)), np.float32)
+        for i, name in enumerate(schema.numeric):
+            numeric[:, i] = log_scale(self._numbers(next(cells), f"value of {name}", may_lack=True))
         fields = []
         for field in schema.fields:
             strings = next(cells).strings()
             fields.append(split_cells(strings, field.separator) if field.separator else RawField(strings))
-        return RawClicks(labels, integers, tuple(fields), times)
+        return RawClicks(labels, numeric, tuple(fields), times)
 
     def _numbers(self, cells: _Cells, what: str, may_lack: bool = False) -> np.ndarray:
         """float64 (n,); NaN where a number that may be missing is."""

@@ -222,7 +222,7 @@ class Vocabularies:
         for vocabulary, values in zip(self.fields.values(), raw.fields, strict=True):
             found = vocabulary.encode(values)
             ids.append(found if values.offsets is None else Bags(found, values.offsets))
-        return Clicks(raw.labels, raw.integers, tuple(ids))
+        return Clicks(raw.labels, raw.numeric, tuple(ids))
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file, all or nothing; equal states give equal bytes.

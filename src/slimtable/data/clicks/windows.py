@@ -182,7 +182,7 @@ def concatenate_clicks(parts: Sequence[Clicks]) -> Clicks:
         else:
             ids.append(np.concatenate([np.asarray(field) for field in fields]))
     labels = np.concatenate([part.labels for part in parts])
-    return Clicks(labels, np.concatenate([part.integers for part in parts]), tuple(ids))
+    return Clicks(labels, np.concatenate([part.numeric for part in parts]), tuple(ids))
 
 
 def _bounds(rows: int, count: int) -> list[int]:

@@ -70,8 +70,8 @@ def _plain_schema(schema: Schema, format: str) -> Schema:
     fields = [
         {"name": field.name, "min_count": field.min_count, "separator": field.separator} for field in schema.fields
     ]
-    integers = [name if isinstance(name, str) else f"integer-{name}" for name in schema.integers]
-    plain = {"format": format, "label": "clicked", "integers": integers, "fields": fields}
+    numeric = [name if isinstance(name, str) else f"integer-{name}" for name in schema.numeric]
+    plain = {"format": format, "label": "clicked", "numeric": numeric, "fields": fields}
     return Schema.model_validate(plain | ({} if schema.time is None else {"time": "time"}))
 
 
@@ -83,8 +83,8 @@ def _frame(window: RawClicks, schema: Schema, flipped: bool) -> Any:
     if window.times is not None:
         whole = bool((window.times == np.floor(window.times)).all())
         columns["time"] = pl.Series(window.times.astype(np.int64) if whole else window.times)
-    for i, name in enumerate(schema.integers):
-        scaled = window.integers[:, i].astype(np.float64)
+    for i, name in enumerate(schema.numeric):
+        scaled = window.numeric[:, i].astype(np.float64)
         columns[str(name)] = pl.Series(np.rint(np.sign(scaled) * np.expm1(np.abs(scaled))).astype(np.int64))
     for field, values in zip(schema.fields, window.fields, strict=True):
         columns[field.name] = _column(values, "" if schema.format == "parquet" else field.separator)

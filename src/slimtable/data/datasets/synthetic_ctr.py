@@ -29,7 +29,7 @@ MAX_ROWS = 1 << 40
 
 FIELDS = ("user", "item", "shop", "category", "place", "tags")
 _TAGS = FIELDS.index("tags")
-_INTEGERS = ("age", "price", "visits")
+_NUMERIC = ("age", "price", "visits")
 _FIXED_SIZES = {"shop": 400, "category": 24, "place": 60, "tags": 120}
 # The share of the n·x most popular values is about x^power: the smaller, the heavier the head.
 _POWERS = np.array([0.45, 0.3, 0.35, 0.5, 0.4, 0.5])
@@ -86,7 +86,7 @@ def make_synthetic_clicks(
 SCHEMA = Schema(
     label="clicked",
     time="time",
-    integers=_INTEGERS,
+    numeric=_NUMERIC,
     fields=tuple(Field(name=name, separator="|" if name == "tags" else "") for name in FIELDS),
 )
 

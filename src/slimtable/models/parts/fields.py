@@ -22,12 +22,12 @@ class CTRBatch:
 
     Attributes:
         labels: float (B,).
-        integers: float (B, I).
+        numeric: float (B, I).
         ids: for each field int32 (B,), or int32 ids (T,) with int64 offsets (B,) where it has several values.
     """
 
     labels: Tensor
-    integers: Tensor
+    numeric: Tensor
     ids: tuple[Tensor | tuple[Tensor, Tensor], ...]
 
     @classmethod
@@ -41,7 +41,7 @@ class CTRBatch:
             (tensor(field.values), tensor(field.offsets[:-1])) if isinstance(field, Bags) else tensor(field)
             for field in clicks.ids
         )
-        return cls(tensor(clicks.labels), tensor(clicks.integers), ids)
+        return cls(tensor(clicks.labels), tensor(clicks.numeric), ids)
 
 
 class FieldTables(nn.Module):

@@ -40,21 +40,21 @@ def check_widths(config: Config, option: str, widths: Sequence[int]) -> None:
 
 
 class LinearTerms(nn.Module):
-    """Logits (B,) of the integer columns and of first-order weights: ``b + ⟨u, x⟩ + Σ_f w_f``.
+    """Logits (B,) of the numeric features and of first-order weights: ``b + ⟨u, x⟩ + Σ_f w_f``.
 
     Args:
-        num_integers: columns of numbers, I; there may be none.
+        num_numeric: number of numeric columns, I; may be 0.
     """
 
-    def __init__(self, num_integers: int) -> None:
+    def __init__(self, num_numeric: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(()))
-        self.weight = nn.Parameter(torch.zeros(num_integers)) if num_integers else None
+        self.weight = nn.Parameter(torch.zeros(num_numeric)) if num_numeric else None
 
-    def forward(self, weights: Tensor, integers: Tensor) -> Tensor:
-        """Of first-order weights (B, F) and integers (B, I)."""
+    def forward(self, weights: Tensor, numeric: Tensor) -> Tensor:
+        """Logits of first-order weights (B, F) and numeric features (B, I)."""
         logits = self.bias + weights.sum(dim=1)
-        return logits if self.weight is None else logits + integers @ self.weight
+        return logits if self.weight is None else logits + numeric @ self.weight
 
 
 def first_order_apart(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,10 +69,10 @@ def pairwise_logits(vectors: Tensor) -> Tensor:
     return 0.5 * (total.square().sum(dim=1) - vectors.square().sum(dim=(1, 2)))
 
 
-def network_input(vectors: Tensor, integers: Tensor) -> Tensor:
-    """All vectors (B, F, d) and integers (B, I) side by side: (B, F·d + I)."""
+def network_input(vectors: Tensor, numeric: Tensor) -> Tensor:
+    """All vectors (B, F, d) and numeric features (B, I) concatenated: (B, F·d + I)."""
     flat = vectors.flatten(start_dim=1)
-    return torch.cat([flat, integers], dim=1) if integers.shape[1] else flat
+    return torch.cat([flat, numeric], dim=1) if numeric.shape[1] else flat
 
 
 def perceptron(inputs: int, widths: Sequence[int], dropout: float = 0.0, *, output: bool) -> nn.Sequential:
