@@ -6,8 +6,10 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 LARGEST = 2**31 - 1
 """The largest count that an option may have."""
@@ -63,8 +65,11 @@ class Config:
     The dataclass is the one place where a default and its meaning are written: command-line flags, the
     artifact's header and the result tables derive from it. Lists become tuples, whole floats become
     integers where an integer is asked for; a value of another type raises TypeError, and one outside the
-    :class:`Bounds` of its type ValueError.
+    :class:`Bounds` of its type ValueError. Options that were renamed are read under their old names, too.
     """
+
+    old_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Names that options had in earlier versions, and their names now."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self), include_extras=True)
@@ -87,6 +92,7 @@ class Config:
             ValueError: a key is not a field; the message lists the fields.
             TypeError: a value has the wrong type.
         """
+        values = {cls.old_names.get(name, name): value for name, value in values.items()}
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -95,7 +101,7 @@ class Config:
         return cls(**values)
 
     def non_defaults(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as JSON values; what a label of a run shows."""
+        """The fields that differ from their defaults, as JSON values; labels of runs show these."""
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         return {k: v for k, v in self.to_dict().items() if getattr(self, k) != defaults[k]}
 
@@ -114,11 +120,11 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
                 return _checked(value, option, name)
             except TypeError:
                 continue
-        raise TypeError(f"`{name}` must be {_spell(hint)}, got {value!r}.")
+        raise TypeError(f"`{name}` must be {_describe(hint)}, got {value!r}.")
     if origin is Literal:
         if any(value == option and type(value) is type(option) for option in get_args(hint)):
             return value
-        raise ValueError(f"`{name}` must be {_spell(hint)}, got {value!r}.")
+        raise ValueError(f"`{name}` must be {_describe(hint)}, got {value!r}.")
     if origin is tuple:
         if isinstance(value, (list, tuple)):
             return tuple(_checked(element, get_args(hint)[0], name) for element in value)
@@ -137,19 +143,19 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
             return None
     elif isinstance(value, hint):
         return value
-    raise TypeError(f"`{name}` must be {_spell(hint)}, got {value!r}.")
+    raise TypeError(f"`{name}` must be {_describe(hint)}, got {value!r}.")
 
 
-def _spell(hint: Any) -> str:
+def _describe(hint: Any) -> str:
     origin = get_origin(hint)
     if origin is Annotated:
-        return _spell(get_args(hint)[0])
+        return _describe(get_args(hint)[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(_spell(option) for option in get_args(hint))
+        return " or ".join(_describe(option) for option in get_args(hint))
     if origin is Literal:
         return " or ".join(repr(option) for option in get_args(hint))
     if origin is tuple:
-        return f"a list of {_spell(get_args(hint)[0])}"
+        return f"a list of {_describe(get_args(hint)[0])}"
     return {
         int: "an integer",
         float: "a number",

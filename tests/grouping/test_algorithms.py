@@ -118,7 +118,7 @@ def test_rows_are_shared_out_by_size_or_as_told() -> None:
         ("ebmd", {"stop_rows": 1}),
         ("infomap", {"num_trials": 0}),
         ("bimlpa", {"theta": 0.0}),
-        ("bimlpa", {"most_labels": 0}),
+        ("bimlpa", {"max_labels": 0}),
         ("brim", {"start": "infomap"}),
         ("scc", {"n_clusters": 0}),
         ("sbc", {"n_best": 7}),

@@ -49,10 +49,12 @@ def test_retraining_takes_small_steps_whatever_training_takes() -> None:
 
 
 def test_settings_of_compression_decide_whether_groups_are_continued() -> None:
-    keys = [settings(compress=own).compression_key() for own in ({}, {"sensitivity": False}, {"most_rows": 0.5})]
+    keys = [settings(compress=own).compression_key() for own in ({}, {"sensitivity": False}, {"max_row_share": 0.5})]
     assert keys[0] != keys[1]
     assert keys[0] != keys[2]
     assert keys[0] == settings(compress={"recluster_every": 3}).compression_key()
+    assert keys[2] == settings(compress={"most_rows": 0.5}).compression_key()  # as earlier versions called it
+    assert keys[2]["most_rows"] == 0.5  # as their journals do
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ def test_settings_of_compression_decide_whether_groups_are_continued() -> None:
         ),
         ({"retrain": {"teacher": 1.5}}, r"`retrain\.teacher`: Input should be less than or equal to 1, got 1\.5"),
         ({"compress": {"levels": [0]}}, r"`compress\.levels\.0`"),
-        ({"compress": {"levels": [1, 2], "budget": None}}, "`levels` and `most_rows` need a `budget`"),
-        ({"compress": {"method": "dpq", "most_rows": 0.5}}, "`levels` and `most_rows` need a `budget`"),
+        ({"compress": {"levels": [1, 2], "budget": None}}, "`levels` and `max_row_share` need a `budget`"),
+        ({"compress": {"method": "dpq", "max_row_share": 0.5}}, "`levels` and `max_row_share` need a `budget`"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, others: dict[str, Any], message: str) -> None:

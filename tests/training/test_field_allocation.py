@@ -115,7 +115,7 @@ def test_levels_are_chosen_where_they_leave_less_error() -> None:
 
 def test_rows_are_capped() -> None:
     for rule in ("gain", "power"):
-        configs = allocate(TABLES, COUNTS, 0.9 * DENSE, SaecConfig(), rule=rule, most=0.02)
+        configs = allocate(TABLES, COUNTS, 0.9 * DENSE, SaecConfig(), rule=rule, max_row_share=0.02)
         assert {name for name, own in configs.items() if isinstance(own, SaecConfig)} == {"500", "3000"}
         assert configs["500"].num_rows <= 10
         assert configs["3000"].num_rows <= 60

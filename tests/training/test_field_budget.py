@@ -24,7 +24,7 @@ def trained():
 @pytest.mark.parametrize("weigh", [True, False])
 def test_the_budget_is_kept_and_used(trained, weigh: bool) -> None:
     model, learn, _ = trained
-    small = ctr.compress_to_budget(model, learn, "10%", weigh=weigh)
+    small = ctr.compress_to_budget(model, learn, "10%", use_sensitivity=weigh)
     assert 10.0 <= (small.fields.dense_bits() / small.fields.bits()) < 10.6
     assert (model.fields.dense_bits() / model.fields.bits()) == 1.0
 
@@ -32,7 +32,7 @@ def test_the_budget_is_kept_and_used(trained, weigh: bool) -> None:
 def test_weighing_errors_loses_less(trained) -> None:
     model, learn, test = trained
     losses = {
-        weigh: ctr.evaluate_clicks(ctr.compress_to_budget(model, learn, "6%", weigh=weigh), test)["log_loss"]
+        weigh: ctr.evaluate_clicks(ctr.compress_to_budget(model, learn, "6%", use_sensitivity=weigh), test)["log_loss"]
         for weigh in (True, False)
     }
     assert losses[True] < losses[False]
@@ -40,7 +40,7 @@ def test_weighing_errors_loses_less(trained) -> None:
 
 def test_options_reach_every_table(trained) -> None:
     model, learn, _ = trained
-    small = ctr.compress_to_budget(model, learn, "20%", SaecConfig(row_bits=32), levels=(2,), most=0.05)
+    small = ctr.compress_to_budget(model, learn, "20%", SaecConfig(row_bits=32), levels=(2,), max_row_share=0.05)
     shared = [table.config for table in small.fields.embeddings().values() if table.method == "saec"]
     assert shared
     assert all(config.levels == 2 and config.row_bits == 32 for config in shared)

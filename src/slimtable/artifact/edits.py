@@ -13,7 +13,7 @@ from slimtable.artifact.header import check_keys
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 _BYTES_AT_ONCE = 1 << 24
-_MOST_GAPS = 1 << 31  # units among which places are told by gaps, so that their sums fit int64
+_MAX_GAPS = 1 << 31  # units among which places are told by gaps, so that their sums fit int64
 _LARGEST = 1 << 62
 
 
@@ -108,8 +108,8 @@ def read_edit(value: Any, what: str, size: int, old_size: int) -> Edit:
         raise ArtifactFormatError(f"{what} has units of {edit.unit} and {edit.old_unit} bits, which cannot be.")
     if edit.changed > edit.kept or edit.gap > MAX_WIDTH or (edit.gap and not 0 < edit.changed <= edit.kept):
         raise ArtifactFormatError(f"{what} changes {edit.changed} of {edit.kept} units, with gaps of {edit.gap} bits.")
-    if edit.gap and edit.kept > _MOST_GAPS:
-        raise ArtifactFormatError(f"{what} has gaps between {edit.kept} units; the most is {_MOST_GAPS}.")
+    if edit.gap and edit.kept > _MAX_GAPS:
+        raise ArtifactFormatError(f"{what} has gaps between {edit.kept} units; the most is {_MAX_GAPS}.")
     if packed_size(edit.kept, edit.old_unit) > old_size:
         raise ArtifactFormatError(f"{what} keeps {edit.kept} units of an array of {old_size} bytes.")
     if packed_size(edit.kept + edit.added, edit.unit) != size:
@@ -129,7 +129,7 @@ def plan_edit(old: np.ndarray, new: np.ndarray, candidates: Iterable[Candidate])
         kept = min(candidate.count, candidate.old_count)
         places = changed_units(old, new, candidate)
         gap = 0
-        if places.size and kept <= _MOST_GAPS:
+        if places.size and kept <= _MAX_GAPS:
             gap = max(1, int(_gaps(places).max()).bit_length())
             if gap > MAX_WIDTH or packed_size(places.size, gap) > packed_size(kept, 1):
                 gap = 0

@@ -10,7 +10,7 @@ from numba import njit
 from slimtable.errors import DatasetError
 
 _WIDEST = 1 << 28  # range of integers up to which a table of all of them is kept: 1 GiB
-_MOST = np.iinfo(np.int32).max
+_MAX = np.iinfo(np.int32).max
 
 
 class Numbering:
@@ -77,9 +77,9 @@ class Numbering:
             self._vocabulary = np.flatnonzero(self._table).astype(np.int64)
             counts = self._table[self._vocabulary].astype(np.int64)
             self._table[self._vocabulary] = np.arange(len(counts), dtype=np.int32)
-        if len(counts) > _MOST:
+        if len(counts) > _MAX:
             raise DatasetError(
-                f"{self.where}: {len(counts):,} {self.side}s are more than {_MOST:,}, the most there can be."
+                f"{self.where}: {len(counts):,} {self.side}s are more than {_MAX:,}, the most there can be."
             )
         return counts
 

@@ -87,7 +87,7 @@ def _share_out(
             cast(Any, config),
             sensitivity=sensitivity,
             levels=settings.levels,
-            most=settings.most_rows,
+            max_row_share=settings.max_row_share,
         )
     share = 100 * bits / sum(table.dense_bits for table in tables.values())
     chosen = get_config(settings.method, {**settings.options, "budget": f"{share:.6f}%"})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from slimtable.budget import bits_of_budget
 from slimtable.config import Config
@@ -120,7 +120,8 @@ class CompressSettings(MethodSettings):
             What errors cost is measured when groups are made, and stays so until they are made anew.
         levels: numbers of levels that the budget chooses from for each field, where the method has shared rows in
             levels; none: as the options say.
-        most_rows: rows of a field over its ids, at most, unless all its vectors stay; for methods with shared rows.
+        max_row_share: largest number of rows of a field, as a share of its ids, unless it keeps all its vectors; for
+            methods with shared rows.
         recluster_every: windows until groups are made anew, whatever the served ones are; 0 for never.
         recluster_when: share by which the frequency-weighted error may grow until they are, too; None for never.
         frequency_decay: what counts of ids are multiplied by at every window; 1 counts all windows alike.
@@ -131,7 +132,13 @@ class CompressSettings(MethodSettings):
     fields: dict[str, MethodSettings] = {}
     sensitivity: bool = True
     levels: tuple[Annotated[int, Field(ge=1, le=16)], ...] = ()
-    most_rows: float = Field(default=1.0, gt=0, le=1)
+    max_row_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        validation_alias=AliasChoices("max_row_share", "most_rows"),  # its name in settings of earlier versions
+        serialization_alias="most_rows",  # and in the journals of state folders
+    )
     recluster_every: int = Field(default=8, ge=0)
     recluster_when: float | None = Field(default=0.5, gt=0)
     frequency_decay: float = Field(default=1.0, gt=0, le=1)
@@ -148,8 +155,8 @@ class CompressSettings(MethodSettings):
 
     @model_validator(mode="after")
     def _has_size(self) -> Self:
-        if (self.levels or self.most_rows < 1) and (self.budget is None or not takes_rows(self.config)):
-            raise ValueError("`levels` and `most_rows` need a `budget` and a method whose rows it can allot")
+        if (self.levels or self.max_row_share < 1) and (self.budget is None or not takes_rows(self.config)):
+            raise ValueError("`levels` and `max_row_share` need a `budget` and a method whose rows it can allot")
         if self.budget is not None:
             bits_of_budget(self.budget, 0)
             if not takes_budget(self.config):
@@ -305,8 +312,8 @@ class PipelineSettings(_Section):
 
     def compression_key(self) -> dict[str, Any]:
         """What groups of an earlier window must share to be continued, as JSON values."""
-        decisive = {"method", "options", "budget", "fields", "sensitivity", "levels", "most_rows"}
-        chosen = self.compress.model_dump(mode="json", include=decisive)
+        decisive = {"method", "options", "budget", "fields", "sensitivity", "levels", "max_row_share"}
+        chosen = self.compress.model_dump(mode="json", include=decisive, by_alias=True)
         return {**chosen, "new_values": [self.new_values, self.new_values_below]}
 
 

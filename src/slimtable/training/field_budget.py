@@ -20,8 +20,8 @@ def compress_to_budget(
     config: SaecConfig | None = None,
     *,
     levels: Sequence[int] = (),
-    most: float = 1.0,
-    weigh: bool = True,
+    max_row_share: float = 1.0,
+    use_sensitivity: bool = True,
 ) -> CTRModel:
     """A copy of a trained model whose tables share rows so that all of them together keep a budget.
 
@@ -35,8 +35,8 @@ def compress_to_budget(
         budget: of all tables with their maps: a share of the float32 tables such as "3.7%", or bytes such as "40MB".
         config: options of every field but its rows; None for rows served in 8 bits.
         levels: numbers of levels to choose from; empty for that of ``config``.
-        most: rows of a field over its ids, at most.
-        weigh: let errors cost what they cost predictions; else squared distances of all fields count alike.
+        max_row_share: largest number of rows of a field, as a share of its ids.
+        use_sensitivity: weigh errors by their cost in predictions; if False, squared errors of all fields count alike.
 
     Returns:
         The copy, trainable.
@@ -48,7 +48,7 @@ def compress_to_budget(
     tables = model.fields.embeddings()
     sizes = [table.num_embeddings for table in tables.values()]
     frequencies = dict(zip(tables, clicks.counts(sizes), strict=True))
-    sensitivity = measure_sensitivity(model, clicks) if weigh else None
+    sensitivity = measure_sensitivity(model, clicks) if use_sensitivity else None
     configs = allocate(
         {field: decoded(table).cpu().numpy() for field, table in tables.items()},
         frequencies,
@@ -56,6 +56,6 @@ def compress_to_budget(
         config if config is not None else SaecConfig(row_bits=8),
         sensitivity=sensitivity,
         levels=levels,
-        most=most,
+        max_row_share=max_row_share,
     )
     return compress_fields(model, configs, frequencies, sensitivity=sensitivity)

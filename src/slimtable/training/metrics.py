@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_LEAST_PROBABILITY = 1e-7
+_MIN_PROBABILITY = 1e-7
 
 
 def hit_rate_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
@@ -126,7 +126,7 @@ def log_loss(labels: np.ndarray, predicted: np.ndarray) -> float:
     if not len(labels):
         return float("nan")
     clicked = np.asarray(labels, dtype=np.float64)
-    given = np.clip(np.asarray(predicted, dtype=np.float64), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
+    given = np.clip(np.asarray(predicted, dtype=np.float64), _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     return float(-np.mean(clicked * np.log(given) + (1 - clicked) * np.log1p(-given)))
 
 

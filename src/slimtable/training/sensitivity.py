@@ -14,7 +14,7 @@ _ROWS_PER_BATCH = 4096
 
 
 def measure_sensitivity(
-    model: CTRModel, clicks: Clicks, *, most_rows: int = 200_000, seed: int = 0
+    model: CTRModel, clicks: Clicks, *, max_rows: int = 200_000, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """The matrix S of each field by which an error e of its vectors costs about ``½ eᵀ S e`` of log loss.
 
@@ -25,7 +25,7 @@ def measure_sensitivity(
     Args:
         model: a trained model; it stays as it is.
         clicks: what it is to predict; ids below the sizes of its tables.
-        most_rows: a sample of so many is enough.
+        max_rows: clicks to sample when there are more.
         seed: of the sample.
 
     Returns:
@@ -36,8 +36,8 @@ def measure_sensitivity(
     """
     if not len(clicks):
         raise ValueError("There are no clicks to measure sensitivities on.")
-    if len(clicks) > most_rows:
-        clicks = clicks.take(np.sort(np.random.default_rng(seed).choice(len(clicks), most_rows, replace=False)))
+    if len(clicks) > max_rows:
+        clicks = clicks.take(np.sort(np.random.default_rng(seed).choice(len(clicks), max_rows, replace=False)))
     device = next(model.parameters()).device
     fields = list(model.fields.embeddings())
     width = model.fields.width

@@ -9,7 +9,8 @@ from tests.grouping.graphs import graph_of
 
 
 def test_kept_labels_by_hand() -> None:
-    bimlpa = get_grouping("bimlpa", {"theta": 0.5, "most_labels": 2})
+    bimlpa = get_grouping("bimlpa", {"theta": 0.5, "max_labels": 2})
+    assert bimlpa == get_grouping("bimlpa", {"theta": 0.5, "most_labels": 2})  # its name in earlier versions
     gathered = csr_matrix(np.array([[4.0, 0, 1.9, 2.0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 7]]))
     kept = bimlpa._kept(gathered.copy(), 2)
     assert kept.toarray() == pytest.approx(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OOV = "<oov>"
 
 _FORMAT = "slimtable-vocabularies-1"
-_MOST = np.iinfo(np.int32).max
+_MAX = np.iinfo(np.int32).max
 _FREE_SLOTS = 2  # slots of the hash table for each value, at least
 _ROWS_AT_ONCE = 1 << 20
 
@@ -164,8 +164,8 @@ class FieldVocabulary:
     def _make_room(self, rows: int, size: int) -> None:
         """Lengthens the arrays so that ``rows`` values of ``size`` bytes that are all new find room."""
         most = self._seen + rows
-        if most >= _MOST:
-            raise DatasetError(f"field {self.name!r} has more than {_MOST:,} values. Raise its min_count or part it.")
+        if most >= _MAX:
+            raise DatasetError(f"field {self.name!r} has more than {_MAX:,} values. Raise its min_count or part it.")
         self._data = _longer(self._data, int(self._offsets[self._seen]) + size)
         self._offsets = _longer(self._offsets, most + 1)
         self._counts, self._ids = _longer(self._counts, most), _longer(self._ids, most)

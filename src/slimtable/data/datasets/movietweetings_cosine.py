@@ -14,14 +14,14 @@ from slimtable.data.interactions.pair_scores import sample_pairs, score_by_cosin
 from slimtable.data.interactions.pairs import Pairs
 from slimtable.data.interactions.split import leave_two_out
 
-_MOST_PAIRS = 200_000
+_MAX_PAIRS = 200_000
 _MIN_RATERS = 5  # leaves 49,602 pairs of the version of 141,695 ratings, so all of them are taken
 
 
 def _read(folder: Path) -> tuple[Pairs, None]:
     interactions, _ = movietweetings.SOURCE.read(folder)
     train = leave_two_out(interactions).train
-    return sample_pairs(score_by_cosine(train, _MIN_RATERS), train, _MOST_PAIRS, seed=0).compact(), None
+    return sample_pairs(score_by_cosine(train, _MIN_RATERS), train, _MAX_PAIRS, seed=0).compact(), None
 
 
 SOURCE = replace(

@@ -33,7 +33,7 @@ _NUMERIC = ("age", "price", "visits")
 _FIXED_SIZES = {"shop": 400, "category": 24, "place": 60, "tags": 120}
 # The share of the n·x most popular values is about x^power: the smaller, the heavier the head.
 _POWERS = np.array([0.45, 0.3, 0.35, 0.5, 0.4, 0.5])
-_DIMENSIONS, _CLUSTERS, _MOST_TAGS = 4, 12, 4
+_DIMENSIONS, _CLUSTERS, _MAX_TAGS = 4, 12, 4
 _BORN_AT_START = 0.3
 _NOISE = 0.35  # of a value's vector, beside the cluster's, which is 1 in the mean
 _TURN = 0.3 * math.pi  # how far the clusters' vectors turn from the first row to the last
@@ -100,7 +100,7 @@ def _make(first: int, last: int, rows: int, seed: int, windows: int, sizes: np.n
     labels, numbers, values, counts = _rows(np.uint64(seed), first, last, rows, sizes, _POWERS)
     fields = [RawField(_raw_integers(values[field, :, 0])) for field in range(2)]
     fields += [_texts(FIELDS[field], values[field, :, 0]) for field in range(2, _TAGS)]
-    kept = np.arange(_MOST_TAGS) < counts[:, None]
+    kept = np.arange(_MAX_TAGS) < counts[:, None]
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     tags = _texts("tag", values[_TAGS][kept])
     fields.append(RawField(tags.values, None, offsets))
@@ -162,7 +162,7 @@ def _draw(seed, field, stream, moment, size, power):  # type: ignore[no-untyped-
 def _rows(seed, first, last, total, sizes, powers):  # type: ignore[no-untyped-def]  # pragma: no cover
     n, fields = last - first, sizes.size
     labels, numbers = np.zeros(n, np.float32), np.zeros((n, 3))
-    values, counts = np.zeros((fields, n, _MOST_TAGS), np.int64), np.zeros(n, np.int64)
+    values, counts = np.zeros((fields, n, _MAX_TAGS), np.int64), np.zeros(n, np.int64)
     vectors = np.zeros((fields, _DIMENSIONS))
     for row in range(first, last):
         here, moment = row - first, row / total
@@ -171,10 +171,10 @@ def _rows(seed, first, last, total, sizes, powers):  # type: ignore[no-untyped-d
         for field in range(fields):
             drawn = 1
             if field == fields - 1:
-                drawn = int(_uniform(_stream(seed, 9, row)) * (_MOST_TAGS + 1))
+                drawn = int(_uniform(_stream(seed, 9, row)) * (_MAX_TAGS + 1))
                 counts[here] = drawn
             for place in range(drawn):
-                stream = _stream(seed, 10 + field * _MOST_TAGS + place, row)
+                stream = _stream(seed, 10 + field * _MAX_TAGS + place, row)
                 value = _draw(seed, field, stream, moment, sizes[field], powers[field])
                 values[field, here, place] = value
                 _add_vector(seed, field, value, moment, vectors[field])

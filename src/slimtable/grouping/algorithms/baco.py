@@ -19,7 +19,7 @@ from slimtable.grouping.tuning import tune
 
 Weight = Literal["degree", "cpm", "sqrt", "log"]
 
-_LEAST_FILLED = 0.98  # of a budget; where no γ reaches it, propagation stops within a sweep instead
+_MIN_FILLED = 0.98  # of a budget; where no γ reaches it, propagation stops within a sweep instead
 _STRONGEST = 1e6  # γ in units of the one at which a mean edge is worth its cost
 
 
@@ -97,7 +97,7 @@ class BACO(Grouping):
                 f"{num_rows:,} rows are fewer than BACO can have after {self.sweeps} sweeps: the smallest is "
                 f"{min(seen):,}. Allow more rows, or more sweeps."
             )
-        if rows >= _LEAST_FILLED * num_rows or self.order == "sides":
+        if rows >= _MIN_FILLED * num_rows or self.order == "sides":
             return replace(self, gamma=gamma)
         # Between this γ and the next one the rows leap over the budget, as where whole clusters still merge.
         return replace(self, gamma=gamma, stop_rows=num_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -31,16 +32,18 @@ class BiMLPA(Grouping):
 
     Attributes:
         theta: θ, share of the largest weight that a label needs to be kept.
-        most_labels: λ, labels of a node.
-        most_sweeps: of each of the two stages.
+        max_labels: λ, labels that a node keeps at most.
+        max_sweeps: most sweeps of each of the two stages.
 
     Raises:
         ValueError: a number is out of range.
     """
 
+    old_names = MappingProxyType({"most_labels": "max_labels", "most_sweeps": "max_sweeps"})
+
     theta: Annotated[float, Bounds(0, 1, open_low=True)] = 0.3
-    most_labels: PositiveInt = 7
-    most_sweeps: PositiveInt = 100
+    max_labels: PositiveInt = 7
+    max_sweeps: PositiveInt = 100
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from scipy.sparse import csr_matrix
@@ -54,11 +57,11 @@ class BiMLPA(Grouping):
         to_small = matrix.T.tocsr() @ _inverse_roots(np.diff(matrix.indptr))
         order = np.random.default_rng(seed).permutation(num_small)
         small = csr_matrix((np.ones(num_small), order, np.arange(num_small + 1)), shape=(num_small, num_small))
-        large = self._kept(to_large @ small, self.most_labels)
-        for most in (self.most_labels, 1):
-            for _ in range(self.most_sweeps):
-                before, small = small, self._kept(to_small @ large, most)
-                large = self._kept(to_large @ small, self.most_labels)
+        large = self._kept(to_large @ small, self.max_labels)
+        for limit in (self.max_labels, 1):
+            for _ in range(self.max_sweeps):
+                before, small = small, self._kept(to_small @ large, limit)
+                large = self._kept(to_large @ small, self.max_labels)
                 if _same_labels(before, small):
                     break
         large = self._kept(large, 1)
@@ -67,11 +70,11 @@ class BiMLPA(Grouping):
             return Labels(of_small, of_large)
         return Labels(of_large, of_small)
 
-    def _kept(self, gathered: csr_matrix, most: int) -> csr_matrix:
+    def _kept(self, gathered: csr_matrix, limit: int) -> csr_matrix:
         """The labels that the nodes keep of those gathered, with weights that sum to 1; ``gathered`` is used up."""
         from scipy.sparse import csr_matrix
 
-        arrays = _keep(gathered.indptr, gathered.indices, gathered.data, self.theta, most)
+        arrays = _keep(gathered.indptr, gathered.indices, gathered.data, self.theta, limit)
         return csr_matrix(arrays, shape=gathered.shape)
 
 
@@ -94,7 +97,7 @@ def _only_labels(kept: csr_matrix, first_free: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _keep(indptr, indices, data, theta, most):  # type: ignore[no-untyped-def]
+def _keep(indptr, indices, data, theta, limit):  # type: ignore[no-untyped-def]
     """The heaviest labels of each row, in ascending order: data, indices, indptr."""
     new_data, new_indices = np.empty_like(data), np.empty_like(indices)
     new_indptr = np.zeros_like(indptr)
@@ -104,7 +107,7 @@ def _keep(indptr, indices, data, theta, most):  # type: ignore[no-untyped-def]
         start = end
         if first < last:
             least = theta * data[first:last].max()
-            for _ in range(min(most, last - first)):
+            for _ in range(min(limit, last - first)):
                 best = -1
                 for j in range(first, last):
                     if data[j] > 0 and (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -27,15 +28,17 @@ class BRIM(Grouping):
     Attributes:
         start: which communities it starts from.
         resolution: γ, also of the start.
-        most_sweeps: of both sides.
+        max_sweeps: most sweeps over both sides.
 
     Raises:
         ValueError: a number is out of range.
     """
 
+    old_names = MappingProxyType({"most_sweeps": "max_sweeps"})
+
     start: Literal["leiden", "louvain"] = "leiden"
     resolution: Positive = 1.0
-    most_sweeps: PositiveInt = 100
+    max_sweeps: PositiveInt = 100
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from slimtable.grouping.algorithms.leiden import Leiden
@@ -45,7 +48,7 @@ class BRIM(Grouping):
         users, items = np.asarray(first.users, np.int64), np.asarray(first.items, np.int64)
         least_gain = min(1 / graph.num_edges, 1e-5)
         quality, after = modularity(graph, users, items, self.resolution), []
-        for _ in range(self.most_sweeps):
+        for _ in range(self.max_sweeps):
             items = self._best(graph.item_starts, graph.item_users, items, users, graph.user_degrees())
             users = self._best(graph.user_starts, graph.user_items, users, items, graph.item_degrees())
             after.append(len(np.unique(users)) + len(np.unique(items)))

@@ -13,7 +13,7 @@ from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 
-_MOST_SWEEPS = 100  # to come down to a budget
+_MAX_SWEEPS = 100  # to come down to a budget
 
 
 @register_grouping("ebmd")
@@ -65,13 +65,13 @@ class EBMD(Grouping):
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
         after: tuple[int, ...] = ()
-        for sweeps in (self.sweeps, _MOST_SWEEPS):
+        for sweeps in (self.sweeps, _MAX_SWEEPS):
             fitting = replace(self, sweeps=sweeps, stop_rows=num_rows)
             after = fitting.labels(graph, seed).sweeps
             if after[-1] <= num_rows:
                 return replace(fitting, sweeps=max(self.sweeps, len(after)))
         raise BudgetError(
-            f"{num_rows:,} rows are fewer than EBMD can have with gamma={self.gamma:g}: after {_MOST_SWEEPS} sweeps "
+            f"{num_rows:,} rows are fewer than EBMD can have with gamma={self.gamma:g}: after {_MAX_SWEEPS} sweeps "
             f"there are {after[-1]:,}."
         )
 

@@ -13,7 +13,7 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.tuning import tune
 
-_LEAST_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
+_MIN_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
 
 
 @register_grouping("label_propagation")
@@ -50,4 +50,4 @@ class LabelPropagation(Grouping):
 
         idleness, rows = tune(rows_at, num_rows, 1 - self.alpha or 1e-6, low=1e-6, high=1.0)
         tuned = replace(self, alpha=1 - idleness)
-        return tuned if rows >= _LEAST_FILLED * num_rows else replace(tuned, stop_rows=num_rows)
+        return tuned if rows >= _MIN_FILLED * num_rows else replace(tuned, stop_rows=num_rows)

@@ -15,7 +15,7 @@ from slimtable.grouping.sides import SidedGrouping
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_MOST_PLANES = 64  # ids that so many planes do not part have the same interactions
+_MAX_PLANES = 64  # ids that so many planes do not part have the same interactions
 
 
 @register_grouping("lsh")
@@ -40,7 +40,7 @@ class LSH(SidedGrouping):
 def _codes(matrix: csr_matrix, num_rows: int, generator: np.random.Generator) -> np.ndarray:
     """Group of each row of a matrix, int64 (N,), at most ``num_rows`` of them."""
     codes, count = np.zeros(matrix.shape[0], np.int64), 1
-    for _ in range(_MOST_PLANES):
+    for _ in range(_MAX_PLANES):
         above = matrix @ generator.standard_normal(matrix.shape[1]) > 0
         members, of_above = np.bincount(codes, minlength=count), np.bincount(codes[above], minlength=count)
         parted = (of_above > 0) & (of_above < members)

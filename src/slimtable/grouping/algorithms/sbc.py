@@ -18,7 +18,7 @@ from slimtable.grouping.sides import SidedGrouping
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_TOLERANCE, _MOST_SCALINGS = 1e-5, 1000  # of the bistochastic scaling
+_TOLERANCE, _MAX_SCALINGS = 1e-5, 1000  # of the bistochastic scaling
 _ROUNDS = 20  # of the one-dimensional k-means that judges a vector
 
 
@@ -97,7 +97,7 @@ def _bistochastic(matrix: csr_matrix) -> csr_matrix:
     """The matrix with rows and columns scaled by turns until they change no more."""
     scaled = matrix.copy()
     users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    for _ in range(_MOST_SCALINGS):
+    for _ in range(_MAX_SCALINGS):
         before = scaled.data
         by_row, by_column = (np.asarray(scaled.sum(axis=axis)).ravel() for axis in (1, 0))
         scaled.data = before / np.sqrt(by_row[users] * by_column[scaled.indices])

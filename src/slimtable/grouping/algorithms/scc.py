@@ -15,7 +15,7 @@ from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
 
 _PROBES = 5  # clusterings to find the number of clusters for a budget
-_AIM, _LEAST = 0.988, 0.975  # of a budget: k-means with other starts then stays below it
+_AIM, _MIN = 0.988, 0.975  # of a budget: k-means with other starts then stays below it
 
 
 @register_grouping("scc")
@@ -70,7 +70,7 @@ class SCC(Grouping):
             rows = replace(self, n_clusters=clusters, n_init=1).labels(graph, seed).num_rows
             if rows <= num_rows and (fits is None or rows > fits[1]):
                 fits = (clusters, rows)
-            if _LEAST * num_rows <= rows <= num_rows or (clusters == 1 and rows > num_rows):
+            if _MIN * num_rows <= rows <= num_rows or (clusters == 1 and rows > num_rows):
                 break
             clusters = max(1, int(clusters * _AIM * num_rows / rows))
         if fits is None:
