@@ -54,7 +54,7 @@ def test_a_lost_pointer_is_named_by_status_and_mended_by_a_run(own: Path) -> Non
     assert status["served"] == "v00002"
     assert "published/current is gone" in status["problem"]
     mended: list[str] = []
-    run_pipeline(read_settings(own / "pipeline.yaml"), on_mended=mended.append)
+    run_pipeline(read_settings(own / "pipeline.yaml"), on_repair=mended.append)
     assert "leads to v00002 again" in mended[0]
     assert served(own) == "v00002"
     assert pipeline_status(own / "state")["problem"] == ""

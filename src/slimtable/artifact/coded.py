@@ -35,7 +35,7 @@ SelectTier = Callable[[np.ndarray, int, np.ndarray, np.ndarray], int]
 
 
 @dataclass(frozen=True)
-class Tier:
+class PackedTier:
     """The ids that share one size of code.
 
     Attributes:
@@ -61,7 +61,7 @@ class Tier:
         return self.num_rows * self.num_codebooks
 
 
-class Coded(Layout):
+class CodedLayout(Layout):
     """Codes of centroids, in one or more tiers of ids.
 
     ``codes.<t>`` is a bit stream of ``num_rows · num_codebooks`` codes; ``codebook.<c>`` is float32 or
@@ -85,7 +85,7 @@ class Coded(Layout):
         if flags:
             check_stream(packed, "tiers", packed.num_embeddings, code_bits(len(tiers)))
 
-    def _check_book(self, packed: Packed, c: int, tiers: list[Tier]) -> None:
+    def _check_book(self, packed: Packed, c: int, tiers: list[PackedTier]) -> None:
         name = f"codebook.{c}"
         if not tiers:
             raise ArtifactFormatError(f"array `{name}` is used by no tier.")
@@ -156,7 +156,7 @@ class Coded(Layout):
         return rows_into
 
 
-def read_tiers(packed: Packed) -> list[Tier]:
+def read_tiers(packed: Packed) -> list[PackedTier]:
     """Read ``layout_config["tiers"]``.
 
     Raises:
@@ -178,11 +178,13 @@ def read_tiers(packed: Packed) -> list[Tier]:
     for t, tier in enumerate(config["tiers"]):
         what = f"layout_config.tiers[{t}]"
         check_config(tier, what, limits)
-        tiers.append(Tier(**{key: check_config_integer(tier, what, key, *limit) for key, limit in limits.items()}))
+        tiers.append(
+            PackedTier(**{key: check_config_integer(tier, what, key, *limit) for key, limit in limits.items()})
+        )
     return tiers
 
 
-def _open_tier(packed: Packed, t: int, tier: Tier) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+def _open_tier(packed: Packed, t: int, tier: PackedTier) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
     from slimtable.artifact import coded_kernels
 
     codes = read_only(packed.arrays[f"codes.{t}"])
@@ -200,7 +202,7 @@ def _open_tier(packed: Packed, t: int, tier: Tier) -> Callable[[np.ndarray, np.n
     return rows_into
 
 
-def _sorted(tiers: list[Tier]) -> SelectTier:
+def _sorted(tiers: list[PackedTier]) -> SelectTier:
     from slimtable.artifact import coded_kernels
 
     counts = [tier.num_rows for tier in tiers]
@@ -212,7 +214,7 @@ def _sorted(tiers: list[Tier]) -> SelectTier:
     return select
 
 
-def _flagged(packed: Packed, tiers: list[Tier]) -> SelectTier:
+def _flagged(packed: Packed, tiers: list[PackedTier]) -> SelectTier:
     from slimtable.artifact import coded_kernels
 
     flags = read_only(packed.arrays["tiers"])
@@ -228,7 +230,7 @@ def _flagged(packed: Packed, tiers: list[Tier]) -> SelectTier:
     return select
 
 
-def _flag_directory(packed: Packed, tiers: list[Tier]) -> np.ndarray:
+def _flag_directory(packed: Packed, tiers: list[PackedTier]) -> np.ndarray:
     """The number of ids of each tier before each block of 64 ids; checks the flags on the way.
 
     Returns:

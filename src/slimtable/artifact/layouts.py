@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 
 from slimtable.artifact.bits import exact_array
-from slimtable.artifact.coded import Coded
+from slimtable.artifact.coded import CodedLayout
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
-from slimtable.artifact.plain import Dense, LowRank, Scaled
-from slimtable.artifact.shared import Shared
+from slimtable.artifact.plain import DenseLayout, LowRankLayout, ScaledLayout
+from slimtable.artifact.shared import SharedLayout
 from slimtable.errors import ArtifactFormatError
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {"coded": Coded(), "dense": Dense(), "low_rank": LowRank(), "scaled": Scaled(), "shared": Shared()}
+    {
+        "coded": CodedLayout(),
+        "dense": DenseLayout(),
+        "low_rank": LowRankLayout(),
+        "scaled": ScaledLayout(),
+        "shared": SharedLayout(),
+    }
 )
 """Every layout there is. A new one means a new format version."""
 

@@ -26,7 +26,7 @@ from slimtable.errors import ArtifactFormatError, ArtifactValueError
 _IDS_AT_ONCE = 4096
 
 
-class Dense(Layout):
+class DenseLayout(Layout):
     """The table itself: ``table`` (N, d) float32 or float16."""
 
     def check(self, packed: Packed) -> None:
@@ -49,7 +49,7 @@ class Dense(Layout):
         return rows_into
 
 
-class LowRank(Layout):
+class LowRankLayout(Layout):
     """The product of ``left`` (N, r) and ``right`` (r, d), float32 or float16, summed in float32."""
 
     def check(self, packed: Packed) -> None:
@@ -93,7 +93,7 @@ class LowRank(Layout):
         return rows_into
 
 
-class Scaled(Layout):
+class ScaledLayout(Layout):
     """Scalar quantization: ``offset + step · code`` with ``bits``-bit codes, scaled per column or per row.
 
     ``codes`` is a bit stream of N·d codes. ``offset`` and ``step`` are float32 (d,) for ``axis: "column"``,

@@ -65,7 +65,7 @@ class SharedTable:
 
 
 @dataclass(frozen=True)
-class Hash:
+class PackedHash:
     """A map that is computed: the id itself below ``head``, else ``first + ((a·id + b) mod (2**31 - 1)) mod count``."""
 
     a: int
@@ -76,14 +76,14 @@ class Hash:
 
 
 @dataclass(frozen=True)
-class Quotient:
+class PackedQuotient:
     """A map that is computed: ``⌊id / divisor⌋``."""
 
     divisor: int
 
 
 @dataclass(frozen=True)
-class Term:
+class PackedTerm:
     """One summand, or factor, of a row.
 
     Attributes:
@@ -97,13 +97,13 @@ class Term:
 
     table: int
     column: int
-    computed: Hash | Quotient | None
+    computed: PackedHash | PackedQuotient | None
     weight: float | None
     begins: bool
     multiplies: bool
 
 
-class Shared(Layout):
+class SharedLayout(Layout):
     """Sums, and products, of shared rows.
 
     ``rows.<r>`` is a table of shared rows: float32 or float16 (K, w), or a bit stream of K·w codes with
@@ -116,7 +116,7 @@ class Shared(Layout):
 
     def version_of(self, packed: Packed) -> int:
         _, terms = read_shared(packed)
-        newer = any(term.multiplies or isinstance(term.computed, Quotient) for term in terms)
+        newer = any(term.multiplies or isinstance(term.computed, PackedQuotient) for term in terms)
         return 3 if newer else self.format_version
 
     def check(self, packed: Packed) -> None:
@@ -179,7 +179,7 @@ class Shared(Layout):
         return rows_into
 
 
-def read_shared(packed: Packed) -> tuple[list[SharedTable], list[Term]]:
+def read_shared(packed: Packed) -> tuple[list[SharedTable], list[PackedTerm]]:
     """Read and check ``layout_config``.
 
     Raises:
@@ -213,7 +213,7 @@ def _read_table(packed: Packed, r: int, table: Any) -> SharedTable:
     return read
 
 
-def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> Term:
+def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> PackedTerm:
     """One term; marks its columns in ``covered``, bool (d,)."""
     what = f"layout_config.terms[{t}]"
     multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers refuse, as they must
@@ -232,7 +232,7 @@ def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], cov
     if begins and multiplies:
         raise ArtifactFormatError(f"`{what}` multiplies columns that no earlier term has set.")
     columns[:] = True
-    return Term(
+    return PackedTerm(
         table=number,
         column=column,
         computed=_read_map(packed, f"{what}.map", term["map"], table.num_rows),
@@ -242,7 +242,7 @@ def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], cov
     )
 
 
-def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | Quotient | None:
+def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> PackedHash | PackedQuotient | None:
     if isinstance(value, str) and value == STORED:
         return None
     if hasattr(value, "keys") and "divisor" in value:
@@ -251,7 +251,7 @@ def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | Qu
         last = (packed.num_embeddings - 1) // divisor
         if last >= num_rows:
             raise ArtifactFormatError(f"`{what}` leads to row {last}, its table has {num_rows}.")
-        return Quotient(divisor)
+        return PackedQuotient(divisor)
     limits = {
         "a": (1, PRIME - 1),
         "b": (0, PRIME - 1),
@@ -262,7 +262,7 @@ def _read_map(packed: Packed, what: str, value: Any, num_rows: int) -> Hash | Qu
     if not hasattr(value, "keys"):
         raise ArtifactFormatError(f"`{what}` must be '{STORED}' or an object with the keys {sorted(limits)}.")
     check_config(value, what, limits)
-    read = Hash(**{key: check_config_integer(value, what, key, *limit) for key, limit in limits.items()})
+    read = PackedHash(**{key: check_config_integer(value, what, key, *limit) for key, limit in limits.items()})
     if read.first + read.count > num_rows:
         raise ArtifactFormatError(
             f"`{what}` leads to the rows {read.first} to {read.first + read.count - 1}, its table has {num_rows}."
@@ -278,7 +278,7 @@ def _read_weight(what: str, value: Any) -> float | None:
     return float(np.float32(value))
 
 
-def _array_names(tables: list[SharedTable], terms: list[Term]) -> list[str]:
+def _array_names(tables: list[SharedTable], terms: list[PackedTerm]) -> list[str]:
     rows = [f"rows.{r}" for r in range(len(tables))]
     scales = [f"{name}.{r}" for r, table in enumerate(tables) if table.coded for name in ("offset", "step")]
     maps = [f"map.{t}" for t, term in enumerate(terms) if term.computed is None]
@@ -306,7 +306,7 @@ def _check_map(packed: Packed, name: str, num_rows: int) -> None:
         raise ArtifactValueError(f"array `{name}` names the row {largest}, but its table has {num_rows} rows.")
 
 
-def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsInto:
+def _open_term(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> RowsInto:
     """The function that adds a term to, or multiplies by it, the rows of at most ``_IDS_AT_ONCE`` ids."""
     from slimtable.artifact import shared_kernels
 
@@ -340,11 +340,11 @@ def _open_term(packed: Packed, t: int, term: Term, table: SharedTable) -> RowsIn
     return add
 
 
-def _open_map(packed: Packed, t: int, term: Term, table: SharedTable) -> Callable[[np.ndarray], np.ndarray]:
+def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> Callable[[np.ndarray], np.ndarray]:
     """The function from ids (n,) to rows, int64 (n,), all of them in the table."""
     from slimtable.artifact import shared_kernels
 
-    if isinstance(term.computed, Quotient):
+    if isinstance(term.computed, PackedQuotient):
         divisor = term.computed.divisor
         return lambda ids: ids // divisor
     if term.computed is not None:

@@ -11,7 +11,7 @@ from slimtable.cli.options import Json
 from slimtable.cli.output import show, show_json, size, table
 
 Record = dict[str, Any]
-Place = Annotated[Path, typer.Argument(help="The state folder, or the settings file of the pipeline.")]
+StatePath = Annotated[Path, typer.Argument(help="The state folder, or the settings file of the pipeline.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +38,7 @@ def run(
 
     settings = read_settings(config)
     records: list[Record] = []
-    mended: list[str] = []
+    repaired: list[str] = []
     with progress_bar() as bar:
         task = bar.add_task("begins", total=None)
 
@@ -64,22 +64,22 @@ def run(
             on_stage=on_stage,
             on_batch=None if bar.disable else on_batch,
             on_window=on_window,
-            on_mended=mended.append,
+            on_repair=repaired.append,
         )
-    for line in mended:
-        typer.echo(f"mended: {line}.", err=True)
+    for line in repaired:
+        typer.echo(f"repaired: {line}.", err=True)
     if as_json:
         show_json(records)
     elif not records:
         show("nothing to do: a window is finished once the next one is there.")
 
 
-def status(place: Place, as_json: Json = False) -> None:
+def status(state: StatePath, as_json: Json = False) -> None:
     """Show where a pipeline stands."""
     from slimtable.pipeline import pipeline_status
     from slimtable.pipeline.status import state_of
 
-    found = pipeline_status(state_of(place))
+    found = pipeline_status(state_of(state))
     if as_json:
         show_json(found)
         return
@@ -100,31 +100,31 @@ def status(place: Place, as_json: Json = False) -> None:
         show(f"last: {describe(found['last'])}")
 
 
-def repair(place: Place, as_json: Json = False) -> None:
-    """Mend a state folder whose journal, history or versions were lost or damaged, and say what is lost.
+def repair(state: StatePath, as_json: Json = False) -> None:
+    """Repair a state folder whose journal, history or versions were lost or damaged, and say what is lost.
 
     The newest whole version is served. Damaged files are kept beside, under names that end in .damaged.
     """
-    from slimtable.pipeline.repair import repair as mend
+    from slimtable.pipeline.repair import repair as repair_state
     from slimtable.pipeline.status import state_of
 
-    notes = mend(state_of(place))
+    notes = repair_state(state_of(state))
     if as_json:
         show_json(notes)
         return
     for note in notes:
         show(note)
-    show("go on with `slimtable pipeline run`." if notes else "nothing to mend.")
+    show("go on with `slimtable pipeline run`." if notes else "nothing to repair.")
 
 
-def history(place: Place, as_json: Json = False) -> None:
+def history(state: StatePath, as_json: Json = False) -> None:
     """List the finished windows: what came in, quality, size and verdict."""
     from slimtable.pipeline import read_history
     from slimtable.pipeline.history import explain
     from slimtable.pipeline.report import history_table
     from slimtable.pipeline.status import state_of
 
-    records = read_history(state_of(place))
+    records = read_history(state_of(state))
     if as_json:
         show_json(records)
         return
@@ -140,7 +140,7 @@ def history(place: Place, as_json: Json = False) -> None:
 
 
 def report(
-    place: Place,
+    state: StatePath,
     out: Annotated[
         Path | None, typer.Option(help="The page, one HTML file.", show_default="report.html in the state folder")
     ] = None,
@@ -150,7 +150,7 @@ def report(
     from slimtable.pipeline.report import write_report
     from slimtable.pipeline.status import state_of
 
-    path = write_report(state_of(place), out)
+    path = write_report(state_of(state), out)
     if as_json:
         show_json({"report": str(path)})
     else:

@@ -24,7 +24,7 @@ from slimtable.pipeline.folder import (
 )
 from slimtable.pipeline.gate import expected_auc, judge
 from slimtable.pipeline.history import HISTORY, History, Record
-from slimtable.pipeline.publishing import MODEL, mend_pointer, publish
+from slimtable.pipeline.publishing import MODEL, publish, repair_pointer
 from slimtable.pipeline.repair import new_journal
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
@@ -45,7 +45,7 @@ def run_pipeline(
     on_stage: Callable[[int, str], None] | None = None,
     on_batch: Callable[[int, int], None] | None = None,
     on_window: Callable[[Record], None] | None = None,
-    on_mended: Callable[[str], None] | None = None,
+    on_repair: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Works through all windows that are there, but for the last one, which the one before it is tested on.
 
@@ -60,7 +60,7 @@ def run_pipeline(
         on_stage: called with the window and the stage before a stage begins; with stage ``wait`` before waiting.
         on_batch: called during training with the steps done and how many there are.
         on_window: called with the record of every window that is finished.
-        on_mended: called with what was found wrong at the start and mended, in words.
+        on_repair: called with what was found wrong at the start and mended, in words.
 
     Returns:
         The records of the windows that were finished in this call.
@@ -75,8 +75,8 @@ def run_pipeline(
     follow = follow and source.grows
     with one_thread(), explaining_a_full_disk(settings.state), StateFolder(settings.state) as folder:
         loop = _Loop(settings, source, folder, on_stage or (lambda window, stage: None), on_batch)
-        if loop.mended and on_mended is not None:
-            on_mended(loop.mended)
+        if loop.repaired and on_repair is not None:
+            on_repair(loop.repaired)
         records: list[Record] = []
         while windows is None or loop.window < windows:
             if not loop.may_begin(settled=follow):
@@ -115,7 +115,7 @@ class _Loop:
         self.journal = _begin_or_go_on(folder)
         _check_settings(folder.path, {**settings.identity(), "schema": schema})
         self.history = History(folder.path, self.window)
-        self.mended = mend_pointer(folder.path / PUBLISHED, self.journal["served"])
+        self.repaired = repair_pointer(folder.path / PUBLISHED, self.journal["served"])
         self._vocabularies: tuple[int, Vocabularies] | None = None  # those of the last window that was ingested
         self._clean()
 

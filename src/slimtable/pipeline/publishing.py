@@ -45,7 +45,7 @@ def served_model(published: Path) -> Path | None:
     return folder / MODEL
 
 
-def mend_pointer(published: Path, served: str | None) -> str:
+def repair_pointer(published: Path, served: str | None) -> str:
     """Makes what readers see what the journal knows to be served, from the versions that are kept.
 
     Args:

@@ -15,14 +15,14 @@ from slimtable.pipeline.publishing import CURRENT, damage_of, served_model, vers
 from slimtable.pipeline.settings import read_settings
 
 
-def state_of(place: str | Path) -> Path:
+def state_of(path: str | Path) -> Path:
     """The state folder that a folder or a settings file means."""
-    place = Path(place)
-    if place.is_file():
-        return read_settings(place).state
-    if not place.is_dir():
-        raise SlimtableError(f"{place} is neither a state folder nor a settings file.")
-    return place
+    path = Path(path)
+    if path.is_file():
+        return read_settings(path).state
+    if not path.is_dir():
+        raise SlimtableError(f"{path} is neither a state folder nor a settings file.")
+    return path
 
 
 def pipeline_status(state: str | Path) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
 def disk_use(folder: Path) -> int:
     """Bytes of the files under a folder; a file with several names counts once."""
     sizes = {}
-    for place, _, names in os.walk(folder):  # which goes on where folders vanish: the pipeline may be running
+    for path, _, names in os.walk(folder):  # which goes on where folders vanish: the pipeline may be running
         for name in names:
             try:
-                found = os.lstat(os.path.join(place, name))
+                found = os.lstat(os.path.join(path, name))
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(found.st_mode):

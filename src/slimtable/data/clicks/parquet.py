@@ -84,7 +84,7 @@ class _Batch:
     def _field(self, field: Field) -> RawField:
         import pyarrow as pa
 
-        array = self.batch.column(field.place)
+        array = self.batch.column(field.source_column)
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         offsets = None

@@ -49,7 +49,7 @@ class Field(BaseModel):
     min_count: int = Setting(default=1, ge=1)
 
     @property
-    def place(self) -> Column:
+    def source_column(self) -> Column:
         """The column it is read from."""
         return self.name if self.column is None else self.column
 
@@ -115,7 +115,7 @@ class Schema(BaseModel):
         if self.label is None and self.format in ("csv", "parquet"):
             raise ValueError("`label` is missing. Name the column that says what was clicked")
         label = "label" if self.format == "criteo" else self.label
-        told = [*self.numeric, *(field.place for field in self.fields)]
+        told = [*self.numeric, *(field.source_column for field in self.fields)]
         if label is not None and label in told:
             raise ValueError(f"column {label!r} is the label, so it cannot be a field or a numeric column as well")
         if self.format == "libfm":
@@ -127,7 +127,12 @@ class Schema(BaseModel):
     def columns(self) -> tuple[Column, ...]:
         """All columns that are read: label, time, numeric columns, fields."""
         first = [] if self.label is None else [self.label]
-        return (*first, *([] if self.time is None else [self.time]), *self.numeric, *(f.place for f in self.fields))
+        return (
+            *first,
+            *([] if self.time is None else [self.time]),
+            *self.numeric,
+            *(f.source_column for f in self.fields),
+        )
 
     def with_min_count(self, min_count: int) -> Self:
         """The same schema with one minimum count for all fields."""
@@ -148,7 +153,7 @@ def feature_range(field: Field) -> tuple[int, int]:
     Raises:
         ValueError: its column is no such range.
     """
-    first, dash, last = str(field.place).partition("-")
+    first, dash, last = str(field.source_column).partition("-")
     if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 1 << 31):
         raise ValueError(
             f"field {field.name!r} of a libfm file needs a range of feature numbers, such as column: 0-956"

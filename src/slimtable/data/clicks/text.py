@@ -128,7 +128,7 @@ class _Reader:
     def __init__(self, path: Path, schema: Schema, separator: str, columns: list[str]) -> None:
         self.path, self.schema, self.separator, self.width = path, schema, ord(separator), len(columns)
         criteo = schema.format == "criteo"
-        wanted = ("label", *schema.numeric, *(f.place for f in schema.fields)) if criteo else schema.columns
+        wanted = ("label", *schema.numeric, *(f.source_column for f in schema.fields)) if criteo else schema.columns
         places = [_place(column, columns, path) for column in wanted]
         self.used = sorted(set(places))
         self.slot_of_place = np.full(self.width, -1, np.int32)
