@@ -218,7 +218,7 @@ def test_another_old_file_is_refused(small):
 def test_what_is_no_delta_is_refused(small):
     delta = small.delta.read_bytes()
     for content, message in [
-        (small.new.read_bytes(), "it is no delta between artifacts; make one with `slimtable delta`"),
+        (small.new.read_bytes(), "it is not a delta; make one with `slimtable delta`"),
         (b"", "it is empty"),
         (b"PK\3\4" + bytes(100), "looks like a PyTorch or zip file"),
         (delta + b"\0", "disagree on array `data`"),

@@ -293,5 +293,5 @@ def test_a_table_that_nobody_uses():
 def test_a_term_that_adds_to_half_of_its_columns():
     narrow, wide = (0, 0, STORED, 1.0), (1, 0, STORED, 1.0)
     validate(shared([(7, 3, 32), (7, 6, 32)], [wide, narrow]))
-    with pytest.raises(ArtifactFormatError, match=r"earlier terms reach some only; put the widest terms first"):
+    with pytest.raises(ArtifactFormatError, match=r"earlier terms cover only in part; put the widest terms first"):
         validate(shared([(7, 3, 32), (7, 6, 32)], [narrow, wide]))

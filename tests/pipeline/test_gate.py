@@ -45,7 +45,7 @@ def test_what_a_window_spoiled_is_refused_and_forgotten() -> None:
     spoiled = metrics(auc=0.70)
     verdict = judge(SETTINGS, spoiled, spoiled, metrics(), 0.75)
     assert verdict.decision == "refuse"
-    assert verdict.reasons == ("AUC 0.7000 is 0.0500 below that of the version being served (0.7500); 0.03 is allowed",)
+    assert verdict.reasons == ("AUC 0.7000 is 0.0500 below that of the served version (0.7500); 0.03 is allowed",)
     assert verdict.roll_back
     kept = judge(SETTINGS.model_copy(update={"on_refusal": "keep"}), spoiled, spoiled, metrics(), 0.75)
     assert kept.decision == "refuse"
@@ -90,7 +90,7 @@ def test_a_window_of_one_class_judges_nobody() -> None:
     alike = metrics(auc=None, log_loss=2.0, calibration=None)
     verdict = judge(SETTINGS, alike, alike, alike, served_before=0.75)
     assert verdict.decision == "hold"
-    assert "all labels of the window tested on are alike" in verdict.reasons[0]
+    assert "all labels of the window tested on are equal" in verdict.reasons[0]
     assert not verdict.roll_back
 
 

@@ -161,7 +161,7 @@ def test_a_poisoned_window_is_refused_and_forgotten(finished: Path, tmp_path: Pa
     assert [record["verdict"]["decision"] for record in history] == ["publish", "publish", "hold", "refuse", "publish"]
     assert "suspect" in history[2]["verdict"]["reasons"][0]
     assert history[3]["verdict"]["roll_back"]
-    assert "version being served" in " ".join(history[3]["verdict"]["reasons"])
+    assert "served version" in " ".join(history[3]["verdict"]["reasons"])
     assert [record["served"] for record in history] == ["v00000", "v00001", "v00001", "v00001", "v00004"]
     # Training goes on as if the poisoned window had never been trained on.
     assert history[4]["metrics"]["uncompressed"]["auc"] > 0.7
@@ -372,7 +372,7 @@ def test_damaged_files_are_said_to_be(finished: Path, tmp_path: Path) -> None:
         ("settings.json", None, r"settings\.json is missing"),
         ("windows/00003/compress/configs.json", None, r"configs\.json has no sizes"),
         ("windows/00003/train/model.npz", None, r"model\.npz is missing"),
-        ("windows/00003/train/model.npz", "{}", r"model\.npz is damaged \(it is no whole archive of arrays\)"),
+        ("windows/00003/train/model.npz", "{}", r"model\.npz is damaged \(it is not a complete archive of arrays\)"),
     ],
 )
 def test_nothing_is_begun_anew_over_what_is_left(

@@ -95,7 +95,7 @@ def test_a_state_folder_of_yesterday_takes_no_version_out_of_service(tmp_path: P
     (tmp_path / "published").rename(other / "published")
     (other / "published" / "v00002" / "model.safetensors").unlink()
     (other / "published" / "v00002" / "model.safetensors").write_text("another model")
-    with pytest.raises(CheckpointError, match="v00002 is there, but holds another model than window 2 gave"):
+    with pytest.raises(CheckpointError, match="v00002 exists, but holds another model than that of window 2"):
         put(other, 2)
     assert served_model(other / "published") == other / "published" / "v00001" / "model.safetensors"
 

@@ -52,10 +52,10 @@ def test_a_lost_pointer_is_named_by_status_and_mended_by_a_run(own: Path) -> Non
     (own / "state" / PUBLISHED / CURRENT).unlink()
     status = pipeline_status(own / "state")
     assert status["served"] == "v00002"
-    assert "published/current is gone" in status["problem"]
+    assert "published/current is missing" in status["problem"]
     mended: list[str] = []
     run_pipeline(read_settings(own / "pipeline.yaml"), on_repair=mended.append)
-    assert "leads to v00002 again" in mended[0]
+    assert "points to v00002 again" in mended[0]
     assert served(own) == "v00002"
     assert pipeline_status(own / "state")["problem"] == ""
     assert go_on(own) == [3]
@@ -87,7 +87,7 @@ def test_a_lost_journal_is_written_anew_and_the_loop_goes_on(own: Path, content:
     with pytest.raises(CheckpointError, match="pipeline repair"):
         run_pipeline(read_settings(own / "pipeline.yaml"))
     notes = repair(own / "state")
-    assert any("journal.json was written anew: window 3" in note for note in notes)
+    assert any("journal.json was rebuilt: window 3" in note for note in notes)
     assert repair(own / "state") == []
     assert go_on(own) == [3]
     history = read_history(own / "state")
@@ -104,7 +104,7 @@ def test_a_damaged_history_begins_again_while_the_version_is_served(own: Path) -
         run_pipeline(read_settings(own / "pipeline.yaml"))
     notes = repair(own / "state")
     assert any("2 of 3 lines were damaged" in note for note in notes)
-    assert any("windows are read again from the first on" in note for note in notes)
+    assert any("starts again from the first window" in note for note in notes)
     assert served(own) == "v00002"
     assert (own / "state" / f"{HISTORY}.damaged").is_file()
     assert go_on(own) == [0, 1, 2, 3]

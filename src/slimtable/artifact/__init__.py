@@ -1,4 +1,4 @@
-"""The packed form of tables: layouts, bit streams and the file. Loads numpy only; numba when it is needed."""
+"""The packed form of tables: layouts, bit streams and the file. Imports only numpy; numba is imported on first use."""
 
 from slimtable.artifact.file import ArtifactFile, read_artifact, verify_artifact, write_artifact
 from slimtable.artifact.layouts import LAYOUTS, Decoder, decode, decode_bag, exact_bits, validate

@@ -1,8 +1,8 @@
-"""Codes of 1 to 32 bits as one stream of bits, with no padding but at its very end.
+"""Codes of 1 to 32 bits as one bit stream, padded only at its end.
 
-Code ``i`` of width ``w`` takes the bits ``i·w .. i·w + w - 1`` of the stream, lowest first; bit ``b`` of the
-stream is bit ``b % 8`` of byte ``b // 8``. Rows do not begin at byte borders: the size is the exact number of
-bits, rounded up to a byte once per array.
+Code ``i`` of width ``w`` occupies bits ``i·w .. i·w + w - 1`` of the stream, lowest first; bit ``b`` of the
+stream is bit ``b % 8`` of byte ``b // 8``. Rows are not aligned to bytes: the size of an array is its exact number of
+bits, rounded up to a byte once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ MAX_WIDTH = 32
 
 
 def code_bits(codebook_size: int) -> int:
-    """Bits that hold one code of a codebook: ``max(1, ceil(log2(codebook_size)))``.
+    """Bits of one code of a codebook: ``max(1, ceil(log2(codebook_size)))``.
 
     Args:
-        codebook_size: number of different codes, K, from 1 to 2**32.
+        codebook_size: number of centroids, K, from 1 to 2**32.
 
     Returns:
         The width in bits, 1 to 32.
@@ -49,7 +49,7 @@ def pack_bits(values: np.ndarray, width: int) -> np.ndarray:
     """Pack integers into one stream of bits.
 
     Args:
-        values: integers of any shape, each in [0, 2**width); taken in C order.
+        values: integers of any shape, each in [0, 2**width); read in C order.
         width: bits of a code, 1 to 32.
 
     Returns:
@@ -63,7 +63,7 @@ def pack_bits(values: np.ndarray, width: int) -> np.ndarray:
         >>> pack_bits(np.array([1, 2, 3]), width=4).tolist()
         [33, 3]
     """
-    from slimtable.artifact import kernels  # numba loads when there is work for it
+    from slimtable.artifact import kernels  # numba is imported on first use
 
     _check_width(width)
     values = np.ascontiguousarray(values).reshape(-1)
@@ -83,7 +83,7 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
     Args:
         packed: uint8 (bytes,), one-dimensional and contiguous.
         width: bits of a code, 1 to 32.
-        count: how many codes to read.
+        count: number of codes to read.
 
     Returns:
         uint16 (count,), or uint32 where the width is above 16.
@@ -117,7 +117,7 @@ def _check_width(width: int) -> None:
 
 
 def exact_array(values: Any) -> np.ndarray:
-    """The values as an array; whole numbers that do not fit together into an integer type stay Python integers."""
+    """The values as an array; whole numbers that no integer type can hold stay Python integers."""
     array = np.asarray(values)
     if array.dtype == np.float64 and not isinstance(values, np.ndarray) and array.size:
         objects = np.asarray(values, dtype=object)

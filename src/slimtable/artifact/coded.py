@@ -1,4 +1,4 @@
-"""The layout ``coded``: each row is made of the centroids that its codes name (product quantization)."""
+"""The layout ``coded``: each row consists of the centroids that its codes point to (product quantization)."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ MAX_CODEBOOK_SIZE = 1 << 16
 _IDS_AT_ONCE = 4096
 
 SelectTier = Callable[[np.ndarray, int, np.ndarray, np.ndarray], int]
-"""(ids, tier, rows, slots) -> how many of the ids are of the tier; fills their rows and positions."""
+"""(ids, tier, rows, slots) -> number of ids in the tier; fills their rows and positions."""
 
 
 @dataclass(frozen=True)
 class PackedTier:
-    """The ids that share one size of code.
+    """The ids whose codes have the same size.
 
     Attributes:
-        num_rows: ids of the tier.
+        num_rows: number of ids in the tier.
         num_codebooks: codes per id, M.
-        codebook_size: centroids that a code chooses from, K: the first K of the codebook.
-        codebook: number of the codebook array; tiers may share one.
+        codebook_size: number of centroids that a code can point to, K: the first K of the codebook.
+        codebook: index of the codebook array; tiers may share one.
     """
 
     num_rows: int
@@ -57,7 +57,7 @@ class PackedTier:
 
     @property
     def num_codes(self) -> int:
-        """Codes of the whole tier."""
+        """Number of codes in the tier."""
         return self.num_rows * self.num_codebooks
 
 
@@ -65,8 +65,8 @@ class CodedLayout(Layout):
     """Codes of centroids, in one or more tiers of ids.
 
     ``codes.<t>`` is a bit stream of ``num_rows · num_codebooks`` codes; ``codebook.<c>`` is float32 or
-    float16 (M, K, d/M), or (1, K, d/M) with ``share_subspaces``. Ids are sorted by tier, unless ``tiers``, a
-    bit stream of one tier number per id, says otherwise; then the row of an id is its rank in its tier.
+    float16 (M, K, d/M), or (1, K, d/M) with ``share_subspaces``. Ids are sorted by tier, unless
+    there is an array ``tiers``, a bit stream of one tier number per id; then the row of an id is its rank in its tier.
     """
 
     def check(self, packed: Packed) -> None:
@@ -116,7 +116,7 @@ class CodedLayout(Layout):
         for t, tier in enumerate(tiers):
             check_stream_end(packed, f"codes.{t}", tier.num_codes, tier.width)
             if tier.codebook_size == 1 << tier.width:
-                continue  # every code that fits is in range
+                continue  # every code of this width is in range
             largest = kernels.max_code(read_only(packed.arrays[f"codes.{t}"]), tier.width, tier.num_codes)
             if largest >= tier.codebook_size:
                 raise ArtifactValueError(
@@ -160,7 +160,7 @@ def read_tiers(packed: Packed) -> list[PackedTier]:
     """Read ``layout_config["tiers"]``.
 
     Raises:
-        ArtifactFormatError: if the config is not as the layout wants it.
+        ArtifactFormatError: if the config is not valid for this layout.
     """
     config = packed.layout_config
     check_config(config, "layout_config", ("tiers", "share_subspaces"))
@@ -191,7 +191,7 @@ def _open_tier(packed: Packed, t: int, tier: PackedTier) -> Callable[[np.ndarray
     book = packed.arrays[f"codebook.{tier.codebook}"].astype(np.float32, copy=False)
     subspaces, size, _ = book.shape
     if size < 1 << tier.width:
-        # Fill up to all codes that fit: whatever the bytes of the file become, no code points outside.
+        # Padded to every code of this width, so that no code points outside even if the file changes.
         book = np.pad(book, ((0, 0), (0, (1 << tier.width) - size), (0, 0)))
     stride = 0 if subspaces == 1 else book[0].size
     flat = read_only(book.reshape(-1))
@@ -231,13 +231,13 @@ def _flagged(packed: Packed, tiers: list[PackedTier]) -> SelectTier:
 
 
 def _flag_directory(packed: Packed, tiers: list[PackedTier]) -> np.ndarray:
-    """The number of ids of each tier before each block of 64 ids; checks the flags on the way.
+    """Number of ids of each tier before each block of 64 ids; also checks the flags.
 
     Returns:
-        (ceil(N / 64), T), int32 where that is enough.
+        (ceil(N / 64), T), int32 if that is enough.
 
     Raises:
-        ArtifactValueError: if a flag names no tier, or a tier has not ``num_rows`` ids.
+        ArtifactValueError: if a flag names no tier, or a tier does not have ``num_rows`` ids.
     """
     from slimtable.artifact import coded_kernels
 

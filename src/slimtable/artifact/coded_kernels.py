@@ -1,4 +1,4 @@
-"""Compiled kernels of the ``coded`` layout: rows made of centroids, and the rank of an id in its tier."""
+"""Compiled kernels of the ``coded`` layout: rows from centroids, and the rank of an id in its tier."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, call-arg, assignment"
 # numba compiles these functions from the types of their arguments, which mypy cannot follow.
@@ -16,14 +16,14 @@ EVERY_BIT = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 @njit(cache=True, nogil=True)
 def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, out):
-    """Fill row ``slots[i]`` of ``out`` with the centroids that row ``rows[i]`` of the codes names.
+    """Write the centroids of row ``rows[i]`` of the codes to row ``slots[i]`` of ``out``.
 
     Args:
         codes: uint8 stream of ``num_codebooks`` codes of ``width`` bits per row.
         width: bits of a code.
         num_codebooks: codes per row, M; ``d / M`` floats come from each.
-        book: float32 centroids, flat; each codebook holds at least 2**width, so that no code points outside.
-        book_stride: floats from one codebook to the next; 0 where all subspaces share one.
+        book: float32 centroids, flat; each codebook has at least 2**width, so that no code points outside.
+        book_stride: floats from one codebook to the next; 0 if all subspaces share one.
         rows: int64 (n,) rows inside the codes.
         slots: int64 (n,) rows of ``out``; empty means 0, 1, 2, ...
         out: float32 (n', d).
@@ -45,7 +45,7 @@ def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, out)
                 copy_floats(flat, target + 8 * m, book, m * book_stride + 8 * code, 8)
             continue
         unpack(codes, rows[i] * row_bits, width, num_codebooks, row)
-        # A constant size becomes one move, any other a call: hence one loop for each common size.
+        # The compiler inlines a copy of constant size, hence one loop for each common size.
         if size == 1:
             for m in range(num_codebooks):
                 copy_floats(flat, target + m, book, m * book_stride + np.int64(row[m]), 1)
@@ -65,7 +65,7 @@ def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, out)
 
 @njit(cache=True, nogil=True)
 def sorted_tier(ids, first, count, rows, slots):
-    """Find the ids in [first, first + count): their rows in the tier, their positions; returns how many."""
+    """Find the ids in [first, first + count): their rows in the tier and their positions; returns their number."""
     found = 0
     for i in range(ids.size):
         row = ids[i] - first
@@ -105,10 +105,10 @@ def tier_directory(flags, width, num_ids, directory, counts):
 
 @njit(cache=True, nogil=True)
 def flagged_tier(flags, width, directory, ids, tier, count, rows, slots):
-    """Find the ids whose flag is ``tier``: their rows in the tier, their positions.
+    """Find the ids whose flag is ``tier``: their rows in the tier and their positions.
 
     Returns:
-        How many were found, or -1 where a row lies beyond the tier's ``count`` rows: the flags changed since
+        Number of ids found, or -1 if a row lies beyond the tier's ``count`` rows, because the flags changed after
         the directory was built.
     """
     found = 0
@@ -131,7 +131,7 @@ def flagged_tier(flags, width, directory, ids, tier, count, rows, slots):
 
 @njit(cache=True, nogil=True)
 def _rank(flags, width, first, count, tier):
-    """How many of the ``count`` < 64 ids from ``first`` (a multiple of 64) have the flag ``tier``."""
+    """Number of ids with the flag ``tier`` among the ``count`` < 64 ids from ``first``, a multiple of 64."""
     total = np.int64(0)
     if 64 % width != 0:  # a flag may lie across two words
         tiers = np.empty(BLOCK, np.uint16)

@@ -1,7 +1,7 @@
-"""What changed between two artifacts, as a small file that makes the new one from the old one.
+"""Deltas: small files that turn one artifact into another.
 
-``docs/format.md`` describes it byte by byte. Applying a delta gives the new artifact, byte for byte, or nothing: the
-old file and the new one are known by their SHA-256, and nothing in a delta is ever executed.
+``docs/format.md`` describes it byte by byte. Applying a delta gives the new artifact, byte for byte, or fails: the
+old and the new file are identified by their SHA-256. Nothing in a delta is ever executed.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ _WINDOW = 1 << 15  # of zlib
 
 @dataclass(frozen=True)
 class DeltaSize:
-    """How much changed, and what it takes to say so.
+    """Size of a delta, and the number of changes in it.
 
     Attributes:
-        bytes: of the delta.
-        old_bytes: of the old artifact.
-        new_bytes: of the new artifact.
-        changed_rows: rows that are looked up and differ, in all tables; those of a table are not counted where ids are
-            assigned to codes, which are the next.
-        added_rows: rows that are new, at the end.
-        changed_assignments: assignments of an id to a row, to centroids or to a tier that differ; one for each map.
-        added_assignments: those of ids that are new, at the end.
-        arrays: bytes of the delta by array; those that did not change are not there.
+        bytes: bytes of the delta.
+        old_bytes: bytes of the old artifact.
+        new_bytes: bytes of the new artifact.
+        changed_rows: stored rows that differ, in all tables. A table with codes has none: its codes count as
+            assignments.
+        added_rows: rows appended.
+        changed_assignments: assignments of ids to rows, centroids or tiers that differ, counted for each map.
+        added_assignments: assignments of new ids.
+        arrays: bytes of the delta by array, without unchanged arrays.
     """
 
     bytes: int
@@ -94,22 +94,22 @@ class DeltaSize:
 def write_delta(
     old_path: str | os.PathLike[str], new_path: str | os.PathLike[str], out: str | os.PathLike[str]
 ) -> DeltaSize:
-    """Write what makes one artifact from another, all or nothing; equal input gives equal bytes.
+    """Write a delta between two artifacts atomically; equal input gives equal bytes.
 
-    Each array is taken over as it is, replaced, or edited: values, rows or codes in a bit stream that changed, and what
-    is new at the end, whichever takes the fewest bytes.
+    Each array is kept, replaced or edited, whichever takes the fewest bytes. An edit holds the values, rows or codes
+    that changed and those that were appended.
 
     Args:
         old_path: the artifact that readers have.
-        new_path: the artifact that they shall have.
-        out: where the delta shall be; its folder must exist. A file of that name is replaced at the very end.
+        new_path: the artifact that they should get.
+        out: path of the delta; its folder must exist. An existing file is replaced at the very end.
 
     Returns:
-        What changed, and the size of the delta.
+        The number of changes, and the size of the delta.
 
     Raises:
         FileNotFoundError: if a file or the folder does not exist.
-        ArtifactError: if a file is no artifact, or not as it was written.
+        ArtifactError: if a file is not an artifact, or is damaged.
     """
     old, new = verify_artifact(old_path), verify_artifact(new_path)
     old_roles, new_roles = _roles(old), _roles(new)
@@ -157,19 +157,19 @@ def write_delta(
 def apply_delta(
     old_path: str | os.PathLike[str], delta_path: str | os.PathLike[str], out: str | os.PathLike[str]
 ) -> int:
-    """Make the new artifact of a delta, all or nothing.
+    """Apply a delta, atomically.
 
     Args:
         old_path: the artifact that the delta was made from.
         delta_path: the delta.
-        out: where the new artifact shall be, which may be the place of the old one; its folder must exist.
+        out: path of the new artifact, which may be that of the old one; its folder must exist.
 
     Returns:
-        Size of the new artifact in bytes. It is byte for byte the one that the delta was made for.
+        Size of the new artifact in bytes. It is identical to the one that the delta was made for.
 
     Raises:
         FileNotFoundError: if a file or the folder does not exist.
-        ArtifactChecksumError: if the delta was made from another file, or is not as it was written.
+        ArtifactChecksumError: if the delta was made from another file, or is damaged.
         ArtifactError: if anything else is wrong with a file.
     """
     old = read_artifact(old_path, values=False)
@@ -197,13 +197,13 @@ def apply_delta(
                 digest.update(array.data)
                 file.write(array.data)
             if digest.hexdigest() != manifest["new"]["sha256"]:
-                raise ArtifactChecksumError("what it makes is not the artifact that it was made for.")
+                raise ArtifactChecksumError("applying it does not give the artifact that it was made for.")
             file.flush()
             _check_made(Path(file.name))
     return new_size
 
 
-# What an artifact is made of.
+# The parts of an artifact.
 
 
 def _roles(artifact: ArtifactFile) -> dict[str, Role]:
@@ -215,12 +215,12 @@ def _roles(artifact: ArtifactFile) -> dict[str, Role]:
 
 
 def _alike(old: Role, new: Role) -> bool:
-    """Whether units of one can be units of the other."""
+    """True if units of one array can be units of the other."""
     return old.stream == new.stream and old.per_row == new.per_row and (old.stream or old.width == new.width)
 
 
 def _candidates(old: Role, new: Role, last: tuple[int, ...]) -> list[Candidate]:
-    """Values, then groups of them: along the last index, and rows."""
+    """Ways to cut the arrays into units: values, groups along the last index, and rows."""
     found = [Candidate(new.width, old.width, new.count, old.count)]
     if old.width == new.width:
         for values in sorted({new.per_row, *last} - {0, 1}):
@@ -232,7 +232,7 @@ def _candidates(old: Role, new: Role, last: tuple[int, ...]) -> list[Candidate]:
 
 
 def _count(changes: dict[str, int], role: Role, values: list[Candidate], old: np.ndarray, new: np.ndarray) -> None:
-    """Add the rows or assignments of an array to the statistics."""
+    """Add the changed rows or assignments of an array to the statistics."""
     if role.kind == "other":
         return
     kept = min(values[0].count, values[0].old_count) if values else 0
@@ -264,13 +264,13 @@ def _bytes(array: np.ndarray) -> np.ndarray:
 
 
 def _squeeze(head: bytes, old_head: bytes) -> bytes:
-    """The new header, most of which is in the old one."""
+    """The new header, compressed with the old one as dictionary."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, 15, zdict=old_head[-_WINDOW:])
     return squeezer.compress(head) + squeezer.flush()
 
 
 def _unsqueeze(packed: bytes, size: int, old_head: bytes) -> bytes:
-    """Never makes more than a byte above ``size``, which was checked."""
+    """Decompress a header; never allocates more than ``size`` + 1 bytes."""
     inflater = zlib.decompressobj(15, zdict=old_head[-_WINDOW:])
     try:
         head = inflater.decompress(packed, size + 1)
@@ -282,7 +282,7 @@ def _unsqueeze(packed: bytes, size: int, old_head: bytes) -> bytes:
 
 
 def _read_delta(path: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """The manifest and the data, uint8 (bytes,), both as they were written."""
+    """The manifest and the data, uint8 (bytes,), both checked against their digests."""
     try:
         with open_regular(path) as file:
             file_size = os.fstat(file.fileno()).st_size
@@ -319,10 +319,10 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 def _steps(
     edits: dict[str, Any], extents: Mapping[str, Extent], old: ArtifactFile, data_size: int
 ) -> dict[str, Edit | None]:
-    """How each array of the new artifact is made, in the order of its bytes; None where it is the old one.
+    """The edit of each array of the new artifact, in the order of its bytes; None for unchanged arrays.
 
     Raises:
-        ArtifactFormatError: if sizes do not fit, or an array can neither be taken over nor made.
+        ArtifactFormatError: if sizes do not fit, or an array has no edit and no counterpart.
     """
     unknown = sorted(edits.keys() - extents.keys())
     if unknown:
@@ -344,8 +344,8 @@ def _steps(
 
 
 def _check_made(path: Path) -> None:
-    """Raise unless a file that a delta made is an artifact that can be served; its bytes are right, but whose?"""
+    """Raise unless the result of a delta is a valid artifact: its digest is right, but the delta may be hostile."""
     try:
         read_artifact(path)
     except ArtifactError as error:
-        raise type(error)(f"what it makes is no artifact: {error}") from None
+        raise type(error)(f"the result is not an artifact: {error}") from None

@@ -1,4 +1,4 @@
-"""How an array is made from an earlier one: units kept, units changed, units added at the end."""
+"""Edits that turn an array into another: units kept, units changed, units appended."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from slimtable.artifact.header import check_keys
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 _BYTES_AT_ONCE = 1 << 24
-_MAX_GAPS = 1 << 31  # units among which places are told by gaps, so that their sums fit int64
+_MAX_GAPS = 1 << 31  # largest number of units whose changed positions are stored as gaps, so that sums fit int64
 _LARGEST = 1 << 62
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A new array as units of the old one; what it takes besides lies in a delta, first places, then values.
+    """A new array in terms of units of the old one; the delta holds the changed positions, then the values.
 
     Attributes:
-        unit: bits of a unit: a multiple of 8, or a code of a bit stream.
-        old_unit: bits that it had in the old array; other than now only where both are codes.
-        kept: units that are taken from the beginning of the old array, before any is changed. 0 replaces the array.
-        changed: how many of them are changed.
-        gap: bits of each gap between changed places; 0 where a bit for each kept unit tells them, or none is changed.
-        added: units at the end.
+        unit: bits of a unit: a multiple of 8, or the width of a code.
+        old_unit: bits of a unit in the old array; may differ from ``unit`` only for codes.
+        kept: number of units copied from the start of the old array before any is changed. 0 replaces the array.
+        changed: number of these that change.
+        gap: bits of each gap between changed positions; 0 if a bitmap over the kept units marks them, or none changes.
+        added: number of units appended.
     """
 
     unit: int
@@ -39,12 +39,12 @@ class Edit:
 
     @property
     def codes(self) -> bool:
-        """Whether units have to be taken out of a bit stream."""
+        """True if units are codes in a bit stream."""
         return self.unit != self.old_unit or self.unit % 8 != 0
 
     @property
     def places_size(self) -> int:
-        """Bytes that tell which units are changed."""
+        """Bytes of the positions of changed units."""
         if not self.changed:
             return 0
         return packed_size(self.changed, self.gap) if self.gap else packed_size(self.kept, 1)
@@ -66,13 +66,13 @@ class Edit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to cut both arrays into units.
+    """One way to cut both arrays into units.
 
     Attributes:
         unit: bits of a unit of the new array.
         old_unit: bits of a unit of the old array.
-        count: units of the new array.
-        old_count: units of the old array.
+        count: number of units of the new array.
+        old_count: number of units of the old array.
     """
 
     unit: int
@@ -82,7 +82,7 @@ class Candidate:
 
 
 class Plan(NamedTuple):
-    """An edit and the changed places, int64 (changed,), rising."""
+    """An edit and the positions that change, int64 (changed,), ascending."""
 
     edit: Edit
     places: np.ndarray
@@ -92,13 +92,13 @@ def read_edit(value: Any, what: str, size: int, old_size: int) -> Edit:
     """Check an edit that a file describes.
 
     Args:
-        value: as JSON.
-        what: how messages call it.
+        value: the edit as JSON.
+        what: its name in messages.
         size: bytes of the new array.
-        old_size: bytes of the old one, 0 where there is none.
+        old_size: bytes of the old array, 0 if there is none.
 
     Raises:
-        ArtifactFormatError: if it does not lead from an array of the one size to one of the other.
+        ArtifactFormatError: if it does not turn an array of the old size into one of the new size.
     """
     check_keys(value, dict.fromkeys(Edit.__dataclass_fields__, int), what)
     if not all(0 <= number < _LARGEST for number in value.values()):
@@ -109,7 +109,7 @@ def read_edit(value: Any, what: str, size: int, old_size: int) -> Edit:
     if edit.changed > edit.kept or edit.gap > MAX_WIDTH or (edit.gap and not 0 < edit.changed <= edit.kept):
         raise ArtifactFormatError(f"{what} changes {edit.changed} of {edit.kept} units, with gaps of {edit.gap} bits.")
     if edit.gap and edit.kept > _MAX_GAPS:
-        raise ArtifactFormatError(f"{what} has gaps between {edit.kept} units; the most is {_MAX_GAPS}.")
+        raise ArtifactFormatError(f"{what} has gaps between {edit.kept} units; at most {_MAX_GAPS} are possible.")
     if packed_size(edit.kept, edit.old_unit) > old_size:
         raise ArtifactFormatError(f"{what} keeps {edit.kept} units of an array of {old_size} bytes.")
     if packed_size(edit.kept + edit.added, edit.unit) != size:
@@ -118,7 +118,7 @@ def read_edit(value: Any, what: str, size: int, old_size: int) -> Edit:
 
 
 def replacement(size: int) -> Plan:
-    """The edit that takes nothing from an old array."""
+    """The edit that replaces the whole array."""
     return Plan(Edit(unit=8, old_unit=8, kept=0, changed=0, gap=0, added=size), np.empty(0, np.int64))
 
 
@@ -140,7 +140,7 @@ def plan_edit(old: np.ndarray, new: np.ndarray, candidates: Iterable[Candidate])
 
 
 def changed_units(old: np.ndarray, new: np.ndarray, candidate: Candidate) -> np.ndarray:
-    """Which units differ, of those that both arrays have: int64 (changed,), rising."""
+    """Positions of units that differ, among those that both arrays have: int64 (changed,), ascending."""
     kept = min(candidate.count, candidate.old_count)
     if candidate.unit != candidate.old_unit or candidate.unit % 8:
         return np.flatnonzero(unpack_bits(old, candidate.old_unit, kept) != unpack_bits(new, candidate.unit, kept))
@@ -154,7 +154,7 @@ def changed_units(old: np.ndarray, new: np.ndarray, candidate: Candidate) -> np.
 
 
 def encode_edit(plan: Plan, new: np.ndarray) -> list[np.ndarray]:
-    """What a delta holds of an edit: places, then values; uint8 each, ``edit.size`` bytes together."""
+    """The parts of an edit in a delta: positions, then values; uint8 each, ``edit.size`` bytes in total."""
     edit, places = plan
     if not edit.codes:
         units = new.reshape(-1, edit.unit // 8)
@@ -172,12 +172,12 @@ def encode_edit(plan: Plan, new: np.ndarray) -> list[np.ndarray]:
 
 
 def apply_edit(edit: Edit, old: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """Make an array.
+    """Apply an edit to an array.
 
     Args:
-        edit: as :func:`read_edit` checked it.
+        edit: checked by :func:`read_edit`.
         old: uint8 (bytes,), the old array.
-        data: uint8 (edit.size,), what :func:`encode_edit` gave.
+        data: uint8 (edit.size,), the output of :func:`encode_edit`.
 
     Returns:
         uint8 (bytes,), the new array.
@@ -207,7 +207,7 @@ def _fill(made: np.ndarray, places: np.ndarray, kept: int, values: np.ndarray) -
 
 
 def _read_places(edit: Edit, data: np.ndarray) -> np.ndarray:
-    """Int64 (changed,), all different and below ``kept``."""
+    """Positions of changed units, int64 (changed,), all different and below ``kept``."""
     if not edit.changed:
         return np.empty(0, np.int64)
     if edit.gap:
@@ -222,5 +222,5 @@ def _read_places(edit: Edit, data: np.ndarray) -> np.ndarray:
 
 
 def _gaps(places: np.ndarray) -> np.ndarray:
-    """Units between a changed one and the one before."""
+    """Number of units between each changed one and the one before it."""
     return np.diff(places, prepend=-1) - 1

@@ -1,7 +1,7 @@
 """One safetensors file that holds compressed tables, the dense tensors beside them, and their vocabularies.
 
-``docs/format.md`` describes it byte by byte. A file is written aside and renamed, so that nobody ever sees a
-half of one; it is opened by mapping it into memory, and nothing in it is ever executed.
+``docs/format.md`` describes it byte by byte. A file is written to a temporary name and renamed, so that no reader
+sees a partial one. It is opened by mapping it into memory, and nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _SIGNATURES = (
 
 @dataclass(frozen=True)
 class ArtifactFile:
-    """An open artifact; its arrays lie in the mapped file and cannot be written.
+    """An open artifact; its arrays are read-only views of the mapped file.
 
     Attributes:
-        path: where it was opened.
+        path: path of the file.
         tables: the compressed tables by name.
         tensors: the uncompressed tensors of the model by name.
         vocabularies: by table, the raw id of each row: int64 (N,), or a sequence of strings.
-        model: what the writer said about the model (JSON values).
+        model: description of the model by the writer (JSON values).
         manifest: the whole manifest (JSON values).
         arrays: every array by its full name.
         file_size: bytes of the file.
@@ -86,20 +86,20 @@ def write_artifact(
     vocabularies: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write tables to one file, all or nothing; equal input gives equal bytes.
+    """Write tables to one file, atomically; equal input gives equal bytes.
 
     Args:
-        path: where the file shall be; its folder must exist. A file of that name is replaced at the very end.
-        tables: the compressed tables by name, which may be none where there are tensors; every one is validated first.
+        path: path of the file; its folder must exist. An existing file is replaced at the very end.
+        tables: the compressed tables by name; each is validated first. May be empty if there are tensors.
         tensors: uncompressed tensors that the model needs beside its tables, by name.
         vocabularies: by table, the raw id of each row: (N,) different integers or strings.
-        model: anything worth knowing about the model, in JSON types.
+        model: description of the model, in JSON types.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
-        ArtifactError: if a table is not valid, such as one that holds a NaN.
+        ArtifactError: if a table is not valid, for example because it holds a NaN.
         TypeError: if a tensor, a vocabulary or ``model`` is of a type that the file cannot hold.
         ValueError: if a name cannot be used or a vocabulary does not fit its table.
         FileNotFoundError: if the folder does not exist.
@@ -128,7 +128,7 @@ def write_artifact(
     for name, array in arrays.items():
         extents[name] = Extent(DTYPE_NAMES[array.dtype], array.shape, position, position + array.nbytes)
         position += array.nbytes
-    version = max((layouts.format_version(packed) for packed in tables.values()), default=1)  # as old as it can be
+    version = max((layouts.format_version(packed) for packed in tables.values()), default=1)  # the oldest that suffices
     manifest = {
         "format_version": version,
         "min_reader": version,
@@ -148,22 +148,22 @@ def write_artifact(
 
 
 def read_artifact(path: str | os.PathLike[str], *, values: bool = True) -> ArtifactFile:
-    """Open a file: check its structure, map its arrays, and check what they mean.
+    """Open a file: check its structure, map its arrays, and check their meaning.
 
-    The file must not be changed or cut in place while it is open: a mapped page that is gone kills the
-    process. Writing it anew with :func:`write_artifact` is fine, since readers keep the old one.
+    The file must not be changed or truncated in place while it is open: access to a missing mapped page kills the
+    process. Replacing it with :func:`write_artifact` is safe, since readers keep the old file.
 
     Args:
         path: the file, or a link to it.
-        values: also check the values where one could be wrong (codes in range, floats finite), which reads
-            those arrays. Checksums are the business of :func:`verify_artifact`.
+        values: also check values (codes in range, floats finite), which reads those arrays. Checksums are checked
+            by :func:`verify_artifact`.
 
     Returns:
         The open file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ArtifactFormatError: if it is not an artifact, or is cut short.
+        ArtifactFormatError: if it is not an artifact, or is truncated.
         ArtifactVersionError: if it needs a newer reader.
         ArtifactChecksumError: if its header was changed.
         ArtifactValueError: if a value is not valid.
@@ -192,7 +192,7 @@ def verify_artifact(path: str | os.PathLike[str]) -> ArtifactFile:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ArtifactChecksumError: if a byte is not the one that was written; the message names the array.
+        ArtifactChecksumError: if a byte has changed; the message names the array.
         ArtifactError: if anything else is wrong, as for :func:`read_artifact`.
     """
     opened = read_artifact(path, values=False)
@@ -254,7 +254,7 @@ def _check_values(opened: ArtifactFile) -> None:
 
 
 def _check_tensor(name: str, tensor: np.ndarray) -> np.ndarray:
-    """The tensor, if a file may hold it."""
+    """The tensor, checked for a type and values that a file can hold."""
     if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_NAMES:
         found = getattr(tensor, "dtype", type(tensor).__name__)
         known = sorted(dtype.name for dtype in DTYPE_NAMES)
@@ -287,9 +287,9 @@ def _table_head(packed: Packed) -> dict[str, Any]:
 
 
 def _by_alignment(item: tuple[str, np.ndarray]) -> tuple[int, str]:
-    """Order of the arrays in a file: first those whose size is a multiple of 64, then of 32, and so on.
+    """Sort key of the arrays in a file: first those whose size is a multiple of 64, then of 32, and so on.
 
-    Then each begins at a multiple of that number: aligned for its type, its rows in few cache lines.
+    Each array then begins at a multiple of that number, aligned for its type, with rows in few cache lines.
     """
     name, array = item
     alignment = next(n for n in (64, 32, 16, 8, 4, 2, 1) if array.nbytes % n == 0)
@@ -315,7 +315,7 @@ def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[Any]:
-    """Open a regular file; never wait for a pipe, never read a folder."""
+    """Open a regular file; refuses folders and pipes."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -327,7 +327,7 @@ def open_regular(path: Path) -> Iterator[Any]:
 
 
 def read_head(file: Any, file_size: int) -> bytes:
-    """The length and the header, as bytes; the file may hold anything."""
+    """The length and the header as bytes; makes no assumption about the file."""
     start: bytes = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if len(start) == 9 and start[8:] == b"{" and length <= min(MAX_HEADER, file_size - 8):
@@ -345,7 +345,7 @@ def read_head(file: Any, file_size: int) -> bytes:
 
 @contextlib.contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Put ``what`` in front of the message of an artifact error."""
+    """Prefix the message of an artifact error with ``what``."""
     try:
         yield
     except ArtifactError as error:

@@ -1,7 +1,7 @@
-"""The header of an artifact: a safetensors header with the manifest as its metadata; read with distrust.
+"""The header of an artifact: a safetensors header with the manifest as its metadata.
 
-``docs/format.md`` describes it byte by byte. Whatever a header says, reading it allocates no more than some
-multiple of its own size.
+``docs/format.md`` describes it byte by byte. Headers are not trusted: reading one allocates at most a
+small multiple of its size.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 from slimtable.errors import ArtifactChecksumError, ArtifactFormatError, ArtifactVersionError
 
-FORMAT_VERSION = 3  # the newest that this reader knows; files carry the oldest that has what they use
+FORMAT_VERSION = 3  # newest version that this reader knows; files declare the oldest that suffices
 MAX_HEADER = 8 << 20
 MAX_RANK = 8
 MAX_NAME = 128
-MAX_BYTES = 1 << 62  # of an array whose empty dimensions had one element: NumPy multiplies them in int64
+MAX_BYTES = 1 << 62  # of an array, counting empty dimensions as 1: NumPy multiplies shapes in int64
 DATA_ALIGNMENT = 64
 
 DTYPES: Mapping[str, np.dtype] = {
@@ -35,11 +35,11 @@ DTYPES: Mapping[str, np.dtype] = {
 }
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-ARTIFACT = "slimtable"  # the one metadata key of an artifact
-DELTA = "slimtable-delta"  # and that of a delta between two
+ARTIFACT = "slimtable"  # the only metadata key of an artifact
+DELTA = "slimtable-delta"  # the only metadata key of a delta
 _NO_MANIFEST = {
     ARTIFACT: "it has no slimtable manifest; pack the table with `slimtable compress`.",
-    DELTA: "it is no delta between artifacts; make one with `slimtable delta`.",
+    DELTA: "it is not a delta; make one with `slimtable delta`.",
 }
 
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_NAME - 1}}}")
@@ -67,7 +67,7 @@ _TENSOR_KEYS = {"dtype": str, "shape": list, "data_offsets": list}
 
 @dataclass(frozen=True)
 class Extent:
-    """Where an array lies: its type, its shape, and its bytes counted from the end of the header."""
+    """Type, shape and byte range of an array, counted from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -76,12 +76,12 @@ class Extent:
 
 
 def is_name(name: Any) -> bool:
-    """Whether ``name`` may name a table or a tensor: letters, digits, ``_``, ``.`` and ``-``, at most 128."""
+    """True if ``name`` is a valid name of a table or tensor: letters, digits, ``_``, ``.`` and ``-``, at most 128."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def canonical_json(value: Any) -> str:
-    """The one way to write a JSON value: sorted keys, no spaces, ASCII only."""
+    """Canonical JSON: sorted keys, no spaces, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -90,10 +90,10 @@ def plain_json(value: Any, what: str) -> Any:
 
     Args:
         value: None, booleans, integers, finite floats, strings, lists, tuples, mappings with string keys.
-        what: how messages call it.
+        what: its name in messages.
 
     Returns:
-        The same value, which JSON gives back unchanged.
+        The value; a JSON round trip does not change it.
 
     Raises:
         TypeError: if it holds anything else, such as a NumPy number.
@@ -119,9 +119,9 @@ def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent], ke
     """The length and the header of a file, with the digest filled in.
 
     Args:
-        manifest: all of the manifest but its digest.
+        manifest: the manifest without its digest.
         extents: the arrays in the order of their bytes.
-        key: what kind of file it is, the metadata key of the manifest.
+        key: the metadata key, which says what kind of file it is.
 
     Returns:
         The first bytes of the file; their number is a multiple of 64.
@@ -137,7 +137,9 @@ def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent], ke
     header = json.dumps({"__metadata__": {key: text}, **tensors}, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % DATA_ALIGNMENT)
     if len(header) > MAX_HEADER:
-        raise ValueError(f"the header would take {len(header)} bytes, the most is {MAX_HEADER}: shorten `model`.")
+        raise ValueError(
+            f"the header would take {len(header)} bytes, but at most {MAX_HEADER} are allowed: shorten `model`."
+        )
     head = len(header).to_bytes(8, "little") + header
     place = _place_of_digest(key)
     return head[: place.start] + _digest(head, place).encode() + head[place.stop :]
@@ -151,10 +153,10 @@ def decode_header(head: bytes, data_size: int) -> tuple[dict[str, Any], dict[str
         data_size: bytes that follow the header.
 
     Returns:
-        The manifest, and where each array lies, in the order of their bytes.
+        The manifest, and the byte range of each array, in file order.
 
     Raises:
-        ArtifactFormatError: if it is not the header of an artifact, or does not fit the size of the file.
+        ArtifactFormatError: if it is not the header of an artifact, or contradicts the size of the file.
         ArtifactVersionError: if a newer reader is needed.
         ArtifactChecksumError: if it was changed after it was written.
     """
@@ -164,15 +166,15 @@ def decode_header(head: bytes, data_size: int) -> tuple[dict[str, Any], dict[str
 
 
 def open_header(head: bytes, key: str, newest: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the text of a header, its version and its digest; what it says is for the caller to check.
+    """Check the syntax, version and digest of a header; the caller checks its content.
 
     Args:
         head: the 8 bytes of the length and the header.
-        key: what kind of file it has to be.
+        key: the expected kind of file.
         newest: the newest version of that kind that can be read.
 
     Returns:
-        The manifest, and what safetensors says about each array.
+        The manifest, and the safetensors entry of each array.
 
     Raises:
         ArtifactError: as :func:`decode_header`.
@@ -195,7 +197,7 @@ def open_header(head: bytes, key: str, newest: int) -> tuple[dict[str, Any], dic
 
 
 def _prefix(key: str) -> bytes:
-    """What every file of a kind begins with after its length, so that the digest has a fixed place."""
+    """The bytes that follow the length in every file of a kind, so that the digest has a fixed position."""
     return b'{"__metadata__":{"' + key.encode() + b'":"{\\"digest\\":\\"'
 
 
@@ -205,7 +207,7 @@ def _place_of_digest(key: str) -> slice:
 
 
 def _digest(head: bytes, place: slice) -> str:
-    """SHA-256 of the head with zeros in place of the digest itself."""
+    """SHA-256 of the header with the digest itself replaced by zeros."""
     return hashlib.sha256(head[: place.start] + b"0" * 64 + head[place.stop :]).hexdigest()
 
 
@@ -227,7 +229,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 
 
 def check_extents(tensors: dict[str, Any], arrays: Mapping[str, Any], data_size: int) -> dict[str, Extent]:
-    """Where each array lies, in order; raise :class:`ArtifactFormatError` unless header, manifest and size agree."""
+    """Byte ranges of the arrays in order; raises :class:`ArtifactFormatError` if header, manifest or size disagree."""
     if sorted(tensors) != sorted(arrays):
         odd = sorted(set(tensors) ^ set(arrays))
         raise ArtifactFormatError(f"its header and its manifest disagree on the arrays {odd}.")
@@ -258,7 +260,7 @@ def _extent(name: str, tensor: dict[str, Any]) -> Extent:
         raise ArtifactFormatError(f"array `{name}` has no valid shape and offsets: {shape}, {offsets}.")
     itemsize = DTYPES[tensor["dtype"]].itemsize
     if math.prod(max(1, n) for n in shape) * itemsize > MAX_BYTES:  # Python integers do not overflow
-        raise ArtifactFormatError(f"array `{name}` has a shape that no array can have: {str(shape)[:80]}.")
+        raise ArtifactFormatError(f"array `{name}` has an impossible shape: {str(shape)[:80]}.")
     size = math.prod(shape) * itemsize
     if offsets[1] - offsets[0] != size:
         raise ArtifactFormatError(f"array `{name}` of shape {shape} takes {size} bytes, not {offsets}.")
@@ -266,13 +268,13 @@ def _extent(name: str, tensor: dict[str, Any]) -> Extent:
 
 
 def check_sha256(value: str, what: str) -> None:
-    """Raise :class:`ArtifactFormatError` unless ``value`` is a SHA-256 as it is written."""
+    """Raise :class:`ArtifactFormatError` unless ``value`` is a SHA-256 in hex digits."""
     if not _SHA256.fullmatch(value):
         raise ArtifactFormatError(f"{what} has no valid SHA-256.")
 
 
 def check_keys(value: Any, types: Mapping[str, Any], what: str, open_ended: bool = False) -> None:
-    """Raise unless ``value`` has just these keys with values of these types; more keys if ``open_ended``."""
+    """Raise unless ``value`` has exactly these keys with values of these types; ``open_ended`` allows more keys."""
     if not isinstance(value, dict):
         raise ArtifactFormatError(f"{what} must be an object.")
     missing, unknown = sorted(types.keys() - value.keys()), sorted(value.keys() - types.keys())
@@ -284,7 +286,7 @@ def check_keys(value: Any, types: Mapping[str, Any], what: str, open_ended: bool
 
 
 def _strict_json(text: bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object; no key twice, no NaN, no infinity, no broken Unicode, no endless nesting."""
+    """Parse a JSON object; refuses duplicate keys, NaN, infinity, invalid Unicode and deep nesting."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)

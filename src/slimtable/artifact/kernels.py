@@ -1,9 +1,8 @@
-"""Compiled kernels on bit-packed codes and rows, the hot loops of packing and lookup.
+"""Compiled kernels for bit-packed codes and rows, the hot loops of packing and lookup.
 
-All arrays are C-contiguous and flat unless said otherwise, and every id was checked by :func:`first_outside`
-before a kernel that gathers sees it. Rows are looked up at random, so each gathering loop asks for the memory
-of the row that it needs ``AHEAD`` iterations later: that halves the time of a lookup in a table too large for
-the caches.
+All arrays are C-contiguous and flat unless stated otherwise, and :func:`first_outside` checks every id before a
+kernel gathers rows. Lookups are random accesses, so each gathering loop prefetches the row that it needs ``AHEAD``
+iterations later; that halves the time of a lookup in a table larger than the caches.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, call-arg, assignment"
@@ -25,7 +24,7 @@ LINE = 64
 
 @intrinsic
 def prefetch(_typing: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of ``array[index]``; reads nothing, so it may point anywhere."""
+    """Prefetch the cache line of ``array[index]``; reads nothing, so any index is safe."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -45,7 +44,7 @@ def prefetch(_typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def copy_floats(_typing: Any, target: Any, t: Any, source: Any, s: Any, count: Any) -> Any:
-    """Copy float32 ``source[s : s + count]`` to ``target[t:]``: in wide moves where ``count`` is constant."""
+    """Copy float32 ``source[s : s + count]`` to ``target[t:]``; inlined as wide moves if ``count`` is constant."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def address(position: int) -> Any:
@@ -60,7 +59,7 @@ def copy_floats(_typing: Any, target: Any, t: Any, source: Any, s: Any, count: A
 
 @njit(cache=True, nogil=True)
 def prefetch_bytes(data, begin, end):
-    """Prefetch every cache line of ``data[begin:end]``, elements of any type."""
+    """Prefetch every cache line of ``data[begin:end]``, of any type."""
     step = max(1, LINE // data.itemsize)
     for index in range(begin, end, step):
         prefetch(data, index)
@@ -140,7 +139,7 @@ def unpack(packed, bit, width, count, codes):
 
 @njit(cache=True, nogil=True)
 def max_code(packed, width, count):
-    """The largest of the first ``count`` codes, or -1 where there is none."""
+    """The largest of the first ``count`` codes, or -1 if there are none."""
     largest = -1
     codes = np.empty(1024, np.uint32)  # as wide as any code
     for start in range(0, count, codes.size):
@@ -153,7 +152,7 @@ def max_code(packed, width, count):
 
 @njit(cache=True, nogil=True)
 def low_rank_rows(left, right, out):
-    """``out = left @ right`` in float32, summed in the order of the rank: no row depends on its batch."""
+    """``out = left @ right`` in float32, summed in rank order, so that no row depends on its batch."""
     for i in range(left.shape[0]):
         row = out[i]
         row[:] = np.float32(0)

@@ -1,4 +1,4 @@
-"""What every layout has, and the checks that layouts share."""
+"""The base class of layouts, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from slimtable.artifact.packed import Packed
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 FLOATS = ("float32", "float16")
-LARGEST = 3.4e38  # a little below the largest float32, which covers the rounding of sums
+LARGEST = 3.4e38  # slightly below the largest float32, to allow for rounding in sums
 
-# Sane caps; together they keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
+# Together these limits keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
 MAX_EMBEDDINGS = 1 << 40
 MAX_DIM = 1 << 16
 _CHECKED_AT_ONCE = 1 << 20
@@ -26,33 +26,33 @@ RowsInto = Callable[[np.ndarray, np.ndarray], None]
 
 
 class Layout(ABC):
-    """One way to lay a table out as arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all.
+    """One way to store a table in arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all.
 
     Attributes:
-        format_version: the first version of the format that has the layout; a file that uses it needs such a reader.
+        format_version: first format version that has this layout; a file that uses it needs a reader of that version.
     """
 
     format_version: ClassVar[int] = 1
 
     def version_of(self, packed: Packed) -> int:
-        """The oldest version of the format that has all that this table uses; its structure was checked before."""
+        """The oldest format version with all features that this table uses; call :meth:`check` before."""
         return self.format_version
 
     @abstractmethod
     def check(self, packed: Packed) -> None:
-        """Raise :class:`ArtifactFormatError` unless names, types, shapes and config fit; read no values."""
+        """Raise :class:`ArtifactFormatError` unless names, types, shapes and config fit; reads no values."""
 
     @abstractmethod
     def check_values(self, packed: Packed) -> None:
-        """Raise :class:`ArtifactValueError` where a value is not valid; the structure was checked before."""
+        """Raise :class:`ArtifactValueError` if a value is not valid; call :meth:`check` before."""
 
     @abstractmethod
     def exact_bits(self, packed: Packed) -> int:
-        """Bits of everything served, without the padding of bit streams to whole bytes."""
+        """All bits served, without the padding of bit streams to whole bytes."""
 
     @abstractmethod
     def open(self, packed: Packed) -> RowsInto:
-        """Build what a lookup needs, such as small directories, and return the function that decodes rows."""
+        """Build lookup structures such as directories, and return the function that decodes rows."""
 
 
 def check_head(packed: Packed) -> None:
@@ -109,7 +109,7 @@ def check_finite(packed: Packed, name: str) -> float:
         The largest magnitude.
 
     Raises:
-        ArtifactValueError: if it does; the message names the first place.
+        ArtifactValueError: if it does; the message names the first position.
     """
     magnitude = 0.0
     for start, part in parts(packed.arrays[name]):
@@ -161,14 +161,14 @@ def check_stream_end(packed: Packed, name: str, count: int, width: int) -> None:
 
 
 def parts(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The flat array in pieces of a few MB, each with the position of its first element."""
+    """Pieces of the flat array, a few MB each, with the position of their first element."""
     flat = array.reshape(-1)
     for start in range(0, flat.size, _CHECKED_AT_ONCE):
         yield start, flat[start : start + _CHECKED_AT_ONCE]
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A plain view that cannot be written, so that kernels compile once for arrays of any origin."""
+    """A read-only view as a plain array, so that kernels are compiled once for arrays of any origin."""
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view

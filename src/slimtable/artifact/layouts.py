@@ -1,4 +1,4 @@
-"""The closed list of layouts, and what can be done with a packed table: check, measure, decode, pool."""
+"""The list of layouts, and functions on packed tables: validate, measure, decode, pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "shared": SharedLayout(),
     }
 )
-"""Every layout there is. A new one means a new format version."""
+"""All layouts. A new one means a new format version."""
 
 _ROWS_AT_ONCE = 1024
 
@@ -35,7 +35,7 @@ def validate(packed: Packed, *, values: bool = True) -> None:
 
     Args:
         packed: the table.
-        values: also read the arrays where a value may be wrong: floats finite, codes and tiers in range.
+        values: also check the values of the arrays: floats finite, codes and tiers in range.
 
     Raises:
         ArtifactFormatError: if names, types, shapes or config do not fit together.
@@ -49,7 +49,7 @@ def validate(packed: Packed, *, values: bool = True) -> None:
 
 
 def exact_bits(packed: Packed) -> int:
-    """All bits that serving needs, without the padding of bit streams to whole bytes.
+    """All bits served, without the padding of bit streams to whole bytes.
 
     Args:
         packed: the table.
@@ -64,7 +64,7 @@ def exact_bits(packed: Packed) -> int:
 
 
 def format_version(packed: Packed) -> int:
-    """The oldest version of the format that has all that a packed table uses; call :func:`validate` before.
+    """The oldest format version with all features that a packed table uses; call :func:`validate` before.
 
     Raises:
         ArtifactFormatError: if the layout is unknown.
@@ -73,12 +73,12 @@ def format_version(packed: Packed) -> int:
 
 
 def decode(packed: Packed, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
-    """Decode the rows of some ids; for many calls keep a :class:`Decoder`.
+    """Decode the rows of ids; for repeated calls keep a :class:`Decoder`.
 
     Args:
         packed: the table.
         ids: integers of any shape, each in [0, num_embeddings).
-        out: float32 (*ids.shape, d), contiguous; filled and returned where given.
+        out: float32 (*ids.shape, d), contiguous; if given, filled and returned.
 
     Returns:
         float32 (*ids.shape, d).
@@ -105,9 +105,9 @@ def decode_bag(
 
 
 class Decoder:
-    """A packed table that is ready for lookups: structure checked, small directories built.
+    """A packed table that is ready for lookups: its structure is checked and its directories are built.
 
-    Safe to call from many threads at once. No lookup can read outside the arrays, whatever their values.
+    Thread-safe. No lookup can read outside the arrays, whatever their values.
 
     Args:
         packed: the table; its arrays are used in place.
@@ -129,11 +129,11 @@ class Decoder:
         self._rows_into = _layout_of(packed).open(packed)
 
     def __call__(self, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Decode the rows of some ids.
+        """Decode the rows of ids.
 
         Args:
             ids: integers of any shape, each in [0, num_embeddings).
-            out: float32 (*ids.shape, d), contiguous; filled and returned where given.
+            out: float32 (*ids.shape, d), contiguous; if given, filled and returned.
 
         Returns:
             float32 (*ids.shape, d); the row of ``padding_idx`` is zeros.
@@ -162,14 +162,14 @@ class Decoder:
         per_sample_weights: Any = None,
         include_last_offset: bool = False,
     ) -> np.ndarray:
-        """Pool bags of ids, as ``torch.nn.EmbeddingBag`` does, in chunks that stay in cache.
+        """Pool bags of ids like ``torch.nn.EmbeddingBag``, in chunks that fit into the cache.
 
-        Rows are added in float32 in the order of the ids. An empty bag is zeros. Where the table has a
-        ``padding_idx``, that id adds nothing and a mean does not count it.
+        Rows are added in float32 in the order of the ids. An empty bag gives zeros. The ``padding_idx`` of the table
+        adds nothing, and a mean does not count it.
 
         Args:
             ids: integers (n,), each in [0, num_embeddings).
-            offsets: integers (B,): where each bag begins, from 0, never falling.
+            offsets: integers (B,): start of each bag, from 0, ascending.
             mode: "sum" or "mean".
             per_sample_weights: (n,) factors of the rows, for "sum" only.
             include_last_offset: ``offsets`` is (B + 1,) and ends with n.
@@ -204,7 +204,7 @@ class Decoder:
         return out
 
     def _bag_sizes(self, ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-        """How many ids each bag has, without the padding: int64 (B,)."""
+        """Number of ids in each bag, without the padding: int64 (B,)."""
         sizes = np.diff(bounds)
         if self.padding_idx is not None:
             padding = np.concatenate(([0], np.cumsum(ids == self.padding_idx)))
@@ -238,7 +238,7 @@ def _layout_of(packed: Packed) -> Layout:
 
 
 def _integers(what: str, values: Any) -> np.ndarray:
-    """Contiguous int64; a value that int64 cannot hold becomes -1, which is out of every range."""
+    """The values as contiguous int64; one that int64 cannot hold becomes -1, which is always out of range."""
     array = exact_array(values)
     if array.size == 0 and array.dtype == np.float64 and not isinstance(values, np.ndarray):
         array = array.astype(np.int64)  # an empty list has no type
@@ -253,7 +253,7 @@ def _integers(what: str, values: Any) -> np.ndarray:
 
 
 def _check_offsets(offsets: Any, count: int, include_last: bool) -> np.ndarray:
-    """Where each bag begins and, last, where the last one ends: int64 (B + 1,)."""
+    """Start of each bag and end of the last one: int64 (B + 1,)."""
     begins = _integers("offsets", offsets)
     if begins.ndim != 1:
         raise ValueError(f"`offsets` must have one dimension, got shape {begins.shape}.")
@@ -269,7 +269,7 @@ def _check_offsets(offsets: Any, count: int, include_last: bool) -> np.ndarray:
 
 
 def _check_weights(weights: Any, count: int, mode: str) -> np.ndarray:
-    """Float32 (n,), or (0,) for no weights."""
+    """The weights as float32 (n,), or (0,) without weights."""
     if weights is None:
         return read_only(np.empty(0, np.float32))
     if mode != "sum":

@@ -1,4 +1,4 @@
-"""What a compressed table is once training is over: plain arrays and a description of how to decode them."""
+"""Packed tables: plain arrays and a description of how to decode them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Packed:
         num_embeddings: number of ids, ``N``.
         embedding_dim: width of a row, ``d``.
         arrays: the served arrays by name; codes under 8 bits are bit-packed into ``uint8``.
-        layout_config: what the decoder must know besides the arrays (JSON types only).
+        layout_config: options of the decoder (JSON types only).
         padding_idx: the id that is served as exact zeros, or None.
-        method: registry name of the method that made it; kept for the reader of the file, never used to decode.
-        method_config: the configuration of that method (JSON types only), for the same reader.
+        method: registry name of the method that made it; information only, not used to decode.
+        method_config: the configuration of that method (JSON types only); information only.
     """
 
     layout: str

@@ -1,4 +1,4 @@
-"""What each array of a table holds: rows, assignments of ids to rows, or something else, and in what units."""
+"""Roles of the arrays of a table: rows, assignments of ids to rows, or other, and the units of each."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slimtable.artifact.packed import Packed
 
 @dataclass(frozen=True)
 class Role:
-    """What an array is for.
+    """The role of an array.
 
     Attributes:
-        kind: "rows" that are looked up, "assignments" of ids to rows or centroids, or "other".
-        width: bits of each of its values.
-        count: how many values there are.
-        per_row: values of a row, or of the assignment of an id.
+        kind: "rows", "assignments" of ids to rows or centroids, or "other".
+        width: bits of a value.
+        count: number of values.
+        per_row: number of values of a row, or of the assignment of an id.
         stream: whether values are codes in a bit stream.
     """
 
@@ -40,7 +40,7 @@ def roles_of(packed: Packed) -> dict[str, Role]:
 
 
 def plain_role(shape: tuple[int, ...], itemsize: int, rows: bool = False) -> Role:
-    """The role of an array of numbers; a row is what its first index chooses."""
+    """The role of a plain array; its first index selects the row."""
     per_row = max(1, math.prod(shape[1:]))
     return Role("rows" if rows else "other", 8 * itemsize, math.prod(shape), per_row, stream=False)
 
@@ -80,4 +80,4 @@ def _shared(packed: Packed) -> dict[str, Role]:
 
 
 _STREAMS: Mapping[str, Callable[[Packed], dict[str, Role]]] = {"coded": _coded, "scaled": _scaled, "shared": _shared}
-"""By layout, the streams that its tables may have; those of other layouts have none."""
+"""The arrays by layout that may be bit streams; other layouts have none."""

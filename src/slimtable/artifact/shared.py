@@ -1,4 +1,4 @@
-"""The layout ``shared``: ids share rows; each row served is a weighted sum, or product, of shared rows."""
+"""The layout ``shared``: ids share rows; each row that is served is a weighted sum or product of shared rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ACTIVATIONS = ("none", "tanh")
 _IDS_AT_ONCE = 1024
 
 Gather = Callable[[np.ndarray, np.ndarray], None]
-"""Writes float32 rows (n, w) of a table; takes their numbers, int64 (n,), all in range."""
+"""Writes float32 rows (n, w) of a table, given their int64 indices (n,), all in range."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class SharedTable:
     """Rows that ids share.
 
     Attributes:
-        num_rows: rows, K.
-        width: values of a row, w.
-        bits: of a value: 32 or 16 for floats, 1 to 8 for codes with an offset and a step per row.
+        num_rows: number of rows, K.
+        width: width of a row, w.
+        bits: bits of a value: 32 or 16 for floats, 1 to 8 for codes with an offset and a step per row.
     """
 
     num_rows: int
@@ -55,18 +55,18 @@ class SharedTable:
 
     @property
     def coded(self) -> bool:
-        """Whether values are codes."""
+        """True if values are codes."""
         return self.bits <= 8
 
     @property
     def num_values(self) -> int:
-        """Values of all rows."""
+        """Number of values in all rows."""
         return self.num_rows * self.width
 
 
 @dataclass(frozen=True)
 class PackedHash:
-    """A map that is computed: the id itself below ``head``, else ``first + ((a·id + b) mod (2**31 - 1)) mod count``."""
+    """A computed map: the id itself below ``head``, else ``first + ((a·id + b) mod (2**31 - 1)) mod count``."""
 
     a: int
     b: int
@@ -77,22 +77,22 @@ class PackedHash:
 
 @dataclass(frozen=True)
 class PackedQuotient:
-    """A map that is computed: ``⌊id / divisor⌋``."""
+    """A computed map: ``⌊id / divisor⌋``."""
 
     divisor: int
 
 
 @dataclass(frozen=True)
 class PackedTerm:
-    """One summand, or factor, of a row.
+    """One summand or factor of a row.
 
     Attributes:
-        table: number of the table.
-        column: where its rows begin in the row served.
-        computed: how ids get their row; None if array ``map.<t>`` says it.
-        weight: factor of its rows; None if array ``weights.<t>`` has one per id.
-        begins: whether no earlier term reaches its columns.
-        multiplies: whether what earlier terms made is multiplied by its rows instead of added to.
+        table: index of the table.
+        column: first column of its rows in the row that is served.
+        computed: the computed map from ids to rows; None if array ``map.<t>`` stores it.
+        weight: weight of its rows; None if array ``weights.<t>`` has one per id.
+        begins: true if no earlier term covers its columns.
+        multiplies: true if its rows multiply the result of earlier terms instead of being added.
     """
 
     table: int
@@ -104,7 +104,7 @@ class PackedTerm:
 
 
 class SharedLayout(Layout):
-    """Sums, and products, of shared rows.
+    """Sums and products of shared rows.
 
     ``rows.<r>`` is a table of shared rows: float32 or float16 (K, w), or a bit stream of K·w codes with
     ``offset.<r>`` and ``step.<r>`` (K,). Term ``t`` adds ``weight · row`` at its column, or multiplies by it; its map
@@ -173,7 +173,7 @@ class SharedLayout(Layout):
                 place = out[start : start + some.size]
                 for add in opened:
                     add(some, place)
-                if tanh:  # in float64, so that every library rounds to the same float32
+                if tanh:  # in float64, so that all libraries round to the same float32
                     place[:] = np.tanh(place.astype(np.float64))
 
         return rows_into
@@ -183,7 +183,7 @@ def read_shared(packed: Packed) -> tuple[list[SharedTable], list[PackedTerm]]:
     """Read and check ``layout_config``.
 
     Raises:
-        ArtifactFormatError: if the config is not as the layout wants it.
+        ArtifactFormatError: if the config is not valid for this layout.
     """
     config = packed.layout_config
     check_config(config, "layout_config", ("tables", "terms", "activation"))
@@ -214,9 +214,9 @@ def _read_table(packed: Packed, r: int, table: Any) -> SharedTable:
 
 
 def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> PackedTerm:
-    """One term; marks its columns in ``covered``, bool (d,)."""
+    """Read one term; marks its columns in ``covered``, bool (d,)."""
     what = f"layout_config.terms[{t}]"
-    multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers refuse, as they must
+    multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers refuse
     check_config(term, what, ("table", "column", "map", "weight", *(("multiply",) if multiplies else ())))
     if multiplies and term["multiply"] is not True:
         raise ArtifactFormatError(f"`{what}.multiply` must be true where it is there, got {term['multiply']!r:.40}.")
@@ -227,7 +227,7 @@ def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], cov
     begins = not columns.any()
     if not begins and not columns.all():
         raise ArtifactFormatError(
-            f"`{what}` adds to columns of which earlier terms reach some only; put the widest terms first."
+            f"`{what}` adds to columns that earlier terms cover only in part; put the widest terms first."
         )
     if begins and multiplies:
         raise ArtifactFormatError(f"`{what}` multiplies columns that no earlier term has set.")
@@ -287,7 +287,7 @@ def _array_names(tables: list[SharedTable], terms: list[PackedTerm]) -> list[str
 
 
 def _check_rows(packed: Packed, r: int, table: SharedTable) -> float:
-    """Check the values of a table; returns the largest magnitude."""
+    """Check the values of a table; returns their largest magnitude."""
     if not table.coded:
         return check_finite(packed, f"rows.{r}")
     check_stream_end(packed, f"rows.{r}", table.num_values, table.bits)
@@ -300,14 +300,14 @@ def _check_map(packed: Packed, name: str, num_rows: int) -> None:
     width = code_bits(num_rows)
     check_stream_end(packed, name, packed.num_embeddings, width)
     if num_rows == 1 << width:
-        return  # every code that fits is a row
+        return  # every code of this width is a row
     largest = kernels.max_code(read_only(packed.arrays[name]), width, packed.num_embeddings)
     if largest >= num_rows:
         raise ArtifactValueError(f"array `{name}` names the row {largest}, but its table has {num_rows} rows.")
 
 
 def _open_term(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> RowsInto:
-    """The function that adds a term to, or multiplies by it, the rows of at most ``_IDS_AT_ONCE`` ids."""
+    """Returns the function that adds a term to the rows of at most ``_IDS_AT_ONCE`` ids, or multiplies them by it."""
     from slimtable.artifact import shared_kernels
 
     rows_of = _open_map(packed, t, term, table)
@@ -341,7 +341,7 @@ def _open_term(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> 
 
 
 def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from ids (n,) to rows, int64 (n,), all of them in the table."""
+    """Returns the function from ids (n,) to rows, int64 (n,), all in range."""
     from slimtable.artifact import shared_kernels
 
     if isinstance(term.computed, PackedQuotient):
@@ -368,7 +368,7 @@ def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> C
 
 
 def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
-    """The function that widens rows of float16, or of codes, to float32."""
+    """Returns the function that decodes rows of float16 or codes to float32."""
     from slimtable.artifact import kernels
 
     values = read_only(packed.arrays[f"rows.{r}"])

@@ -1,4 +1,4 @@
-"""Compiled kernels of the ``shared`` layout: the row of each id, and weighted rows placed at their columns."""
+"""Compiled kernels of the ``shared`` layout: the row of each id, and weighted rows written to their columns."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped, call-arg, assignment"
 # numba compiles these functions from the types of their arguments, which mypy cannot follow.
@@ -15,9 +15,9 @@ PRIME = (1 << 31) - 1  # Mersenne; products of two residues stay below 2**62
 
 @njit(cache=True, nogil=True)
 def stored_rows(stream, width, num_rows, ids, rows):
-    """``rows[i]`` = the code of ``ids[i]`` in a stream of ``width``-bit codes, and never beyond ``num_rows - 1``.
+    """``rows[i]`` = the code of ``ids[i]`` in a stream of ``width``-bit codes, limited to ``num_rows - 1``.
 
-    The limit costs nothing and keeps lookups inside the table whatever the bytes of the file become.
+    The limit is free and keeps lookups inside the table even if the file changes.
     """
     mask = (np.int64(1) << width) - 1
     for i in range(ids.size):
@@ -36,7 +36,7 @@ def stored_rows(stream, width, num_rows, ids, rows):
 
 @njit(cache=True, nogil=True)
 def hashed_rows(a, b, head, first, count, ids, rows):
-    """``rows[i]`` = the id below ``head``, and ``first + ((a·id + b) mod PRIME) mod count`` from there on."""
+    """``rows[i]`` = the id itself below ``head``, else ``first + ((a·id + b) mod PRIME) mod count``."""
     prime, size = np.uint64(PRIME), np.uint64(count)
     factor, summand = np.uint64(a), np.uint64(b)
     for i in range(ids.size):
@@ -53,11 +53,11 @@ def place_rows(source, width, rows, weights, column, assign, out):
 
     Args:
         source: float32 rows of ``width`` values, flat.
-        width: values of a row.
+        width: width of a row.
         rows: int64 (n,) rows of the source, all in range.
-        weights: float32 (n,), or (1,) for one weight of all; a lone 1 copies or adds the row as it is.
-        column: where the row begins in the output.
-        assign: whether these columns are empty so far.
+        weights: float32 (n,), or (1,) for one common weight; a common weight of 1 copies or adds rows unchanged.
+        column: first column of the row in the output.
+        assign: overwrite these columns instead of adding to them.
         out: float32 (n, d).
     """
     dim = out.shape[1]
@@ -91,14 +91,14 @@ def place_rows(source, width, rows, weights, column, assign, out):
 
 @njit(cache=True, nogil=True)
 def multiply_rows(source, width, rows, weights, column, out):
-    """``out[i, column : column + width]`` *= ``weight · source[rows[i]]``: one product, then the other.
+    """``out[i, column : column + width]`` *= ``weight · source[rows[i]]``, as two separate products.
 
     Args:
         source: float32 rows of ``width`` values, flat.
-        width: values of a row.
+        width: width of a row.
         rows: int64 (n,) rows of the source, all in range.
-        weights: float32 (n,), or (1,) for one weight of all.
-        column: where the row begins in the output.
+        weights: float32 (n,), or (1,) for one common weight.
+        column: first column of the row in the output.
         out: float32 (n, d).
     """
     each = 0 if weights.size == 1 else 1

@@ -1,4 +1,4 @@
-"""Compiled loops over many strings that lie side by side."""
+"""Compiled loops over strings that are concatenated in one array."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped"
 # numba compiles these functions from the types of their arguments, which mypy cannot follow.
@@ -10,11 +10,11 @@ from numba import njit
 
 
 def first_repeated(data: np.ndarray, offsets: np.ndarray) -> int:
-    """The first string that comes again later, or -1 where all are different.
+    """Index of the first string that occurs again later, or -1 if all are different.
 
     Args:
         data: uint8 (bytes,).
-        offsets: int64 (n + 1,), where each string begins and the last one ends.
+        offsets: int64 (n + 1,), start of each string and end of the last one.
     """
     codes = _hashes(data, offsets)
     order = np.argsort(codes, kind="stable")
@@ -35,7 +35,7 @@ def _hashes(data, offsets):  # pragma: no cover
 
 @njit(cache=True, nogil=True)
 def _first_repeated(data, offsets, codes, order):  # pragma: no cover
-    """Compares the strings whose hashes are equal, byte by byte."""
+    """The first repeated string among those with equal hashes, compared byte by byte."""
     found = -1
     for place in range(order.size):
         row = order[place]

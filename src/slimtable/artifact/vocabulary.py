@@ -17,11 +17,11 @@ NAMES = (INTEGERS, STRING_BYTES, STRING_OFFSETS)
 
 
 class Strings(Sequence[str]):
-    """Many strings in two arrays, decoded one by one when asked for.
+    """Many strings in two arrays, decoded on access.
 
     Args:
         data: uint8 (bytes,), the UTF-8 bytes of all strings.
-        offsets: int64 (n + 1,), where each string begins and the last one ends.
+        offsets: int64 (n + 1,), start of each string and end of the last one.
     """
 
     def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
@@ -30,7 +30,7 @@ class Strings(Sequence[str]):
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> Self:
-        """Strings that are given one by one."""
+        """Builds the arrays from texts."""
         encoded = [text.encode() for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(text) for text in encoded], out=offsets[1:])
@@ -40,14 +40,14 @@ class Strings(Sequence[str]):
         return self.offsets.size - 1
 
     def inserted(self, index: int, text: str) -> Strings:
-        """The same strings with one more before string ``index``."""
+        """A copy with one more string inserted before ``index``."""
         new, place = np.frombuffer(text.encode(), np.uint8), self.offsets[index]
         data = np.concatenate([self.data[:place], new, self.data[place:]])
         offsets = np.concatenate([self.offsets[: index + 1], self.offsets[index:] + new.size])
         return Strings(data, offsets)
 
     def has(self, text: str) -> bool:
-        """Whether a string is among them."""
+        """True if it contains a string."""
         wanted = np.frombuffer(text.encode(), np.uint8)
         begins = self.offsets[:-1][np.diff(self.offsets) == wanted.size]
         for place, byte in enumerate(wanted):
@@ -76,11 +76,11 @@ class Strings(Sequence[str]):
 
 
 def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
-    """The arrays that keep a vocabulary.
+    """The arrays that store a vocabulary.
 
     Args:
-        vocabulary: ``count`` integers, or ``count`` strings, best as :class:`Strings`; all different.
-        count: rows of the table.
+        vocabulary: ``count`` integers or strings, all different; strings preferably as :class:`Strings`.
+        count: number of rows of the table.
 
     Returns:
         The arrays by name: ``vocabulary``, or ``vocabulary.bytes`` and ``vocabulary.offsets``.
@@ -108,7 +108,7 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
 
 
 def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:
-    """The arrays of strings; nothing is done string by string in Python."""
+    """The arrays of strings, without a Python loop over strings."""
     first, last = int(texts.offsets[0]), int(texts.offsets[-1])
     data, offsets = texts.data[first:last], texts.offsets - first
     if len(texts) != count:
@@ -124,7 +124,7 @@ def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:
 
 
 def _check_utf8(data: np.ndarray, offsets: np.ndarray) -> None:
-    """Raises ValueError where a string is not UTF-8 or ends within a character."""
+    """Raises ValueError if a string is not UTF-8 or ends within a character."""
     try:
         data.tobytes().decode()
     except UnicodeDecodeError as error:
@@ -143,11 +143,11 @@ def _not_for_each_row(count: int, shape: tuple[int, ...]) -> ValueError:
 
 
 def decode(arrays: Mapping[str, np.ndarray], count: int) -> np.ndarray | Strings | None:
-    """The vocabulary among the arrays of a table, or None; reads offsets but no raw id.
+    """The vocabulary of a table from its arrays, or None; reads offsets but no raw ids.
 
     Raises:
         ArtifactFormatError: if its arrays do not have the right types and shapes.
-        ArtifactValueError: if the offsets of strings fall or leave the bytes.
+        ArtifactValueError: if the offsets of strings descend or exceed the bytes.
     """
     found = sorted(name for name in NAMES if name in arrays)
     if not found:
@@ -197,10 +197,10 @@ class Index:
             raw_ids: integers or strings, as the vocabulary holds them.
 
         Returns:
-            int64 of the same shape; -1 where a raw id is unknown.
+            int64 of the same shape; -1 for unknown raw ids.
 
         Raises:
-            TypeError: if the vocabulary holds integers and a raw id is none.
+            TypeError: if the vocabulary holds integers and a raw id is not an integer.
         """
         if self._rows:
             texts = np.asarray(raw_ids, dtype=object)
@@ -218,7 +218,7 @@ class Index:
 
 
 def _array(raw_ids: list[Any]) -> np.ndarray:
-    """An array of integers or of objects: NumPy's own strings drop trailing zeros and swallow numbers."""
+    """An array of integers or objects; NumPy strings would drop trailing NULs and convert numbers."""
     integers = all(isinstance(raw, int | np.integer) and not isinstance(raw, bool) for raw in raw_ids)
     array = np.empty(len(raw_ids), object)
     array[:] = raw_ids

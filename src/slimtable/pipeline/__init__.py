@@ -1,6 +1,6 @@
 """The periodic loop: windows of clicks in, compressed and checked versions of a model out.
 
-Pages are made by :func:`slimtable.pipeline.report.write_report`, which loads what draws pictures.
+Reports are written by :func:`slimtable.pipeline.report.write_report`, which imports matplotlib.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a method can do about the budget of all tables together."""
+"""Questions about a method: can it keep a budget, and can its rows be allocated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from slimtable.embeddings.base import MethodConfig
 
 
 def takes_rows(config: MethodConfig) -> bool:
-    """Whether every field can have a number of rows of its own, so that the rows can be allotted."""
+    """True if each field can have its own number of rows, so that rows can be allocated to fields."""
     return hasattr(config, "bits_of_rows")
 
 
 def takes_budget(config: MethodConfig) -> bool:
-    """Whether the method can keep a budget at all."""
+    """True if the method can keep a budget."""
     return takes_rows(config) or "budget" in config.to_dict()

@@ -1,4 +1,4 @@
-"""How the tables of all fields are made small: which method with which options for each, and whether to begin anew."""
+"""Compression of the tables of all fields: method and options of each, and when to cluster again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from slimtable.pipeline.settings import CompressSettings
 from slimtable.training.field_allocation import allocate
 from slimtable.training.field_compression import decoded, field_bits
 
-_ROWS = 1 << 16  # rows looked at at a time
-_USED = 0.95  # of a budget, at least, before tables that continue earlier ones are given other sizes
+_ROWS = 1 << 16  # rows per block
+_USED = 0.95  # least part of a budget that warm-started tables must use; below it their sizes are chosen again
 
 Configs = dict[str, MethodConfig]
 Arrays = Mapping[str, np.ndarray]
@@ -29,20 +29,20 @@ Arrays = Mapping[str, np.ndarray]
 def choose_configs(
     settings: CompressSettings, model: CTRModel, frequencies: Arrays, sensitivity: Arrays | None = None
 ) -> Configs:
-    """The method and options of every field, so that all tables together keep the budget.
+    """Chooses the method and options of every field so that all tables together keep the budget.
 
     Args:
-        settings: what is asked for.
+        settings: the settings of compression.
         model: the uncompressed model.
-        frequencies: by field, (ids,) how often each id occurs.
-        sensitivity: by field, float (width, width), what errors of its vectors cost; None where all cost the same.
+        frequencies: by field, (ids,) count of each id.
+        sensitivity: by field, float (width, width), the cost of errors in its vectors; None if all cost the same.
 
     Returns:
         A configuration for every field.
 
     Raises:
         ValueError: a named field does not exist.
-        BudgetError: the budget does not pay for the fields that are named, or for the others.
+        BudgetError: the budget is too small for the fields with methods of their own, or for the others.
     """
     tables = model.fields.embeddings()
     check_fields(settings, tables)
@@ -64,7 +64,7 @@ def choose_configs(
 
 
 def check_fields(settings: CompressSettings, fields: Iterable[str]) -> None:
-    """Raises ValueError where a field with a method of its own does not exist."""
+    """Raises ValueError if a field with a method of its own does not exist."""
     if unknown := sorted(set(settings.fields) - set(fields)):
         raise ValueError(f"`compress.fields` names {', '.join(unknown)}, but the fields are {', '.join(fields)}.")
 
@@ -95,7 +95,7 @@ def _share_out(
 
 
 def fits_budget(settings: CompressSettings, model: CTRModel) -> bool:
-    """Whether the tables of a compressed model keep the budget, and leave little of it unused."""
+    """True if the tables of a compressed model keep the budget and use most of it."""
     if settings.budget is None:
         return True
     allowed = bits_of_budget(settings.budget, model.fields.dense_bits())
@@ -106,16 +106,16 @@ def fits_budget(settings: CompressSettings, model: CTRModel) -> bool:
 def relative_distortion(
     model: CTRModel, compressed: CTRModel, frequencies: Arrays, sensitivity: Arrays | None = None
 ) -> float:
-    """Squared error of all rows over their squared length, both weighted by how often requests see them.
+    """Squared error of all rows divided by their squared norm, both weighted by frequency.
 
     Args:
         model: the uncompressed model.
-        compressed: of the same fields.
-        frequencies: by field, (ids,) how often each id occurs.
-        sensitivity: by field, float (width, width), what errors and lengths are squared by; None for plain squares.
+        compressed: a compressed model of the same fields.
+        frequencies: by field, (ids,) count of each id.
+        sensitivity: by field, float (width, width), the quadratic form of errors and norms; None for plain squares.
 
     Returns:
-        0 for tables that are served as they are; 1 for zeros.
+        0 for uncompressed tables; 1 for tables of zeros.
     """
     error = length = 0.0
     before, after = model.fields.embeddings(), compressed.fields.embeddings()
@@ -139,6 +139,6 @@ def format_configs(configs: Configs) -> dict[str, Any]:
     }
 
 
-def parse_configs(spelled: Mapping[str, Any]) -> Configs:
-    """What :func:`format_configs` wrote."""
-    return {field: saved_config(own["method"], own["options"]) for field, own in spelled.items()}
+def parse_configs(formatted: Mapping[str, Any]) -> Configs:
+    """Configurations from the output of :func:`format_configs`."""
+    return {field: saved_config(own["method"], own["options"]) for field, own in formatted.items()}

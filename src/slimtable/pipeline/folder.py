@@ -1,17 +1,17 @@
-"""The folder that a pipeline lives in: finished stages, a journal of them, and a lock.
+"""The state folder of a pipeline: finished stages, a journal of them, and a lock.
 
 ::
 
     STATE/
-      lock                      held by the process that runs the pipeline
-      settings.json             what the pipeline was made with
-      journal.json              the window in progress, its finished stages, what is served; replaced as a whole
+      lock                      locked by the process that runs the pipeline
+      settings.json             settings that must not change
+      journal.json              window in progress, its finished stages, served version; replaced atomically
       history.jsonl             a line for every finished window
       windows/00012/train/…     files of the stages; a folder appears when its stage is finished
-      published/v00012/…        what readers see; published/current is a link to the served version
+      published/v00012/…        published versions; published/current is a link to the served one
 
-A stage writes into a hidden folder, which is flushed to disk and renamed; then the journal says so. Whatever the
-journal does not know of was cut off, and is deleted and done again.
+A stage writes into a hidden folder, which is flushed to disk and renamed; then the journal records it. A stage that
+the journal does not record was interrupted: its files are deleted and it runs again.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ RESULT = "result.json"
 """What a stage found, in its folder; the journal holds it too."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PATIENCE = 0.5  # seconds to wait for a lock that somebody only looks at
+_PATIENCE = 0.5  # seconds to wait for a lock, which `status` may take for a moment
 
 
 class StateFolder:
-    """A state folder, to be used as a context by the one process that may change it.
+    """A state folder; a context manager for the one process that may change it.
 
     Args:
-        path: the folder; it is made if it is not there.
+        path: the folder; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class StateFolder:
         self._lock: Any = None
 
     def __enter__(self) -> Self:
-        """Takes the lock and clears away what a killed process left behind.
+        """Takes the lock and deletes files that a killed process left behind.
 
         Raises:
             SlimtableError: another process runs the pipeline.
@@ -81,7 +81,7 @@ class StateFolder:
     # The journal.
 
     def journal(self) -> dict[str, Any] | None:
-        """What was finished, or None before anything was.
+        """The journal, or None if there is none yet.
 
         Raises:
             CheckpointError: it is damaged.
@@ -89,7 +89,7 @@ class StateFolder:
         return read_state(self.path / JOURNAL)
 
     def write_journal(self, journal: dict[str, Any]) -> None:
-        """Replaces the journal; when this returns, a kill cannot undo it."""
+        """Replaces the journal; it is on disk when this returns."""
         write_json(self.path / JOURNAL, journal)
 
     # Stages.
@@ -100,14 +100,14 @@ class StateFolder:
 
     @contextlib.contextmanager
     def finishing(self, window: int, name: str) -> Iterator[Path]:
-        """A folder to write the files of a stage into, which becomes :meth:`stage` when the block ends."""
+        """Yields a folder for the files of a stage; it becomes :meth:`stage` when the block ends."""
         target = self.stage(window, name)
-        delete(target)  # of a process that was killed before it could write the journal
+        delete(target)  # left by a process that was killed before it wrote the journal
         with finishing(target) as aside:
             yield aside
 
     def keep_only(self, needed: set[tuple[int, str]]) -> None:
-        """Deletes the files of all stages but the given ones."""
+        """Deletes the files of all stages except the given ones."""
         for window in sorted(self.path.glob(f"{WINDOWS}/*")):
             for stage in sorted(window.iterdir()):
                 if not window.name.isdecimal() or (int(window.name), stage.name) not in needed:
@@ -118,7 +118,7 @@ class StateFolder:
 
 @contextlib.contextmanager
 def finishing(target: Path) -> Iterator[Path]:
-    """A folder aside to write into; it is flushed and renamed to ``target``, which must not be there, when done."""
+    """Yields a temporary folder; when the block ends it is flushed and renamed to ``target``, which must not exist."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.partial")
     delete(aside)
@@ -137,7 +137,7 @@ def finishing(target: Path) -> Iterator[Path]:
 
 
 def point_to(link: Path, target: str) -> None:
-    """Makes ``link`` a link to ``target``, replacing the old one at once: there is no moment without one."""
+    """Makes ``link`` a link to ``target``, replacing the old one atomically."""
     aside = link.with_name(f".{link.name}.partial")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
@@ -146,7 +146,7 @@ def point_to(link: Path, target: str) -> None:
 
 
 def delete(path: Path) -> None:
-    """Deletes a file or a folder, if it is there."""
+    """Deletes a file or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -154,7 +154,7 @@ def delete(path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no file.
+    """Reads a JSON object; None if there is no file.
 
     Raises:
         CheckpointError: it is damaged.
@@ -176,7 +176,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def explaining_a_full_disk(folder: Path) -> Iterator[None]:
-    """Turns the errors of a full disk, however deep they lie, into one line."""
+    """Turns errors of a full disk, including nested ones, into a message of one line."""
     try:
         yield
     except Exception as error:
@@ -184,8 +184,8 @@ def explaining_a_full_disk(folder: Path) -> Iterator[None]:
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno in _FULL:
                 raise SlimtableError(
-                    f"The disk of {folder} is full. Free some space and call again: finished stages are kept, and "
-                    "what is served is as it was."
+                    f"The disk of {folder} is full. Free some space and run again: finished stages are kept, and "
+                    "the served version has not changed."
                 ) from error
             cause = cause.__cause__ or cause.__context__
         raise

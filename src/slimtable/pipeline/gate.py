@@ -1,4 +1,4 @@
-"""Whether a model may be served: what is measured against what is allowed, in words."""
+"""The gate: compares the metrics of a model with the limits, and explains the verdict in words."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from slimtable.pipeline.settings import GateSettings, Limits
 
 Metrics = Mapping[str, float | None]
 
-_CHANCE = 0.5  # AUC of a model that knows nothing
+_CHANCE = 0.5  # AUC of random predictions
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate decided.
+    """The decision of the gate.
 
     Attributes:
-        decision: ``publish``, ``refuse``, or ``hold`` where the window could judge nobody.
-        reasons: what spoke against it, with the numbers; empty for ``publish``.
-        roll_back: whether training shall go on from the state before the window.
+        decision: ``publish``, ``refuse``, or ``hold`` if the window tested on is suspect (quarantined).
+        reasons: the limits that were exceeded, with the numbers; empty for ``publish``.
+        roll_back: true if training continues from the state before the window.
     """
 
     decision: str
@@ -29,7 +29,7 @@ class Verdict:
     roll_back: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The verdict as JSON values."""
         return {"decision": self.decision, "reasons": list(self.reasons), "roll_back": self.roll_back}
 
 
@@ -43,17 +43,17 @@ def judge(
     *,
     suspect: bool = False,
 ) -> Verdict:
-    """Decides on a candidate, by what all models do on rows that none of them was trained on.
+    """Decides on a candidate by the metrics of all models on rows that none of them was trained on.
 
     Args:
-        settings: what is allowed.
-        candidate: ``auc``, ``log_loss`` and ``calibration`` of the compressed model.
-        uncompressed: of the model that it was compressed from.
-        served: of the version being served; None where there is none yet.
-        served_before: what :func:`expected_auc` gave for the window before; None where nothing is known.
-        too_large: why the candidate could not be compressed as asked; empty where it was.
-        suspect: whether the window that was trained on could not judge the one before it. Where it cannot be judged
-            either, nothing speaks for it, and it is not trained on.
+        settings: the limits.
+        candidate: metrics ``auc``, ``log_loss`` and ``calibration`` of the compressed model.
+        uncompressed: metrics of the uncompressed model.
+        served: metrics of the served version; None if there is none yet.
+        served_before: :func:`expected_auc` of the served version, from the window before; None if unknown.
+        too_large: why the candidate could not be compressed as asked; empty if it was.
+        suspect: true if the window that was trained on was itself suspect when it tested the window before. If this
+            test is suspect too, training rolls back.
 
     Returns:
         The verdict.
@@ -62,23 +62,23 @@ def judge(
     now = None if served is None else served["auc"]
     if fallen is not None and now is not None and served_before is not None and served_before - now > fallen:
         reason = (
-            f"the AUC of the version being served fell to {now:.4f} on the window tested on, where {served_before:.4f} "
-            f"was expected ({fallen:g} is allowed): that window is suspect and judges nobody"
+            f"the AUC of the served version fell to {now:.4f} on the window tested on, where {served_before:.4f} "
+            f"was expected ({fallen:g} is allowed): that window is suspect, so there is no verdict"
         )
         return Verdict("hold", (reason,), roll_back=suspect and settings.on_refusal == "roll_back")
     if uncompressed["auc"] is None and candidate["auc"] is None and _look_at_auc(settings):
         return Verdict(
-            "hold", ("all labels of the window tested on are alike, so that it has no AUC and judges nobody",)
+            "hold", ("all labels of the window tested on are equal, so AUC is undefined and there is no verdict",)
         )
     compression = [too_large] if too_large else []
     compression += _compare(settings, candidate, uncompressed, "the uncompressed model")
     itself = _alone(settings, candidate)
     service: list[str] = []
     learned_worse = False
-    if served is None:  # the first model: an order that is worse than chance was learned from wrong labels
+    if served is None:  # the first model: an AUC below chance means wrong labels
         learned_worse = uncompressed["auc"] is not None and uncompressed["auc"] < _CHANCE and bool(itself)
     else:
-        service = _compare(settings.served, candidate, served, "the version being served")
+        service = _compare(settings.served, candidate, served, "the served version")
         learned_worse = bool(_compare(settings.served, uncompressed, served, "")) or bool(service and not compression)
     reasons = (*compression, *service, *itself)
     if not reasons:
@@ -87,16 +87,15 @@ def judge(
 
 
 def expected_auc(decision: str, reached: float, expected: float | None) -> float:
-    """Expected AUC of the served version on the next window, which a fall is measured from.
+    """Expected AUC of the served version on the next window; a fall is measured against it.
 
-    One suspect window is no reason to expect as little of the next: several wrong ones in a row would only have to
-    agree with each other. Nor may it be ignored, since the world does change: expectations come down by halves, and
-    after a few windows a lasting change is no longer a fall.
+    After a suspect window the expectation drops only halfway to the AUC reached: a full drop would let several
+    poisoned windows in a row confirm each other, while no drop would never accept a lasting change of the data.
 
     Args:
-        decision: of the gate on the last window.
-        reached: AUC there, of the version that is served now.
-        expected: what had been expected of it; None where nothing was.
+        decision: decision of the gate on the last window.
+        reached: AUC on that window of the version that is served now.
+        expected: AUC that was expected of it; None if nothing was.
     """
     return (reached + expected) / 2 if decision == "hold" and expected is not None else reached
 

@@ -1,4 +1,4 @@
-"""What happened to every window: a line of JSON each, appended when the window is finished."""
+"""The history of a pipeline: one line of JSON for every finished window."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from slimtable.errors import CheckpointError, SlimtableError
 
 Record = dict[str, Any]
-"""What is known of a finished window; docs/pipeline.md lists its keys."""
+"""The record of a finished window; docs/pipeline.md lists its keys."""
 
 HISTORY = "history.jsonl"
 
 
 def read_history(state: str | Path) -> list[Record]:
-    """The finished windows of a pipeline, in order; a last line that is cut off is ignored.
+    """Reads the finished windows of a pipeline, in order; an incomplete last line is ignored.
 
     Args:
         state: the state folder.
@@ -40,20 +40,20 @@ def explain(record: Record) -> str:
     word = {"publish": "published", "refuse": "refused", "hold": "not published"}[verdict["decision"]]
     text = word + (": " + "; ".join(verdict["reasons"]) if verdict["reasons"] else "")
     if verdict["roll_back"]:
-        text += ". Training goes on from the state before this window"
+        text += ". Training continues from the state before this window"
     return text
 
 
 class History:
-    """The history of a state folder, to be added to by the process that holds its lock.
+    """The history of a state folder, for the process that holds its lock.
 
     Args:
         state: the state folder.
-        finished: how many windows the journal knows to be finished; a line after them was written before a kill and
-            is dropped, since its window is finished anew.
+        finished: number of finished windows according to the journal; a line beyond was written just before a kill
+            and is dropped, since its window is repeated.
 
     Raises:
-        CheckpointError: a line is damaged, a finished window has none, or the journal is older than the history.
+        CheckpointError: a line is damaged or missing, or the journal is older than the history.
     """
 
     def __init__(self, state: Path, finished: int) -> None:
@@ -64,7 +64,7 @@ class History:
             raise CheckpointError(
                 f"{self._path} has {len(records)} of {finished} windows. Restore it, or run `pipeline repair`."
             )
-        if len(records) > finished + 1:  # a kill leaves one at most
+        if len(records) > finished + 1:  # a kill leaves at most one
             raise CheckpointError(
                 f"{self._path} has {len(records)} windows, but the journal beside it knows of {finished}. Restore both "
                 "from the same copy."
@@ -75,7 +75,7 @@ class History:
             os.truncate(self._path, keep)
 
     def append(self, record: Record) -> None:
-        """Adds a window and waits until it is on disk."""
+        """Appends a record and waits until it is on disk."""
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with self._path.open("ab") as file:
             file.write(line)
@@ -85,7 +85,7 @@ class History:
 
 
 def _parse(path: Path, content: bytes) -> tuple[list[Record], list[int]]:
-    """The records of whole lines, and where each line ends."""
+    """The records of complete lines, and the end of each line in bytes."""
     records: list[Record] = []
     ends: list[int] = []
     whole = content[: content.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""The loop: window after window through all stages, from the last finished one on."""
+"""The loop: takes one window after another through all stages, and resumes after the last finished stage."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def run_pipeline(
     on_window: Callable[[Record], None] | None = None,
     on_repair: Callable[[str], None] | None = None,
 ) -> list[Record]:
-    """Works through all windows that are there, but for the last one, which the one before it is tested on.
+    """Processes all available windows except the last one, on which the window before it is tested.
 
-    Whatever was finished before is not done again. Killed at any moment, the next call goes on from the last finished
-    stage and ends with the same artifacts, byte for byte.
+    Finished stages are not repeated. If the process is killed, the next call resumes after the last finished stage and
+    ends with the same artifacts, byte for byte.
 
     Args:
-        settings: of the pipeline.
-        follow: wait for new windows when there are none left.
-        windows: stop once so many are finished in all; None for no such end.
-        poll_seconds: how often to look for new windows.
+        settings: settings of the pipeline.
+        follow: wait for new windows when all are processed.
+        windows: stop when this many are finished in total; None for no limit.
+        poll_seconds: seconds between two looks for new windows.
         on_stage: called with the window and the stage before a stage begins; with stage ``wait`` before waiting.
-        on_batch: called during training with the steps done and how many there are.
-        on_window: called with the record of every window that is finished.
-        on_repair: called with what was found wrong at the start and mended, in words.
+        on_batch: called during training with the number of steps done and of all steps.
+        on_window: called with the record of every finished window.
+        on_repair: called with a description of anything that was repaired at the start.
 
     Returns:
-        The records of the windows that were finished in this call.
+        The records of the windows finished by this call.
 
     Raises:
         DatasetError: a window cannot be read, has changed, or is out of order.
@@ -79,7 +79,7 @@ def run_pipeline(
             on_repair(loop.repaired)
         records: list[Record] = []
         while windows is None or loop.window < windows:
-            if not loop.may_begin(settled=follow):
+            if not loop.can_start(settled=follow):
                 if not follow:
                     break
                 loop.on_stage(loop.window, "wait")
@@ -93,12 +93,12 @@ def run_pipeline(
 
 
 class _Loop:
-    """The journal of a pipeline, and what it does next.
+    """The journal of a running pipeline, and its next steps.
 
-    The journal holds: ``format``; ``window``, the one in progress; ``ingested``, by window, what the ingestion of that
-    one and the next found; ``stages``, what the finished stages of the window found; ``accepted``, the window whose
-    training is gone on from, with its ``sizes``; ``served``, the version being served; ``groups``, those of that
-    version; and ``served_auc``, what the next window is expected to let it reach.
+    The journal holds: ``format``; ``window``, the window in progress; ``ingested``, the results of ingesting this
+    window and the next; ``stages``, the results of its finished stages; ``accepted``, the window whose training state
+    is continued, with its ``sizes``; ``served``, the served version; ``groups``, the row maps of that version; and
+    ``served_auc``, its expected AUC on the next window.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class _Loop:
         self.settings, self.source, self.folder = settings, source, folder
         self.on_stage, self.on_batch = on_stage, on_batch
         schema = source.schema.model_dump(mode="json", by_alias=True)
-        self.journal = _begin_or_go_on(folder)
+        self.journal = _load_or_create_journal(folder)
         _check_settings(folder.path, {**settings.identity(), "schema": schema})
         self.history = History(folder.path, self.window)
         self.repaired = repair_pointer(folder.path / PUBLISHED, self.journal["served"])
-        self._vocabularies: tuple[int, Vocabularies] | None = None  # those of the last window that was ingested
+        self._vocabularies: tuple[int, Vocabularies] | None = None  # of the last ingested window
         self._clean()
 
     @property
@@ -125,14 +125,14 @@ class _Loop:
         window: int = self.journal["window"]
         return window
 
-    def may_begin(self, *, settled: bool) -> bool:
-        """Whether the window and the next one are there and, if asked, as they were at the last look."""
+    def can_start(self, *, settled: bool) -> bool:
+        """True if the window and the next one are available and, with ``settled``, unchanged since the last look."""
         sources = self._sources()
         growing = settled and self.source.growing(sources, self.window + 2 - len(sources))
         return self.source.available(sources) > self.window + 1 and not growing
 
     def finish_window(self) -> Record:
-        """Takes the window through all stages that are left."""
+        """Runs all remaining stages of the window."""
         window = self.window
         for number in (window, window + 1):
             if str(number) not in self.journal["ingested"]:
@@ -151,15 +151,15 @@ class _Loop:
         self._move_on(record)
         return record
 
-    # Parts of it.
+    # Parts of finish_window.
 
     def _ingest(self, number: int) -> None:
-        """Reads a window and extends the vocabularies by it; a window that is wrong leaves everything as it was."""
+        """Reads a window and extends the vocabularies; an invalid window changes nothing."""
         sources = self._sources()
         after = self._ingested(number - 1)["last_time"] if number else None
         with self._timed("ingest", number) as result:
             window = self.source.read(number, sources, after)
-            held, self._vocabularies = self._vocabularies, None  # what is half extended is never used again
+            held, self._vocabularies = self._vocabularies, None  # dropped if the window is invalid halfway
             if number == 0:
                 vocabularies = Vocabularies.from_schema(self.source.schema)
             elif held is not None and held[0] == number - 1:
@@ -173,7 +173,7 @@ class _Loop:
 
     @contextlib.contextmanager
     def _timed(self, stage: str, number: int | None = None) -> Iterator[Result]:
-        """Collects what a stage finds, measures it, and writes it into the journal when the block ends."""
+        """Collects and times the results of a stage, and writes them to the journal when the block ends."""
         number = self.window if number is None else number
         self.on_stage(number, stage)
         started = time.perf_counter()
@@ -203,7 +203,7 @@ class _Loop:
         )
 
     def _served(self) -> Path | None:
-        """The model that was served when the window began, whatever a killed process has published since."""
+        """The model that was served when the window began, even if a killed process has published since."""
         served = self.journal["served"]
         return served and self.folder.path / PUBLISHED / served / MODEL
 
@@ -240,7 +240,7 @@ class _Loop:
         return found
 
     def _record(self) -> Record:
-        """What the history says about the window that is finished."""
+        """The record of the finished window for the history."""
         window, done = self.window, self.journal["stages"]
         own, following = self._ingested(window), self._ingested(window + 1)
         published, size = done["publish"], done["retrain"]
@@ -277,7 +277,7 @@ class _Loop:
         }
 
     def _move_on(self, record: Record) -> None:
-        """Writes into the journal what the next window begins with, and deletes what it does not need."""
+        """Prepares the journal for the next window, and deletes files that it does not need."""
         window, journal = self.window, self.journal
         done, verdict = journal["stages"], record["verdict"]
         if not verdict["roll_back"]:
@@ -289,7 +289,7 @@ class _Loop:
         elif verdict["decision"] == "refuse" and not verdict["roll_back"]:
             journal["groups"] = None  # they were not good enough
         tested = record["metrics"]["retrained" if record["version"] else "served"]
-        if tested and tested["auc"] is not None:  # else what was measured last is the best that is known
+        if tested and tested["auc"] is not None:  # otherwise the last measurement is kept
             journal["served_auc"] = expected_auc(verdict["decision"], tested["auc"], journal["served_auc"])
         journal["ingested"] = {str(window + 1): journal["ingested"][str(window + 1)]}
         journal["stages"], journal["window"] = {}, window + 1
@@ -308,20 +308,20 @@ class _Loop:
         return found
 
     def _sources(self) -> list[dict[str, Any]]:
-        """Where all windows came from that were read, in order."""
+        """Sources of all windows that were read, in order."""
         later = sorted(map(int, self.journal["ingested"]))
         return [record["source"] for record in self.history.records] + [self._ingested(own)["source"] for own in later]
 
 
-def _begin_or_go_on(folder: StateFolder) -> dict[str, Any]:
-    """The journal of a pipeline, or that of a new one.
+def _load_or_create_journal(folder: StateFolder) -> dict[str, Any]:
+    """Reads the journal of a pipeline, or creates that of a new one.
 
     Raises:
-        CheckpointError: it is damaged, or a file is gone that was written before others that are there.
+        CheckpointError: it is damaged, or a file is missing although later ones exist.
     """
     path, journal = folder.path, folder.journal()
     beginning = new_journal()
-    if journal is None:  # to begin beside what an earlier pipeline left would put its versions out of service
+    if journal is None:  # a fresh start would take existing versions out of service
         if left := [name for name in (HISTORY, PUBLISHED) if (path / name).exists()]:
             raise CheckpointError(
                 f"{path / JOURNAL} is missing, but {path / left[0]} is there. Restore it from a copy, run `slimtable "
@@ -340,10 +340,10 @@ def _begin_or_go_on(folder: StateFolder) -> dict[str, Any]:
 
 
 def _check_settings(state: Path, wanted: dict[str, Any]) -> None:
-    """Writes down what a new state folder belongs to, or makes sure that it belongs to these settings.
+    """Records the settings of a new state folder, or checks that an existing one has the same.
 
     Raises:
-        CheckpointError: it belongs to others.
+        CheckpointError: it has other settings.
     """
     saved = read_state(state / SETTINGS)
     if saved is None:

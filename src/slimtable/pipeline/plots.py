@@ -1,4 +1,4 @@
-"""Pictures of a pipeline: quality, size and time of every window."""
+"""Figures of a pipeline: quality, size and time of every window."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 def quality_over_windows(history: Sequence[Record]) -> bytes:
-    """AUC and log loss of all models on the window after each, and what compression cost of the AUC, as a PNG file.
+    """AUC and log loss of all models on the next window, and the AUC lost by compression, as a PNG file.
 
-    Windows whose model was not published are shaded; lines are broken where a window was spoiled.
+    Windows whose model was not published are shaded; lines are interrupted at suspect windows.
     """
     figure, panels = blank_figure(3, 1, (9.0, 9.0))
     windows = [record["window"] for record in history]
@@ -40,10 +40,10 @@ def quality_over_windows(history: Sequence[Record]) -> bytes:
                     windows, values, line, color=colour, linewidth=width, label=label, marker="o", markersize=width + 1
                 )
         axes.set_ylabel(name)
-        _look_at_sound_windows(axes, history, metric)
+        _zoom_to_sound_windows(axes, history, metric)
         _mark_verdicts(axes, history, metric)
         _window_axis(axes, windows)
-    panels[0].set_title("Quality on the next window, which nobody has trained on", loc="left", fontsize=11)
+    panels[0].set_title("Quality on the next window, before any model was trained on it", loc="left", fontsize=11)
     _draw_auc_lost(panels[2], history)
     _window_axis(panels[2], windows)
     panels[2].set_xlabel("window")
@@ -52,7 +52,7 @@ def quality_over_windows(history: Sequence[Record]) -> bytes:
 
 
 def _draw_auc_lost(axes: Axes, history: Sequence[Record]) -> None:
-    """How far the AUC of compressed models lies from that of the uncompressed one, which curves hardly show."""
+    """Draws the difference in AUC from the uncompressed model, which is too small to see in the curves."""
     axes.axhline(0.0, color=_LINES[0][2], linewidth=_LINES[0][4])
     for model, _, colour, line, width in _LINES[1:3]:
         lost = [
@@ -61,7 +61,7 @@ def _draw_auc_lost(axes: Axes, history: Sequence[Record]) -> None:
         ]
         windows = [record["window"] for record in history]
         axes.plot(windows, lost, line, color=colour, linewidth=width, marker="o", markersize=width + 1)
-    axes.set_ylabel("AUC less that of\nthe uncompressed model")
+    axes.set_ylabel("AUC minus that of\nthe uncompressed model")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4f}" if value else "0"))
 
 
@@ -130,18 +130,18 @@ def _metric(record: Record, model: str, metric: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _look_at_sound_windows(axes: Axes, history: Sequence[Record], metric: str) -> None:
-    """Keeps spoiled windows, whose numbers lie far away, from pressing all others together."""
+def _zoom_to_sound_windows(axes: Axes, history: Sequence[Record], metric: str) -> None:
+    """Limits the vertical axis to sound windows, so that outliers do not flatten the curves."""
     sound = [record for record in history if _is_sound(record)]
     values = [_metric(record, model, metric) for record in sound for model, *_ in _LINES]
     values = [value for value in values if not np.isnan(value)]
     if values and len(sound) < len(history):
         margin = 0.1 * (max(values) - min(values)) + 1e-4
-        axes.set_ylim(min(values) - 3 * margin, max(values) + margin)  # room for words below
+        axes.set_ylim(min(values) - 3 * margin, max(values) + margin)  # room for labels below
 
 
 def _is_sound(record: Record) -> bool:
-    """Whether neither the window nor the one that it was tested on seemed spoiled."""
+    """True if neither the window nor the one that it was tested on is suspect."""
     return record["verdict"]["decision"] != "hold" and not record["verdict"]["roll_back"]
 
 

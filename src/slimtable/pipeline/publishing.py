@@ -1,4 +1,4 @@
-"""Versions of the model for readers: a folder each, a pointer to the served one, and only so many kept."""
+"""Published versions of the model: one folder each, a pointer to the served one, and a limit on their number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VERSION = re.compile(r"v\d{5,}")
 
 
 def version_name(window: int) -> str:
-    """Name of the version that a window gave.
+    """Name of the version of a window.
 
     Example:
         >>> version_name(12)
@@ -31,50 +31,50 @@ def version_name(window: int) -> str:
 
 
 def served_model(published: Path) -> Path | None:
-    """The file of the version being served, or None before there is one.
+    """The model file of the served version, or None if there is none yet.
 
     Raises:
-        CheckpointError: the pointer leads nowhere.
+        CheckpointError: the pointer is broken.
     """
     pointer = published / CURRENT
     if not pointer.is_symlink():
         return None
     folder = pointer.resolve()
     if not (folder / MODEL).is_file():
-        raise CheckpointError(f"{pointer} leads to {folder}, which holds no {MODEL}. Point it to another version.")
+        raise CheckpointError(f"{pointer} points to {folder}, which has no {MODEL}. Point it to another version.")
     return folder / MODEL
 
 
 def repair_pointer(published: Path, served: str | None) -> str:
-    """Makes what readers see what the journal knows to be served, from the versions that are kept.
+    """Makes the pointer agree with the journal, if the version is still there.
 
     Args:
         published: the folder of versions.
         served: the version that the journal names, or None.
 
     Returns:
-        What was mended, in words; empty where all is well.
+        A description of the repair; empty if none was needed.
 
     Raises:
-        CheckpointError: the version is gone or damaged, and cannot be mended from here.
+        CheckpointError: the version is missing or damaged.
     """
     if served is None:
         return ""
     if reason := damage_of(published / served):
         raise CheckpointError(
             f"The served version {published / served} is damaged: {reason}. Restore it from a copy, or run `slimtable "
-            "pipeline repair`, which serves the newest whole version."
+            "pipeline repair`, which serves the newest undamaged version."
         )
     pointer = published / CURRENT
     target = os.readlink(pointer) if pointer.is_symlink() else ""
     if target == served or (target in versions(published) and not damage_of(published / target)):
-        return ""  # perhaps of a process that was killed before it could write the journal
+        return ""  # published by a process that was killed before it wrote the journal
     point_to(pointer, served)
-    return f"{pointer} led nowhere; it leads to {served} again"
+    return f"{pointer} was broken; it points to {served} again"
 
 
 def damage_of(version: Path) -> str:
-    """What is wrong with the file of a version, in words; empty where it is whole, every byte checked."""
+    """Describes the damage of the file of a version; empty if every byte of it is right."""
     if not (version / MODEL).is_file():
         return f"it has no {MODEL}"
     try:
@@ -93,32 +93,32 @@ def publish(
     keep: int,
     write_delta: Callable[[Path, Path, Path], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Makes a model the served one, and deletes versions that are too old.
+    """Publishes a model as the served version, and deletes old versions.
 
-    A version folder appears whole, then the pointer moves, then old folders go: a reader that opens ``current`` finds
-    a whole version at every moment, and one that has a file open keeps it. Killed at any time, the same call again
-    ends with the same files.
+    The version folder appears complete, then the pointer moves, then old folders are deleted: a reader that opens
+    ``current`` always finds a complete version, and one that has a file open keeps it. If the process is killed,
+    repeating the call ends with the same files.
 
     Args:
         published: the folder of versions.
-        window: the window that the model was trained on last.
-        model: its file; it is linked where the file system can do that.
-        meta: what is known of it, JSON values without times.
-        keep: versions to keep, this one included.
-        write_delta: called with the old file, the new one, and where to write what changed; gives facts about it.
+        window: the last window that the model was trained on.
+        model: its file; hard-linked if the file system allows it.
+        meta: description of the model, JSON values without times.
+        keep: number of versions to keep, including this one.
+        write_delta: called with the old file, the new file and the path of the delta; returns a description of it.
 
     Returns:
-        What ``meta.json`` says: ``meta``, ``version``, and under ``delta`` what ``write_delta`` gave (None where there
-        is no delta).
+        The content of ``meta.json``: ``meta``, ``version``, and under ``delta`` the result of ``write_delta`` (None
+        without a delta).
 
     Raises:
-        CheckpointError: the pointer leads nowhere, or there is another version of this name.
+        CheckpointError: the pointer is broken, or there is another version of this name.
     """
     name = version_name(window)
-    if (published / name).exists():  # a killed process got this far
+    if (published / name).exists():  # a killed process got to this point
         if not _same(published / name / MODEL, model):
             raise CheckpointError(
-                f"{published / name} is there, but holds another model than window {window} gave. Take it away, if the "
+                f"{published / name} exists, but holds another model than that of window {window}. Remove it if the "
                 "state folder was restored from an older copy."
             )
     else:
@@ -132,14 +132,14 @@ def publish(
     point_to(published / CURRENT, name)
     older = [other for other in versions(published) if _window(other) < window]
     for outdated in older[: max(0, len(older) + 1 - keep)]:
-        aside = published / f".{outdated}.partial"  # a name that nobody reads, while it is deleted
+        aside = published / f".{outdated}.partial"  # a name that readers ignore, while it is deleted
         os.replace(published / outdated, aside)
         delete(aside)
     return read_state(published / name / META) or {}
 
 
 def versions(published: Path) -> list[str]:
-    """Names of the versions that are there, oldest first; other files and folders are ignored."""
+    """Names of the existing versions, oldest first; other files and folders are ignored."""
     names = [path.name for path in published.glob("v*") if _VERSION.fullmatch(path.name) and path.is_dir()]
     return sorted(names, key=_window)
 
@@ -153,7 +153,7 @@ def _same(file: Path, other: Path) -> bool:
 
 
 def _link(file: Path, target: Path) -> None:
-    """The same file under another name: it is never changed, so it needs no second place on the disk."""
+    """Hard-links a file, which is never changed, or copies it if that fails."""
     try:
         os.link(file, target)
     except OSError:

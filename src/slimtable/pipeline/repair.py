@@ -1,4 +1,4 @@
-"""A way on after the journal or the history of a pipeline was lost: what can be told from the files that are left."""
+"""Repair of a state folder whose journal, history or versions were lost, from the files that are left."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from slimtable.pipeline.history import HISTORY, Record
 from slimtable.pipeline.publishing import CURRENT, META, damage_of, versions
 
 BEFORE = "before-repair"
-"""Folder of the versions of a pipeline that had to begin again, beside those that follow."""
+"""Folder for the versions of a pipeline that had to start again from the first window."""
 
 
 def repair(state: str | Path) -> list[str]:
-    """Makes a state folder whole again, from the versions, stages and records on disk.
+    """Repairs a state folder from the versions, stages and records on disk.
 
-    The newest version that is whole is served. A journal that is lost or damaged is written anew from the history and
-    the stages that are there: the window in progress is taken through its stages again, clusters are made anew, and
-    what the served version is expected to reach is measured anew. Where the history is lost, or values are no longer
-    numbered, windows are read again from the first on, while that version is served. Damaged files are kept, under
-    names that end in ``.damaged``.
+    The newest undamaged version is served. A lost or damaged journal is rebuilt from the history and the stages on
+    disk: the window in progress repeats its stages, tables are clustered again, and the expected AUC of the served
+    version is measured again. If the history or the vocabularies are lost, the pipeline starts again from the first
+    window while that version is served. Damaged files are kept under names that end in ``.damaged``.
 
     Args:
         state: the state folder.
 
     Returns:
-        What was done, and what is lost, a line each; empty where all is well.
+        What was repaired and what is lost, one line each; empty if nothing was wrong.
 
     Raises:
         SlimtableError: there is no pipeline, or another process runs it.
@@ -47,8 +46,8 @@ def repair(state: str | Path) -> list[str]:
     with StateFolder(state) as folder:
         notes: list[str] = []
         served = _repair_published(state, notes)
-        journal = _whole_journal(folder, notes)
-        records = _whole_records(state, notes)
+        journal = _undamaged_journal(folder, notes)
+        records = _undamaged_records(state, notes)
         if journal is not None and len(records) >= journal["window"]:
             if journal["served"] != served:
                 folder.write_journal({**journal, "served": served})
@@ -62,7 +61,7 @@ def repair(state: str | Path) -> list[str]:
 
 
 def new_journal() -> dict[str, Any]:
-    """The journal of a pipeline that has done nothing yet."""
+    """The journal of a new pipeline."""
     return {
         "format": 1,
         "window": 0,
@@ -76,7 +75,7 @@ def new_journal() -> dict[str, Any]:
 
 
 def _repair_published(state: Path, notes: list[str]) -> str | None:
-    """The newest version that is whole, which is then the one that is served."""
+    """Finds the newest undamaged version and points to it."""
     published = state / PUBLISHED
     older = [f"{BEFORE}/{name}" for name in versions(published / BEFORE)]
     for name in reversed([*older, *versions(published)]):
@@ -90,12 +89,12 @@ def _repair_published(state: Path, notes: list[str]) -> str | None:
         pointer = published / CURRENT
         if not pointer.is_symlink() or os.readlink(pointer) != name:
             point_to(pointer, name)
-            notes.append(f"{PUBLISHED}/{CURRENT} leads to {name}, the newest version that is whole")
+            notes.append(f"{PUBLISHED}/{CURRENT} points to {name}, the newest undamaged version")
         return name
     return None
 
 
-def _whole_journal(folder: StateFolder, notes: list[str]) -> dict[str, Any] | None:
+def _undamaged_journal(folder: StateFolder, notes: list[str]) -> dict[str, Any] | None:
     path = folder.path / JOURNAL
     try:
         journal = folder.journal()
@@ -108,8 +107,8 @@ def _whole_journal(folder: StateFolder, notes: list[str]) -> dict[str, Any] | No
     return None
 
 
-def _whole_records(state: Path, notes: list[str]) -> list[Record]:
-    """The records that are whole, from the first on; the file is cut to them."""
+def _undamaged_records(state: Path, notes: list[str]) -> list[Record]:
+    """The undamaged records from the first on; the file is truncated to them."""
     path = state / HISTORY
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     records: list[Record] = []
@@ -122,7 +121,7 @@ def _whole_records(state: Path, notes: list[str]) -> list[Record]:
             break
         records.append(record)
     if len(records) < len(lines):
-        notes.append(f"{HISTORY}: {len(lines) - len(records)} of {len(lines)} lines were damaged, and are lost")
+        notes.append(f"{HISTORY}: {len(lines) - len(records)} of {len(lines)} lines were damaged and are lost")
         _keep_aside(path)
         with replace_file(path) as file:
             file.writelines(lines[: len(records)])
@@ -130,7 +129,7 @@ def _whole_records(state: Path, notes: list[str]) -> list[Record]:
 
 
 def _continued(folder: StateFolder, records: list[Record], served: str | None, notes: list[str]) -> dict[str, Any]:
-    """A journal that goes on after the last record."""
+    """A journal that continues after the last record."""
     window = len(records)
     journal = {**new_journal(), "window": window, "served": served}
     for number in (window, window + 1):
@@ -141,15 +140,13 @@ def _continued(folder: StateFolder, records: list[Record], served: str | None, n
     if taken and folder.stage(taken[-1]["window"], "train").is_dir():
         journal["accepted"] = {"window": taken[-1]["window"], "sizes": taken[-1]["sizes"]}
     else:
-        notes.append("the parameters that training went on from are lost: it starts from fresh ones")
-    notes.append(
-        f"{JOURNAL} was written anew: window {window} is taken through its stages again, its tables are clustered anew"
-    )
+        notes.append("the training state is lost: training starts from fresh parameters")
+    notes.append(f"{JOURNAL} was rebuilt: window {window} repeats its stages, and its tables are clustered again")
     return journal
 
 
 def _restarted(folder: StateFolder, served: str | None, notes: list[str]) -> dict[str, Any]:
-    """A journal that begins with the first window, while what was served is served on."""
+    """A journal that starts with the first window while the served version stays."""
     published = folder.path / PUBLISHED
     if served is not None and not served.startswith(BEFORE):
         (published / BEFORE).mkdir(exist_ok=True)
@@ -162,14 +159,14 @@ def _restarted(folder: StateFolder, served: str | None, notes: list[str]) -> dic
     _keep_aside(folder.path / HISTORY)
     folder.keep_only(set())
     notes.append(
-        "how values were numbered is lost: windows are read again from the first on, while "
+        "the vocabularies are lost: the pipeline starts again from the first window, while "
         f"{'nothing' if served is None else served} is served"
     )
     return {**new_journal(), "served": served}
 
 
 def _keep_aside(path: Path) -> None:
-    """Renames what is damaged, so that nothing is thrown away."""
+    """Renames a damaged file, so that nothing is lost."""
     if path.exists():
         aside = path.with_name(f"{path.name}.damaged")
         os.replace(path, aside if not aside.exists() else path.with_name(f"{path.name}.{time.time_ns()}.damaged"))

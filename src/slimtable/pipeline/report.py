@@ -1,4 +1,4 @@
-"""The report of a pipeline: one HTML file that needs nothing else."""
+"""The report of a pipeline: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_report(state: str | Path, out: str | Path | None = None) -> Path:
 
     Args:
         state: its state folder.
-        out: the file; None for ``report.html`` in that folder.
+        out: path of the file; None for ``report.html`` in that folder.
 
     Returns:
         The file.
@@ -40,7 +40,7 @@ def write_report(state: str | Path, out: str | Path | None = None) -> Path:
 
 
 def history_table(history: Sequence[Record]) -> Table:
-    """A row for every window: what came in, quality, size, what changed, and the verdict."""
+    """One row per window: rows and new values, quality, size, changes, and the verdict."""
     rows = tuple(
         (
             str(record["window"]),
@@ -81,14 +81,14 @@ def history_table(history: Sequence[Record]) -> Table:
         "seconds",
     )
     note = (
-        "AUC and log loss are those on the next window, before anyone trained on it. Bytes are those of all tables as "
-        "served, maps included. Moved: values that changed their row since the version before."
+        "AUC and log loss are measured on the next window, before training on it. Bytes are those of all tables as "
+        "served, maps included. Moved: values whose row changed since the version before."
     )
     return Table("Windows", columns, rows, note)
 
 
 def headline(history: Sequence[Record]) -> str:
-    """What the pipeline did, in a sentence or two."""
+    """A summary of the pipeline in one or two sentences."""
     published = [record for record in history if record["verdict"]["decision"] == "publish"]
     refused = [str(record["window"]) for record in history if record["verdict"]["decision"] == "refuse"]
     last = history[-1]
@@ -110,7 +110,10 @@ def headline(history: Sequence[Record]) -> str:
 
 def _page(history: Sequence[Record]) -> str:
     pictures = (
-        (plots.quality_over_windows(history), "AUC and log loss of the original and the compressed model per window"),
+        (
+            plots.quality_over_windows(history),
+            "AUC and log loss of the uncompressed and the compressed model per window",
+        ),
         (plots.sizes_over_windows(history), "vectors and bytes of the tables per window"),
         (plots.seconds_over_windows(history), "seconds of each stage per window"),
     )
@@ -129,7 +132,7 @@ def _verdicts(history: Sequence[Record]) -> str:
     ]
     if not entries:
         return ""
-    return f"<h2>What the gate did not let through</h2>\n<dl>{''.join(entries)}</dl>"
+    return f"<h2>Windows that were not published</h2>\n<dl>{''.join(entries)}</dl>"
 
 
 def _stage_table(history: Sequence[Record]) -> Table:

@@ -1,4 +1,4 @@
-"""What a pipeline is told: one YAML file, checked before anything is done."""
+"""Settings of a pipeline: one YAML file, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Where the windows come from: a folder of window files, one file, or a named click dataset.
+    """The source of the windows: a folder of window files, one file, or a named click dataset.
 
     Attributes:
         path: a folder with one file for each window, in the order of their names, or one file.
         dataset: a named click dataset instead, such as ``synthetic-ctr``.
         options: options of the named dataset.
-        windows: how many equal windows one file or dataset is cut into.
-        rows_per_window: or how many rows a window has at least.
-        min_count: how often a value has to occur before it gets a row; None: what the schema says.
-        data_root: folder of datasets; None as elsewhere.
+        windows: number of equal windows that one file or dataset is cut into.
+        rows_per_window: alternatively, the least number of rows of a window.
+        min_count: number of occurrences before a value gets a row; None: as in the schema.
+        data_root: folder of datasets; None for the default.
     """
 
     path: Path | None = None
@@ -60,10 +60,10 @@ class ModelSettings(_Section):
 
     Attributes:
         name: registry name, such as ``deepfm``.
-        options: its options.
+        options: options of the model.
         embedding_dim: width of the vectors, d.
-        new_rows: rows of new values begin as copies of the row of unknown ones (``default``), or as those of a fresh
-            table (``normal``).
+        new_rows: initial rows of new values: copies of the OOV row (``default``), or as in a fresh table
+            (``normal``).
     """
 
     name: str = "deepfm"
@@ -73,12 +73,12 @@ class ModelSettings(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _plainly(lambda: self.config)
+        _check_config(lambda: self.config)
         return self
 
     @property
     def config(self) -> Config:
-        """The options as the model takes them."""
+        """The configuration of the model."""
         return get_ctr_model(self.name).config_class.from_dict(self.options)
 
 
@@ -87,7 +87,7 @@ class MethodSettings(_Section):
 
     Attributes:
         method: registry name.
-        options: its options; ``preset`` names recommended ones.
+        options: its options; ``preset`` selects recommended ones.
     """
 
     method: str
@@ -95,12 +95,12 @@ class MethodSettings(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _plainly(lambda: self.config)
+        _check_config(lambda: self.config)
         return self
 
     @property
     def config(self) -> MethodConfig:
-        """The options as the method takes them."""
+        """The configuration of the method."""
         return get_config(self.method, dict(self.options))
 
 
@@ -108,23 +108,23 @@ _DEFAULT_METHOD, _ITS_OPTIONS = "saec", {"row_bits": 8}  # rows in 8 bits cost n
 
 
 class CompressSettings(MethodSettings):
-    """How the tables of the fields are made small.
+    """Compression of the tables of the fields.
 
     Attributes:
         method: registry name.
-        options: its options; those of saec begin with rows in 8 bits.
-        budget: of the tables of all fields, everything counted: a share of their float32 bytes such as "3.7%", or
-            bytes such as "2MB". None: sizes are what the options say.
-        fields: a method of their own for some fields, outside the budget's choice but counted in it.
-        sensitivity: weigh errors by what they cost in predictions, for methods that can, and when the budget is split.
-            What errors cost is measured when groups are made, and stays so until they are made anew.
-        levels: numbers of levels that the budget chooses from for each field, where the method has shared rows in
-            levels; none: as the options say.
+        options: its options; those of saec default to rows in 8 bits.
+        budget: budget of the tables of all fields, with maps and codes: a share of their float32 bytes such as "3.7%",
+            or bytes such as "2MB". None: the options determine the sizes.
+        fields: methods of single fields; the budget does not choose their sizes, but counts them.
+        sensitivity: weigh errors by their cost in predictions, in methods that support it and when the budget is
+            allocated. It is measured when tables are clustered, and kept until they are clustered again.
+        levels: numbers of levels that the budget may choose for each field, for methods with levels of shared rows;
+            empty: as in the options.
         max_row_share: largest number of rows of a field, as a share of its ids, unless it keeps all its vectors; for
             methods with shared rows.
-        recluster_every: windows until groups are made anew, whatever the served ones are; 0 for never.
-        recluster_when: share by which the frequency-weighted error may grow until they are, too; None for never.
-        frequency_decay: what counts of ids are multiplied by at every window; 1 counts all windows alike.
+        recluster_every: number of windows after which tables are clustered from scratch; 0 for never.
+        recluster_when: relative growth of the frequency-weighted error that also triggers it; None for never.
+        frequency_decay: factor on the counts of ids at every window; 1 weighs all windows alike.
     """
 
     method: str = _DEFAULT_METHOD
@@ -145,7 +145,7 @@ class CompressSettings(MethodSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _begin_with_good_options(cls, given: Any) -> Any:
+    def _fill_options(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("method", _DEFAULT_METHOD) != _DEFAULT_METHOD:
             return given
         options = given.get("options", {})
@@ -154,30 +154,30 @@ class CompressSettings(MethodSettings):
         return {**given, "options": {**_ITS_OPTIONS, **options}}
 
     @model_validator(mode="after")
-    def _has_size(self) -> Self:
+    def _check_budget(self) -> Self:
         if (self.levels or self.max_row_share < 1) and (self.budget is None or not takes_rows(self.config)):
-            raise ValueError("`levels` and `max_row_share` need a `budget` and a method whose rows it can allot")
+            raise ValueError("`levels` and `max_row_share` need a `budget` and a method whose rows it can allocate")
         if self.budget is not None:
             bits_of_budget(self.budget, 0)
             if not takes_budget(self.config):
                 raise ValueError(
-                    f"method {self.method} has no size that `budget` could choose; set that to null, and say by "
-                    "`options` how small tables shall be"
+                    f"method {self.method} has no size that `budget` could choose; set `budget` to null, and "
+                    "choose the size by `options`"
                 )
         return self
 
 
 class RetrainSettings(_Section):
-    """How the compressed model is trained on.
+    """Training of the model after compression.
 
     Attributes:
-        share: of the rows of the window, the newest ones.
-        epochs: over them; 0 leaves the model as it was compressed.
-        teacher: share of the uncompressed model's predictions in the labels; the rest are the clicks, which it has
-            seen already and would overfit.
-        learning_rate: of the layers; None as in training.
-        row_optimizer: of rows; None as in training.
-        row_learning_rate: of the tables; None as in training.
+        share: share of the rows of the window to use, the newest ones.
+        epochs: passes over these rows; 0 for no training.
+        teacher: share of the uncompressed model's predictions in the labels; the rest are the clicks, which the model
+            has been trained on already and would overfit.
+        learning_rate: learning rate of the layers; None as in training.
+        row_optimizer: optimizer of rows; None as in training.
+        row_learning_rate: learning rate of the tables; None as in training.
     """
 
     share: float = Field(default=1.0, gt=0, le=1)
@@ -189,11 +189,11 @@ class RetrainSettings(_Section):
 
 
 class Limits(_Section):
-    """How much worse a model may be than another on the same rows.
+    """Limits on how much worse a model may be than another on the same rows.
 
     Attributes:
-        max_auc_drop: largest AUC lost; None for any.
-        max_log_loss_rise: largest rise of the log loss; None for any.
+        max_auc_drop: largest drop in AUC; None for no limit.
+        max_log_loss_rise: largest rise in log loss; None for no limit.
     """
 
     max_auc_drop: float | None = Field(default=0.01, ge=0)
@@ -201,18 +201,18 @@ class Limits(_Section):
 
 
 class GateSettings(Limits):
-    """When a model is good enough to be served; the first two limits are against the uncompressed model.
+    """Conditions for serving a model; the first two limits compare it with the uncompressed model.
 
     Attributes:
-        max_auc_drop: largest AUC lost by compression; None for any.
-        max_log_loss_rise: largest rise of the log loss by compression; None for any.
-        served: the same two against the version being served.
-        calibration: least and largest ratio of predicted to actual clicks; None for any.
-        min_auc: least AUC, whatever the others do; None for any.
-        max_window_fall: how far the AUC of the version being served may fall from one window to the next. If it falls
-            further, the window is suspect and judges nobody. None: every window may judge.
-        on_refusal: whether training goes on from the state before a window that made the model worse than the one
-            being served, or keeps what it learned there.
+        max_auc_drop: largest drop in AUC by compression; None for no limit.
+        max_log_loss_rise: largest rise in log loss by compression; None for no limit.
+        served: the same two limits, compared with the served version.
+        calibration: smallest and largest ratio of predicted to actual clicks; None for no limit.
+        min_auc: smallest AUC, regardless of other models; None for no limit.
+        max_window_fall: largest fall in AUC of the served version from one window to the next. If it falls further,
+            the window is suspect and gives no verdict. None: no window is suspect.
+        on_refusal: after a window that made the model worse than the served one, ``roll_back`` to the training state
+            before it, or ``keep`` the training.
     """
 
     served: Limits = Limits(max_auc_drop=0.02, max_log_loss_rise=0.02)
@@ -225,16 +225,16 @@ class GateSettings(Limits):
     @classmethod
     def _ordered(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
         if bounds is not None and not 0 <= bounds[0] < bounds[1]:
-            raise ValueError("must be the least and the largest ratio, such as [0.8, 1.25]")
+            raise ValueError("must be the smallest and the largest ratio, such as [0.8, 1.25]")
         return bounds
 
 
 class PublishSettings(_Section):
-    """What is kept for readers.
+    """Published versions.
 
     Attributes:
-        keep: versions, the served one included.
-        delta: whether a version comes with what changed since the one before.
+        keep: number of versions to keep, including the served one.
+        delta: publish a delta to each version from the one before.
     """
 
     keep: int = Field(default=3, ge=1)
@@ -245,19 +245,19 @@ class PipelineSettings(_Section):
     """A whole pipeline.
 
     Attributes:
-        state: the folder that it lives in.
-        data: where windows come from.
-        log_schema: columns and fields (key ``schema``): a file or the schema itself; None for that of the dataset.
+        state: the state folder.
+        data: source of the windows.
+        log_schema: the schema (key ``schema``), or a file of it; None for that of the dataset.
         model: the model.
-        train: fields of :class:`slimtable.training.ctr_trainer.CTRTrainConfig`, but for its seed.
-        compress: how its tables are made small.
-        retrain: how it is trained on then.
-        new_values: what values with too few observations are served as: the row that compression gives them
-            (``default``), or the mean of the vectors that go with the values they occur with (``cooccurrence``).
-        new_values_below: observations below which that holds.
-        gate: when it may be served.
-        publish: what is kept for readers.
-        seed: everything random is drawn from it.
+        train: fields of :class:`slimtable.training.ctr_trainer.CTRTrainConfig`, except its seed.
+        compress: compression of its tables.
+        retrain: training after compression.
+        new_values: rows of values with too few observations: the row that compression gives them (``default``), or the
+            mean of the vectors of values that they co-occur with (``cooccurrence``).
+        new_values_below: number of observations from which a value is not new any more.
+        gate: conditions for serving.
+        publish: published versions.
+        seed: seed of all randomness.
     """
 
     state: Path
@@ -284,17 +284,17 @@ class PipelineSettings(_Section):
     def _check(self) -> Self:
         if "seed" in self.train:
             raise ValueError("`train` has no seed of its own; set the `seed` of the pipeline")
-        _plainly(lambda: self.train_config)
+        _check_config(lambda: self.train_config)
         return self
 
     @property
     def train_config(self) -> CTRTrainConfig:
-        """The settings of training."""
+        """The configuration of training."""
         return CTRTrainConfig.from_dict({**self.train, "seed": self.seed})
 
     @property
     def retrain_config(self) -> CTRTrainConfig:
-        """The settings of training on after compression."""
+        """The configuration of training after compression."""
         retrain = self.retrain
         chosen = {
             "learning_rate": retrain.learning_rate,
@@ -306,12 +306,12 @@ class PipelineSettings(_Section):
         return CTRTrainConfig.from_dict({**self.train, **given, "seed": self.seed})
 
     def identity(self) -> dict[str, Any]:
-        """What must stay as it is while a state folder is used, beside the schema, as JSON values."""
-        data = self.data.model_dump(mode="json", exclude={"path", "data_root"})  # files are known by their digests
+        """The settings that must not change while a state folder is used, without the schema, as JSON values."""
+        data = self.data.model_dump(mode="json", exclude={"path", "data_root"})  # files are identified by their digests
         return {"data": data, "model": self.model.model_dump(mode="json"), "seed": self.seed}
 
     def compression_key(self) -> dict[str, Any]:
-        """What groups of an earlier window must share to be continued, as JSON values."""
+        """The settings that must be equal for row maps of an earlier window to be continued, as JSON values."""
         decisive = {"method", "options", "budget", "fields", "sensitivity", "levels", "max_row_share"}
         chosen = self.compress.model_dump(mode="json", include=decisive, by_alias=True)
         return {**chosen, "new_values": [self.new_values, self.new_values_below]}
@@ -327,7 +327,7 @@ def read_settings(path: str | Path) -> PipelineSettings:
         The settings, with absolute paths.
 
     Raises:
-        SlimtableError: it cannot be read, is no YAML, a key is unknown or missing, or a value does not fit.
+        SlimtableError: it cannot be read, is not YAML, a key is unknown or missing, or a value does not fit.
     """
     path = Path(path)
     settings = read_yaml(path, PipelineSettings, SlimtableError)
@@ -343,8 +343,8 @@ def read_settings(path: str | Path) -> PipelineSettings:
     return settings.model_copy(update={"state": absolute(settings.state), "data": data, "log_schema": schema})
 
 
-def _plainly(build: Callable[[], object]) -> None:
-    """Lets pydantic report what a configuration refuses."""
+def _check_config(build: Callable[[], object]) -> None:
+    """Builds a configuration so that pydantic reports its errors."""
     try:
         build()
     except TypeError as error:  # pydantic takes ValueError only

@@ -1,6 +1,6 @@
-"""What is done with a window: each stage reads files of stages before it, writes its own, and says what it found.
+"""The stages of a window: each reads files of earlier stages, writes its own, and returns its results.
 
-Nothing is handed on in memory, so that a stage gives the same whether those before it ran in this process or not.
+Nothing is passed on in memory, so a stage gives the same result whether or not earlier stages ran in this process.
 """
 
 from __future__ import annotations
@@ -43,32 +43,32 @@ from slimtable.training.packing import load_model, pack_model
 from slimtable.training.sensitivity import measure_sensitivity
 
 Result = dict[str, Any]
-"""What a stage found, as JSON values."""
+"""Results of a stage, as JSON values."""
 Sizes = Mapping[str, int]
 
 CLICKS, VOCABULARIES = "clicks.npz", "vocabularies.safetensors"
 PARAMETERS, TRAINER, COUNTS, CONFIGS = "model.npz", "trainer.npz", "counts.npz", "configs.json"
 SENSITIVITY = "sensitivity.npz"
 
-_NEGLIGIBLE = 1e-3  # a share of error that may double without anyone feeling it
+_NEGLIGIBLE = 1e-3  # a relative error that may double without consequences
 
 
 @dataclass(frozen=True)
 class Task:
-    """A window, and where its files are.
+    """A window and its files.
 
     Attributes:
-        settings: of the pipeline.
+        settings: settings of the pipeline.
         num_numeric: number of numeric columns of the log.
-        window: its number.
-        sizes: ids of each field, those of the window included.
-        files: folder of each stage of the window: ``ingest``, ``train``, ``compress`` and ``retrain``; and ``next``, of
-            the window after it.
-        before: files and sizes of the training to go on from; None to begin.
-        groups: files of the groups to continue, and what the journal knows of them: ``since``, ``distortion`` and
-            ``key``; None to make new ones.
-        served: the model being served; None before there is one.
-        on_batch: called during training with the steps done and how many there are; None for nobody.
+        window: number of the window.
+        sizes: number of ids of each field, including those of this window.
+        files: folder of each stage of the window: ``ingest``, ``train``, ``compress`` and ``retrain``; and ``next``,
+            the ingested next window.
+        before: files and sizes of the training state to continue; None for a fresh start.
+        groups: files of the row maps to continue, and their entry in the journal: ``since``, ``distortion`` and
+            ``key``; None to cluster from scratch.
+        served: file of the served model; None if there is none yet.
+        on_batch: called during training with the number of steps done and of all steps; may be None.
     """
 
     settings: PipelineSettings
@@ -82,7 +82,7 @@ class Task:
     on_batch: Callable[[int, int], None] | None = None
 
     def seed(self, number: int) -> int:
-        """A seed of its own for each stage, whatever ran before it."""
+        """The seed of a stage, independent of the other stages."""
         return int(np.random.SeedSequence([self.settings.seed, self.window, number]).generate_state(1)[0] >> 1)
 
     def build(
@@ -99,18 +99,18 @@ class Task:
         )
 
     def load(self, folder: Path, sizes: Sizes) -> CTRModel:
-        """An uncompressed model that :func:`train` left."""
+        """Loads the uncompressed model that :func:`train` saved."""
         model = self.build(sizes)
         model.load_state_dict(load_tensors(folder / PARAMETERS))
         return model
 
     def load_compressed(self, folder: Path) -> tuple[CTRModel, dict[str, MethodConfig]]:
-        """A model that :func:`compress` left, and the configurations of its fields."""
-        spelled = read_state(folder / CONFIGS) or {}
-        if missing := [key for key in ("sizes", "fields") if key not in spelled]:
+        """Loads the model that :func:`compress` saved, and the configurations of its fields."""
+        formatted = read_state(folder / CONFIGS) or {}
+        if missing := [key for key in ("sizes", "fields") if key not in formatted]:
             raise CheckpointError(f"{folder / CONFIGS} has no {missing[0]}. Restore the state folder, or begin anew.")
-        configs = parse_configs(spelled["fields"])
-        model = self.build(spelled["sizes"], configs, load_arrays(folder / COUNTS))
+        configs = parse_configs(formatted["fields"])
+        model = self.build(formatted["sizes"], configs, load_arrays(folder / COUNTS))
         model.load_state_dict(load_tensors(folder / PARAMETERS))
         return model, configs
 
@@ -120,8 +120,8 @@ def ingest(out: Path, window: Window, vocabularies: Vocabularies) -> Result:
 
     Args:
         out: folder to write into.
-        window: what was read.
-        vocabularies: of all windows before; they are extended in place.
+        window: the window.
+        vocabularies: vocabularies of all earlier windows; extended in place.
 
     Returns:
         ``source``, ``last_time``, ``rows``, ``integers`` (columns), ``positives`` (share), and ``sizes`` and
@@ -144,7 +144,7 @@ def ingest(out: Path, window: Window, vocabularies: Vocabularies) -> Result:
 
 
 def train(out: Path, task: Task) -> Result:
-    """Trains the uncompressed model on the window, from where an earlier one left it.
+    """Trains the uncompressed model on the window, from the state after an earlier one.
 
     Args:
         out: folder to write into.
@@ -180,36 +180,36 @@ def train(out: Path, task: Task) -> Result:
 
 
 def compress(out: Path, task: Task) -> Result:
-    """Compresses the trained model, from the groups of the served version where that is good enough.
+    """Compresses the trained model, warm-started from the row maps of the served version if they are good enough.
 
     Args:
         out: folder to write into.
         task: the window.
 
     Returns:
-        ``too_large``, why the budget could not be kept, empty where it was; ``reclustered`` and ``why``; ``resized``,
-        whether their sizes no longer went with the budget; ``since``, the window of the groups; ``distortion`` now and
-        ``reference``, what it was when the groups were made; ``guessed``, rows of new values that were; and ``bits`` by
-        field.
+        ``too_large``, why the budget could not be kept, empty if it was; ``reclustered`` and ``why``; ``resized``,
+        whether the sizes were chosen again to fit the budget; ``since``, the window in which tables were clustered;
+        ``distortion`` now and ``reference``, that of the clustering; ``guessed``, the number of rows set from
+        co-occurring values; and ``bits`` by field.
     """
     settings = task.settings.compress
     model, counts = task.load(task.files["train"], task.sizes), load_arrays(task.files["train"] / COUNTS)
     guessed, too_large = _guess_new_values(task, model, counts), ""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed(1))
-        why = _why_anew(task)
+        why = _reason_to_recluster(task)
         if task.groups is not None and not why:
             place, groups = task.groups
             since, reference = groups["since"], groups["distortion"]
             previous, configs = task.load_compressed(place)
-            # A value whose cost changed would move though its vector did not, so costs stay as long as groups do.
+            # A new sensitivity would move values whose vectors did not change, so it is kept as long as the row maps.
             sensitivity = load_arrays(place / SENSITIVITY) if settings.sensitivity else None
             compressed, configs, too_large = _compressed(model, configs, counts, sensitivity, previous)
             before, resized = configs, False
             if not too_large and not fits_budget(settings, compressed):
                 configs, too_large = _choose(task, model, counts, sensitivity)
                 resized = configs != before
-            if resized and not too_large:  # other sizes, from the same groups
+            if resized and not too_large:  # other sizes, from the same row maps
                 compressed, configs, too_large = _compressed(model, configs, counts, sensitivity, previous)
             distortion = relative_distortion(model, compressed, counts, sensitivity)
             grown = distortion / max(reference, _NEGLIGIBLE) - 1
@@ -276,10 +276,10 @@ def retrain(out: Path, task: Task) -> Result:
 
 
 def evaluate(out: Path, task: Task) -> Result:
-    """Measures all models on the next window, which nobody has trained on.
+    """Evaluates all models on the next window, on which none was trained.
 
     Args:
-        out: folder to write into; nothing is.
+        out: unused.
         task: the window.
 
     Returns:
@@ -289,7 +289,7 @@ def evaluate(out: Path, task: Task) -> Result:
 
     def measure(model: Recommender) -> dict[str, float | None]:
         if not isinstance(model, CTRModel):
-            raise ArtifactValueError(f"A packed model of the pipeline predicts clicks, and {model.name} does not.")
+            raise ArtifactValueError(f"A packed model of the pipeline must predict clicks, but {model.name} does not.")
         known = [table.num_embeddings for table in model.fields.embeddings().values()]
         found = evaluate_clicks(model, clicks.with_known(known))
         return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
@@ -304,16 +304,16 @@ def evaluate(out: Path, task: Task) -> Result:
 
 
 def describe_changes(old: Path, new: Path, out: Path) -> Result:
-    """Writes what changed between two versions to a file, and says how much that is."""
+    """Writes the delta between two versions, and returns its statistics."""
     size = write_delta(old, new, out)
     return {"bytes": size.bytes, "changed_rows": size.changed_rows, "moved": size.changed_assignments}
 
 
-def _why_anew(task: Task) -> str:
-    """Why the groups of the served version are not continued; an empty text where they may be."""
+def _reason_to_recluster(task: Task) -> str:
+    """The reason for clustering from scratch; empty if the row maps of the served version are continued."""
     every = task.settings.compress.recluster_every
     if task.groups is None:
-        return "there are no groups to continue"
+        return "there are no row maps to continue"
     groups = task.groups[1]
     if groups["key"] != task.settings.compression_key():
         return "the settings of compression changed"
@@ -325,7 +325,7 @@ def _why_anew(task: Task) -> str:
 def _choose(
     task: Task, model: CTRModel, counts: Mapping[str, np.ndarray], sensitivity: Mapping[str, np.ndarray] | None
 ) -> tuple[dict[str, MethodConfig], str]:
-    """Configurations of all fields; where the budget pays for none, those of the tables as they are, and why."""
+    """Configurations of all fields; if the budget is too small, those of uncompressed tables, and the reason."""
     try:
         return choose_configs(task.settings.compress, model, counts, sensitivity), ""
     except BudgetError as error:
@@ -339,9 +339,9 @@ def _compressed(
     sensitivity: Mapping[str, np.ndarray] | None,
     previous: CTRModel | None = None,
 ) -> tuple[CTRModel, dict[str, MethodConfig], str]:
-    """The compressed model and its configurations; where a table cannot be compressed so, the model as it is, and why.
+    """The compressed model and its configurations; the uncompressed model and a reason if a table does not fit.
 
-    So a window whose tables do not fit the method is refused, and the loop goes on.
+    A window whose tables do not fit the method is thus refused, and the loop continues.
     """
     try:
         return compress_fields(model, configs, counts, previous=previous, sensitivity=sensitivity), configs, ""
@@ -351,13 +351,13 @@ def _compressed(
 
 
 def _measure_sensitivity(task: Task, model: CTRModel) -> dict[str, np.ndarray]:
-    """What errors of the vectors of each field cost, on the window."""
+    """The cost of errors in the vectors of each field, measured on the window."""
     clicks = load_clicks(task.files["ingest"] / CLICKS)
     return measure_sensitivity(model, clicks, seed=task.seed(3))
 
 
 def _guess_new_values(task: Task, model: CTRModel, counts: Mapping[str, np.ndarray]) -> int:
-    """Puts the mean of what they occur with in the rows of hardly seen values; says how many those are."""
+    """Sets the rows of rarely seen values to the mean of co-occurring values; returns their number."""
     if task.settings.new_values == "default":
         return 0
     clicks = load_clicks(task.files["ingest"] / CLICKS)

@@ -1,4 +1,4 @@
-"""Models and their training as files: plain arrays, no pickles."""
+"""Models and training states as files of plain arrays, without pickles."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from slimtable.errors import CheckpointError
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays to a file; names may hold anything but a slash at the beginning."""
+    """Writes arrays to a file; names must not start with a slash."""
     with path.open("wb") as file:
         np.savez(file, **dict(arrays))  # type: ignore[arg-type]
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What :func:`save_arrays` wrote.
+    """Reads the output of :func:`save_arrays`.
 
     Raises:
-        CheckpointError: the file is not there, or damaged.
+        CheckpointError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
@@ -34,8 +34,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing. Restore the state folder, or begin anew.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # numpy takes what is no archive for a pickle, and says how to open one: nobody should
-        what = error if zipfile.is_zipfile(path) else "it is no whole archive of arrays"
+        # NumPy takes any other file for a pickle, and its message explains how to open one
+        what = error if zipfile.is_zipfile(path) else "it is not a complete archive of arrays"
         raise CheckpointError(f"{path} is damaged ({what}). Restore the state folder, or begin anew.") from error
 
 
@@ -45,7 +45,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """What :func:`save_tensors` wrote; errors as :func:`load_arrays`."""
+    """Reads the output of :func:`save_tensors`; errors as for :func:`load_arrays`."""
     return {name: torch.from_numpy(array) for name, array in load_arrays(path).items()}
 
 
@@ -61,7 +61,7 @@ def save_clicks(path: Path, clicks: Clicks) -> None:
 
 
 def load_clicks(path: Path) -> Clicks:
-    """What :func:`save_clicks` wrote; errors as :func:`load_arrays`."""
+    """Reads the output of :func:`save_clicks`; errors as for :func:`load_arrays`."""
     arrays = load_arrays(path)
     ids: list[np.ndarray | Bags] = []
     while len(ids) < sum(not name.startswith(("labels", "integers", "offsets")) for name in arrays):

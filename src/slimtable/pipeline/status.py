@@ -1,4 +1,4 @@
-"""Where a pipeline stands, for those who only look."""
+"""The status of a pipeline, read without its lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimtable.pipeline.settings import read_settings
 
 
 def state_of(path: str | Path) -> Path:
-    """The state folder that a folder or a settings file means."""
+    """The state folder that a path refers to: itself, or the one named in a settings file."""
     path = Path(path)
     if path.is_file():
         return read_settings(path).state
@@ -26,16 +26,16 @@ def state_of(path: str | Path) -> Path:
 
 
 def pipeline_status(state: str | Path) -> dict[str, Any]:
-    """Where a pipeline stands.
+    """The status of a pipeline.
 
     Args:
         state: its state folder.
 
     Returns:
-        ``running``, ``finished`` (windows), ``window`` (in progress), ``stages`` (finished ones of it), ``served``
-        (version or None), ``problem`` (what is wrong with it, or an empty text), ``bytes`` (of its file),
-        ``published`` (versions there), ``refused`` (windows), ``disk`` (bytes of the whole folder) and ``last``
-        (record of the last finished window, or None).
+        ``running``, ``finished`` (number of windows), ``window`` (in progress), ``stages`` (its finished stages),
+        ``served`` (version or None), ``problem`` (description of its damage, or an empty text), ``bytes`` (of its
+        file), ``published`` (existing versions), ``refused`` (windows), ``disk`` (bytes of the state folder) and
+        ``last`` (record of the last finished window, or None).
 
     Raises:
         SlimtableError: there is no pipeline.
@@ -49,7 +49,7 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
     if served is not None and (reason := damage_of(state / PUBLISHED / served)):
         problem = f"the served version {served} is damaged: {reason}"
     elif served is not None and not (state / PUBLISHED / CURRENT).is_symlink():
-        problem = f"{PUBLISHED}/{CURRENT} is gone; `pipeline run` points it to {served} again"
+        problem = f"{PUBLISHED}/{CURRENT} is missing; `pipeline run` points it to {served} again"
     model = None if problem else served_model(state / PUBLISHED)
     return {
         "state": str(state),
@@ -68,9 +68,9 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
 
 
 def disk_use(folder: Path) -> int:
-    """Bytes of the files under a folder; a file with several names counts once."""
+    """Bytes of the files under a folder; hard links to the same file count once."""
     sizes = {}
-    for path, _, names in os.walk(folder):  # which goes on where folders vanish: the pipeline may be running
+    for path, _, names in os.walk(folder):  # tolerates folders that vanish while the pipeline runs
         for name in names:
             try:
                 found = os.lstat(os.path.join(path, name))

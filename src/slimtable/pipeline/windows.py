@@ -1,4 +1,4 @@
-"""Where windows come from: a folder that gets a file for each, or one log that is cut into equal parts."""
+"""Sources of windows: a folder with one file per window, or one log that is cut into equal parts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from slimtable.pipeline.settings import PipelineSettings
 _BLOCK = 1 << 20  # bytes hashed at a time
 
 Stamp = tuple[int, int]
-"""Size of a file, and nanoseconds of its last change."""
+"""Size and modification time (ns) of a file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A window as it was read.
+    """A window of raw clicks.
 
     Attributes:
-        rows: what is in it.
-        source: what is known of where it came from, JSON values: ``name``, and for a file ``size``, ``mtime_ns`` and
-            ``sha256``.
-        last_time: of its last row; None where the log has no times.
+        rows: its rows.
+        source: its origin as JSON values: ``name``, and for a file ``size``, ``mtime_ns`` and ``sha256``.
+        last_time: time of its last row; None if the log has no times.
     """
 
     rows: RawClicks
@@ -41,11 +40,11 @@ class Window:
 
 
 class WindowSource(ABC):
-    """Windows of a click log in their order, counted from 0.
+    """Windows of a click log in order, counted from 0.
 
     Attributes:
-        schema: what their columns mean.
-        grows: whether windows may be added while the pipeline runs.
+        schema: schema of the log.
+        grows: true if windows may be added while the pipeline runs.
     """
 
     schema: Schema
@@ -53,21 +52,21 @@ class WindowSource(ABC):
 
     @abstractmethod
     def available(self, done: Sequence[dict[str, Any]]) -> int:
-        """How many windows there are now, those that were read before included.
+        """Number of windows available now, including those that were read before.
 
         Args:
             done: ``source`` of the windows that were read before, in order.
 
         Raises:
-            DatasetError: one of those has changed, or a new one stands before them.
+            DatasetError: one of those has changed, or a new one comes before them in order.
         """
 
     def growing(self, done: Sequence[dict[str, Any]], count: int) -> bool:
-        """Whether one of the next windows is new, or other, since this was asked last: it may still be written.
+        """True if one of the next windows is new or has changed since the last call, so that it may still be written.
 
         Args:
             done: as above.
-            count: how many windows, those first that were not read yet.
+            count: number of windows to look at, from the first that was not read yet.
         """
         return False
 
@@ -78,15 +77,15 @@ class WindowSource(ABC):
         Args:
             window: its number, ``len(done)``.
             done: as above.
-            after: time of the last row before it, or None.
+            after: time of the last row of the window before, or None.
 
         Raises:
-            DatasetError: something is wrong with it.
+            DatasetError: the window is invalid.
         """
 
 
 def open_source(settings: PipelineSettings) -> WindowSource:
-    """The windows that the settings mean.
+    """Opens the source of windows that the settings describe.
 
     Raises:
         DatasetError: there is no such file or dataset, or it has no schema.
@@ -100,8 +99,10 @@ def open_source(settings: PipelineSettings) -> WindowSource:
     assert data.path is not None
     if data.path.resolve().is_relative_to(
         settings.state.resolve()
-    ):  # what lies there is deleted, or taken for a window
-        raise SlimtableError(f"{data.path} lies in the state folder {settings.state}. Name another folder as `state`.")
+    ):  # files there would be deleted, or taken for windows
+        raise SlimtableError(
+            f"{data.path} is inside the state folder {settings.state}. Name another folder as `state`."
+        )
     if schema is None and (data.path / "schema.yaml").is_file():
         schema = read_schema(data.path / "schema.yaml")
     if schema is None:
@@ -122,15 +123,15 @@ def open_source(settings: PipelineSettings) -> WindowSource:
 class WindowFolder(WindowSource):
     """A folder with a file for each window, in the order of their names.
 
-    A file that is still being written must be hidden, end in ``.partial`` or lie elsewhere: write it aside and rename
-    it. Files of windows that were read may be taken away, but not changed.
+    A file that is still being written must be hidden, end in ``.partial`` or lie elsewhere: write it to a temporary
+    name and rename it. Files of windows that were read may be removed, but not changed.
     """
 
     grows = True
 
     def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder, self.schema = folder, schema
-        self._touched: dict[str, Stamp] = {}  # files with other times than when they were read, but the same bytes
+        self._touched: dict[str, Stamp] = {}  # files with other modification times, but the same bytes
         self._seen: dict[str, Stamp] = {}  # files that were there at the last look
 
     def growing(self, done: Sequence[dict[str, Any]], count: int) -> bool:
@@ -148,7 +149,9 @@ class WindowFolder(WindowSource):
             after = check_order(chunk, str(file), after=after)
             chunks.append(chunk)
         if _stamp(file) != (source["size"], source["mtime_ns"]):
-            raise DatasetError(f"{file} was changed while it was read. Write a window aside, then rename it.")
+            raise DatasetError(
+                f"{file} was changed while it was read. Write windows to a temporary name, then rename them."
+            )
         return Window(concatenate(chunks), source, after)
 
     def _new(self, done: Sequence[dict[str, Any]]) -> list[Path]:
@@ -163,21 +166,21 @@ class WindowFolder(WindowSource):
                 continue
             if _identify(file)["sha256"] != source["sha256"]:
                 raise DatasetError(
-                    f"{file} has changed since it was read as window {number}. Put it back as it was, or take it away."
+                    f"{file} has changed since it was read as window {number}. Restore it, or remove it."
                 )
             self._touched[file.name] = stamp
         last = done[-1]["name"] if done else ""
         early = sorted((name for name in files if natural_key(name) < natural_key(last)), key=natural_key)
         if early:
             raise DatasetError(
-                f"{self.folder / early[0]} comes before {last}, which was read already: a window out of order. Give it "
-                "a later name, or take it away."
+                f"{self.folder / early[0]} comes before {last}, which was already read, so it is out of order. Give it "
+                "a later name, or remove it."
             )
         return [files[name] for name in sorted(files, key=natural_key)]
 
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():
-            raise DatasetError(f"The folder of windows {self.folder} is not there any more.")
+            raise DatasetError(f"The folder of windows {self.folder} does not exist any more.")
         return log_files(self.folder) if any(self.folder.iterdir()) else []
 
 
@@ -206,8 +209,8 @@ class CutLog(WindowSource):
             found = _identify(self._file)
             if found["sha256"] != done[-1]["sha256"]:
                 raise DatasetError(
-                    f"{self._file} has changed since its windows were read. Put it back as it was, or use a folder "
-                    "with a file for each window."
+                    f"{self._file} has changed since its windows were read. Restore it, or use a folder with one file "
+                    "for each window."
                 )
         return self.count
 
@@ -224,7 +227,7 @@ class CutLog(WindowSource):
                 if self._next > window:
                     return Window(rows, source, check_order(rows, source["name"], after=after))
         except BaseException:
-            self._iterator = None  # a generator that raised is spent
+            self._iterator = None  # a generator that raised is exhausted
             raise
 
 

@@ -1,4 +1,4 @@
-"""Open an artifact and look rows up: the public face of serving."""
+"""Opening artifacts and looking rows up: the public interface of serving."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Origin:
     """The file that a table or an artifact was opened from, so that other processes can open it too.
 
     Attributes:
-        path: the file itself, absolute, no link.
-        digest: of its header, which holds the checksums of all arrays.
+        path: absolute path of the file, links resolved.
+        digest: digest of its header, which holds the checksums of all arrays.
     """
 
     path: Path
@@ -47,30 +47,30 @@ class Origin:
         return Artifact(opened)
 
     def table(self, name: str) -> Table:
-        """Open the file again for one of its tables; errors as :meth:`open`."""
+        """Open the file again and return one of its tables; errors as for :meth:`open`."""
         return self.open()[name]
 
 
 class Table:
-    """One compressed table of an artifact, ready for lookups from any number of threads.
+    """One compressed table of an artifact; lookups are thread-safe.
 
-    Pickling, as for worker processes, takes along path and digest of the file: the other process opens it itself.
+    A pickle, such as for a worker process, holds only the path and digest of the file; the other process opens it.
 
     Args:
         name: its name in the artifact.
         packed: its arrays.
         vocabulary: the raw id of each row, if the artifact has them.
-        origin: the file of the arrays; None where there is none, then the table cannot be pickled.
+        origin: the file of the arrays; None if there is none, and then the table cannot be pickled.
 
     Attributes:
         name: its name in the artifact.
         num_embeddings: number of ids, N.
         embedding_dim: width of a row, d.
-        padding_idx: the id that is zeros, or None.
+        padding_idx: the id that is served as zeros, or None.
         method: the method that made it.
         method_config: the configuration of that method.
-        layout: how it is stored.
-        bits: bits served, exactly.
+        layout: layout that it is stored in.
+        bits: exact number of bits served.
         nbytes: bytes of its arrays.
         vocabulary: the raw id of each row: int64 (N,), a sequence of N strings, or None.
     """
@@ -102,7 +102,7 @@ class Table:
 
     @property
     def compression_ratio(self) -> float:
-        """Bits of the float32 table over bits served."""
+        """Bits of the float32 table divided by bits served."""
         return 32 * self.num_embeddings * self.embedding_dim / self.bits
 
     def __len__(self) -> int:
@@ -116,11 +116,11 @@ class Table:
         )
 
     def lookup(self, ids: Any, out: np.ndarray | None = None) -> np.ndarray:
-        """Rows of some ids.
+        """Looks up the rows of ids.
 
         Args:
             ids: integers of any shape, each in [0, num_embeddings).
-            out: float32 (*ids.shape, d), contiguous; filled and returned where given.
+            out: float32 (*ids.shape, d), contiguous; if given, filled and returned.
 
         Returns:
             float32 (*ids.shape, d).
@@ -140,17 +140,17 @@ class Table:
         per_sample_weights: Any = None,
         include_last_offset: bool = False,
     ) -> np.ndarray:
-        """Sums or means of bags of rows, as ``torch.nn.EmbeddingBag``.
+        """Sums or means of bags of rows, like ``torch.nn.EmbeddingBag``.
 
         Args:
             ids: integers (n,), each in [0, num_embeddings).
-            offsets: integers (B,): where each bag begins, from 0, never falling.
+            offsets: integers (B,): start of each bag, ascending from 0.
             mode: "sum" or "mean".
             per_sample_weights: (n,) factors of the rows, for "sum" only.
             include_last_offset: ``offsets`` is (B + 1,) and ends with n.
 
         Returns:
-            float32 (B, d); an empty bag is zeros.
+            float32 (B, d); an empty bag gives zeros.
 
         Raises:
             TypeError: if ids or offsets are not integers.
@@ -164,7 +164,7 @@ class Table:
         return self._decoder(np.arange(self.num_embeddings))
 
     def ids_of(self, raw_ids: Any) -> np.ndarray:
-        """Ids of raw ids, through the vocabulary; the first call builds an index.
+        """Ids of raw ids by the vocabulary; the first call builds an index.
 
         Args:
             raw_ids: integers or strings, as the vocabulary holds them, of any shape.
@@ -173,7 +173,7 @@ class Table:
             int64 of the same shape.
 
         Raises:
-            TypeError: if the vocabulary holds integers and a raw id is none.
+            TypeError: if the vocabulary holds integers and a raw id is not an integer.
             ValueError: if the artifact has no vocabulary for this table, or a raw id is not in it.
             ArtifactValueError: if the vocabulary holds a raw id twice or a string that is not UTF-8.
         """
@@ -194,13 +194,13 @@ class Table:
 
 
 class Artifact(Mapping[str, Table]):
-    """An open artifact: its tables by name. Pickling takes along its path and digest, as for :class:`Table`.
+    """An open artifact: a mapping of its tables by name. Can be pickled like :class:`Table`.
 
     Attributes:
         path: the file.
         file_size: bytes of the file.
         tensors: the uncompressed tensors of the model by name, read only.
-        model: what the writer said about the model (JSON values).
+        model: description of the model by the writer (JSON values).
     """
 
     def __init__(self, opened: ArtifactFile) -> None:
@@ -239,12 +239,12 @@ class Artifact(Mapping[str, Table]):
         """Check every byte and every value.
 
         Raises:
-            ArtifactError: if one is not what was written.
+            ArtifactError: if one has changed.
         """
         verify_opened(self._file())
 
     def close(self) -> None:
-        """Let go of the file; a table that is still in use keeps its own hold on it."""
+        """Close the file; tables that are still in use keep it open."""
         self._opened = None
         self._tables = {}
         self.tensors = {}
@@ -264,7 +264,7 @@ class Artifact(Mapping[str, Table]):
 
 
 def open_artifact(path: str | os.PathLike[str], *, verify: bool = False) -> Artifact:
-    """Open an artifact for lookups; its arrays stay in the file, which is mapped into memory.
+    """Open an artifact for lookups; its arrays are mapped from the file, not read.
 
     Args:
         path: the file.

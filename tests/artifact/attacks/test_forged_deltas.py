@@ -160,5 +160,5 @@ def test_what_it_makes_must_be_an_artifact_that_can_be_served(files, monkeypatch
     write_delta(old, made, delta)
     made.unlink()
     refused(
-        files, ForgedDelta(delta.read_bytes()), ArtifactValueError, "what it makes is no artifact: .* names the row"
+        files, ForgedDelta(delta.read_bytes()), ArtifactValueError, "the result is not an artifact: .* names the row"
     )
