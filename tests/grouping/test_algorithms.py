@@ -48,7 +48,7 @@ def test_budget_is_kept_and_nearly_filled(name, seed) -> None:
 
 @pytest.mark.parametrize("name", _NO_BUDGET)
 def test_groupings_that_choose_their_rows_refuse_a_budget(name) -> None:
-    with pytest.raises(BudgetError, match=f"{name} chooses its number of rows itself"):
+    with pytest.raises(BudgetError, match=f"{name} determines its number of rows itself"):
         group(power_law(), name, num_rows=150)
 
 
@@ -82,7 +82,7 @@ def test_two_bicliques_are_two_groups_of_each_side(name) -> None:
 )
 def test_what_a_budget_sets_cannot_be_given_with_it(text) -> None:
     name, option = text.partition("=")[0].split("[")
-    with pytest.raises(ValueError, match=f"{name} finds {option} for a budget"):
+    with pytest.raises(ValueError, match=f"{name} determines {option} from a budget"):
         group(power_law(), text, num_rows=150)
 
 
@@ -100,9 +100,9 @@ def test_rows_are_shared_out_by_size_or_as_told() -> None:
     assert (split_evenly.user_rows, split_evenly.item_rows) == (60, 40)
     told = get_grouping("random", {"item_rows": 70}).for_rows(graph, 100, 0)
     assert (told.user_rows, told.item_rows) == (30, 70)
-    with pytest.raises(BudgetError, match="do not hold"):
+    with pytest.raises(BudgetError, match="are too few"):
         get_grouping("random", {"item_rows": 100}).for_rows(graph, 100, 0)
-    with pytest.raises(BudgetError, match="do not hold"):
+    with pytest.raises(BudgetError, match="are too few"):
         get_grouping("random", {"user_rows": 60, "item_rows": 60}).for_rows(graph, 100, 0)
 
 

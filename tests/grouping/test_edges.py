@@ -221,7 +221,7 @@ def test_a_damaged_graph_is_not_opened(tmp_path: Path) -> None:
     build_graph(write(tmp_path / "e.parquet", *random_edges()), folder)
     items = np.load(folder / "user_items.npy")
     np.save(folder / "user_items.npy", np.where(np.arange(len(items)) == 5, 10**6, items).astype(np.int32))
-    with pytest.raises(DatasetError, match="names an id that is not there"):
+    with pytest.raises(DatasetError, match="names an id that does not exist"):
         open_graph(folder)
     np.save(folder / "user_items.npy", items[:-1])
     with pytest.raises(DatasetError, match="does not fit"):

@@ -108,7 +108,7 @@ def test_impossible_layers(layers) -> None:
 
 
 def test_widths_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="embedding_dim that 4 divides, got 6"):
+    with pytest.raises(ValueError, match="embedding_dim divisible by 4, got 6"):
         build("neumf", 3, 3, 6, get_config("full"))
     four, eight = create(get_config("full"), 3, 4), create(get_config("full"), 3, 8)
     with pytest.raises(ValueError, match="equally wide; got 4 and 8"):

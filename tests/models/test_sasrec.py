@@ -340,11 +340,11 @@ def test_learns_what_follows_what(method) -> None:
 def test_splits_that_do_not_cut_by_time_are_refused(tmp_path) -> None:
     data = load_dataset("synthetic:2000").interactions
     parts = order_by_frequency(split(data, "random"))
-    with pytest.raises(DatasetError, match="not cut by time"):
+    with pytest.raises(DatasetError, match="not split by time"):
         train(parts, "sasrec", get_config("full"), TrainConfig.for_model("sasrec", epochs=1), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     model = build("sasrec", parts.num_users, parts.num_items, 8, get_config("full"))
-    with pytest.raises(ValueError, match="follows a history in time"):
+    with pytest.raises(ValueError, match="needs histories in time order"):
         model.scorer(parts.history("test"))
     assert order_by_frequency(split(data, "leave-two-out")).history("test").chronological
     assert order_by_frequency(split(data, "temporal")).history("test").chronological

@@ -72,7 +72,7 @@ def test_all_tables_together_keep_a_budget(parts: ClickParts, method: str, budge
 
 def test_a_budget_that_is_too_small_says_the_smallest() -> None:
     shapes = {"user": (1000, 8), "item": (50, 8)}
-    with pytest.raises(BudgetError, match=r"smallest that it can make take [\d,]+B"):
+    with pytest.raises(BudgetError, match=r"smallest possible tables take [\d,]+B"):
         fit_tables(shapes, get_config("low_rank"), "1%")
 
 
@@ -87,5 +87,5 @@ def test_packed_models_predict_the_same(parts: ClickParts, tmp_path) -> None:
 def test_the_wrong_kind_of_data_is_refused(parts: ClickParts) -> None:
     with pytest.raises(TypeError, match="learns from interactions"):
         train(parts, "gmf", get_config("full"))
-    with pytest.raises(TypeError, match="cannot be tested on"):
+    with pytest.raises(TypeError, match="cannot be evaluated on"):
         evaluate(_fit(parts, config=_TINY).model, parts.train)  # type: ignore[arg-type]

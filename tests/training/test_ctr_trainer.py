@@ -157,7 +157,7 @@ def test_clicks_of_another_schema_are_refused() -> None:
 def test_fields_of_a_batch_are_of_one_length() -> None:
     batch = CTRBatch.from_clicks(make_clicks(20))
     torn = CTRBatch(batch.labels, batch.numeric, (batch.ids[0][:3], *batch.ids[1:]))
-    with pytest.raises(ValueError, match=r"as many rows each, got \[3, 20\]"):
+    with pytest.raises(ValueError, match=r"equal numbers of rows, got \[3, 20\]"):
         make_model("fm")(torn)
 
 

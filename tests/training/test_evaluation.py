@@ -107,7 +107,7 @@ def test_an_evaluation_reports_what_is_asked_for(split) -> None:
 
 
 def test_scores_that_are_not_numbers_are_refused(split) -> None:
-    with pytest.raises(ValueError, match="not numbers"):
+    with pytest.raises(ValueError, match="are NaN"):
         evaluate(Scores(np.full((split.num_users, split.num_items), np.nan)), split)
 
 
@@ -172,9 +172,9 @@ def test_errors_of_nothing_and_of_no_number_are_refused(pairs, split) -> None:
     divided = holdout_split(pairs)
     with pytest.raises(ValueError, match="nothing to predict: the valid part"):
         evaluate(Guesses(np.zeros((30, 30))), divided, "valid")
-    with pytest.raises(ValueError, match="not numbers"):
+    with pytest.raises(ValueError, match="are NaN"):
         evaluate(Guesses(np.full((30, 30), np.inf)), divided)
-    with pytest.raises(ValueError, match="guesses predicts scores, and the data have none"):
+    with pytest.raises(ValueError, match="guesses predicts scores, but the data has none"):
         evaluate(Guesses(np.zeros((30, 30))), split)
 
 

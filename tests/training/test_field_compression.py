@@ -143,7 +143,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
         {**about, "click_model_config": {"hidden": [3]}},
     ):
         write_artifact(tmp_path / "wrong", opened.tables, tensors=opened.tensors, model=wrong)
-        with pytest.raises(ArtifactFormatError, match="holds no recommender"):
+        with pytest.raises(ArtifactFormatError, match="holds no valid recommender"):
             load_model(tmp_path / "wrong")
 
 
@@ -156,7 +156,7 @@ def test_mistakes_name_the_field() -> None:
 
 
 def test_a_field_whose_budget_is_too_small_is_named() -> None:
-    with pytest.raises(BudgetError, match=r"field user cannot be compressed so: 0.1% does not pay"):
+    with pytest.raises(BudgetError, match=r"field user cannot be compressed as asked: 0.1% does not pay"):
         compress_fields(make_model("fm"), {"user": get_config("saec", {"budget": "0.1%"})})
 
 

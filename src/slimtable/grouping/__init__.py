@@ -1,4 +1,4 @@
-"""Ways to share rows: from an interaction graph to the shared row of every id."""
+"""Grouping: algorithms that compute the shared row of every id from an interaction graph."""
 
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import (

@@ -1,8 +1,8 @@
 """The inner loops of BACO: sweeps of label propagation and the choice of secondary clusters.
 
-On large graphs these loops wait for memory: nodes come in random order, and their neighbours' labels are anywhere. So
-what is known of a label lies together, as (count, volume) pairs in one array, and memory is asked for some nodes
-ahead of its use, which changes no result.
+On large graphs these loops are bound by memory latency: nodes come in random order, and labels of neighbours are
+scattered. Therefore the data of a label is adjacent, as (count, volume) pairs in one array, and memory is prefetched
+some nodes ahead, which does not affect results.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from numba import njit, prange
 
 from slimtable.grouping.prefetch import prefetch
 
-# How many nodes ahead to ask for: where the neighbours begin, these, their labels, what is known of the labels.
+# Prefetch distances in nodes: for list starts, neighbours, their labels, and the data of the labels.
 _START, _NEIGHBOURS, _LABELS, _PAIRS = 32, 24, 16, 8
-_SHORT = 64  # neighbours that are asked for ahead of their node; the others of a longer list, while it is read
+_SHORT = 64  # neighbours prefetched ahead of their node; the rest of a longer list is prefetched while reading it
 _LINE = 16  # int32 in a cache line
-_HINTS = 1 << 15  # nodes above which hints pay
+_HINTS = 1 << 15  # number of nodes above which prefetching pays
 
 
 def pairs_of(volumes: np.ndarray) -> np.ndarray:
-    """A count of 0 and the volume of each label in turn, float64 (2 · labels,).
+    """Interleaves a count of 0 and the volume of each label, float64 (2 · labels,).
 
-    It is allocated here, and not in compiled code, since numpy asks for huge pages, which make a
-    sweep over a large graph faster.
+    Allocated here, not in compiled code, since NumPy requests huge pages, which speed up sweeps over large graphs.
 
     Args:
         volumes: float64 (labels,).
@@ -50,27 +49,27 @@ def sweep(  # type: ignore[no-untyped-def]
     stop_rows,
     rows,
 ):
-    """Moves every node, in an order, to the best label among its neighbours'; later nodes see earlier moves.
+    """Moves every node, in the given order, to the best label of its neighbours; later nodes see earlier moves.
 
     Args:
         order: int32 (n,) nodes; users are 0 … U-1 and items follow.
-        user_starts: int64 (num_users + 1,), with the next three the graph.
+        user_starts: int64 (num_users + 1,); this and the next three are the graph.
         user_items: int32 (E,).
         item_starts: int64 (num_items + 1,).
         item_users: int32 (E,).
         labels: int32 (n,) label of each node; changed in place.
         weights: float64 (n,).
-        for_users: float64 (2 · n,) what users look at: for each label a 0, to count in, and the sum of the weights of
-            items with it, from :func:`pairs_of`; changed in place.
+        for_users: float64 (2 · n,) read by users: for each label a counter, 0, and the sum of the weights of its items,
+            from :func:`pairs_of`; changed in place.
         for_items: float64 (2 · n,) likewise with the weights of users.
         members: int32 (2, n) number of users and of items with each label; changed in place.
         gamma: weight of the balance.
-        forced: move even where staying is better.
-        stop_rows: stop as soon as no more rows than these are left; 0 for never.
-        rows: rows at the start: labels with users and labels with items.
+        forced: move even if staying is better.
+        stop_rows: stop once at most this many rows are left; 0 for never.
+        rows: initial number of rows: labels with users plus labels with items.
 
     Returns:
-        Rows at the end.
+        Final number of rows.
     """
     num_users = user_starts.size - 1
     user_labels, item_labels = labels[:num_users], labels[num_users:]
@@ -137,10 +136,10 @@ def sweep(  # type: ignore[no-untyped-def]
 def half_sweep(  # type: ignore[no-untyped-def]
     starts, neighbours, own_labels, neighbour_labels, weights, volumes, gamma, forced, num_labels, bounds
 ):
-    """Moves all nodes of one side at once; they do not see each other, so threads share the work.
+    """Moves all nodes of one side at once; they are independent, so threads share the work.
 
     Args:
-        starts: int64 (m + 1,) where the neighbours of each of the side's m nodes begin.
+        starts: int64 (m + 1,) start of the neighbours of each of the m nodes of this side.
         neighbours: int32 (E,).
         own_labels: int32 (m,).
         neighbour_labels: int32, label of each node of the other side.
@@ -148,8 +147,8 @@ def half_sweep(  # type: ignore[no-untyped-def]
         volumes: float64 (num_labels,) of the other side.
         gamma: weight of the balance.
         forced: as in :func:`sweep`.
-        num_labels: labels lie below it.
-        bounds: int64 (threads + 1,) which nodes each thread takes.
+        num_labels: upper bound of labels.
+        bounds: int64 (threads + 1,) range of nodes of each thread.
 
     Returns:
         int32 (m,) new labels.
@@ -187,10 +186,10 @@ def half_sweep(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def secondary_labels(starts, neighbours, own_labels, neighbour_labels, weights, pairs, members, gamma):  # type: ignore[no-untyped-def]
-    """The best label of each node among its neighbours' that is not its own and that its side uses; -1 if none.
+    """The best label of each node among its neighbours, other than its own, that its side uses; -1 if none.
 
     Args:
-        starts: int64 (m + 1,) where the neighbours of each of the side's m nodes begin.
+        starts: int64 (m + 1,) start of the neighbours of each of the m nodes of this side.
         neighbours: int32 (E,).
         own_labels: int32 (m,).
         neighbour_labels: int32, label of each node of the other side.
@@ -222,7 +221,7 @@ def secondary_labels(starts, neighbours, own_labels, neighbour_labels, weights, 
 
 @njit(cache=True, nogil=True)
 def _widest(starts):  # type: ignore[no-untyped-def]
-    """Neighbours of the node that has the most."""
+    """The largest number of neighbours of a node."""
     widest = 0
     for i in range(starts.size - 1):
         widest = max(widest, starts[i + 1] - starts[i])
@@ -231,7 +230,7 @@ def _widest(starts):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _count(first, last, neighbours, labels, pairs, found):  # type: ignore[no-untyped-def]
-    """Counts a node's edges to each label in ``pairs``, and lists the labels, first seen first, in ``found``."""
+    """Counts the edges of a node per label in ``pairs``; lists the labels in ``found``, in order of occurrence."""
     num_found = 0
     for j in range(first, last):
         if j - first + 2 * _LINE >= _SHORT and j + 2 * _LINE < last:

@@ -18,11 +18,11 @@ _SUFFIXES = (".parquet", ".csv", ".tsv")
 
 @dataclass(frozen=True)
 class EdgeFiles:
-    """Parquet or CSV files that hold edges, one a row.
+    """Parquet or CSV files with one edge per row.
 
     Attributes:
-        paths: the files, in the order in which they are read.
-        columns: role (``user``, ``item``) to column; None where they are recognised by their names.
+        paths: the files, in reading order.
+        columns: role (``user``, ``item``) to column; None to recognise columns by their names.
     """
 
     paths: tuple[Path, ...]
@@ -30,10 +30,10 @@ class EdgeFiles:
 
     @classmethod
     def from_paths(cls, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> EdgeFiles:
-        """Files, or the files of a folder by name.
+        """From paths of files, or of a folder whose files are sorted by name.
 
         Raises:
-            DatasetNotFoundError: one is not there, or the folder holds none.
+            DatasetNotFoundError: a file does not exist, or the folder has none.
         """
         paths = []
         for path in [sources] if isinstance(sources, str | Path) else sources:
@@ -47,13 +47,13 @@ class EdgeFiles:
         return cls(tuple(paths), columns)
 
     def describe(self) -> dict[str, Any]:
-        """What tells whether the files are still the same, as JSON values."""
+        """A fingerprint of the files, as JSON values."""
         facts = [(path.resolve(), path.stat()) for path in self.paths]
         files = [{"path": str(path), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns} for path, stat in facts]
         return {"files": files, "columns": None if self.columns is None else dict(self.columns)}
 
     def rows(self) -> int | None:
-        """Number of rows where the files say it."""
+        """Number of rows if the files state it, else None."""
         import pyarrow.parquet as parquet
 
         if not all(is_parquet(path) for path in self.paths):
@@ -61,14 +61,14 @@ class EdgeFiles:
         try:
             return sum(parquet.ParquetFile(path).metadata.num_rows for path in self.paths)
         except (OSError, ValueError):
-            return None  # reading them says what is wrong
+            return None  # reading the files reports the error
 
     def __str__(self) -> str:
         return str(self.paths[0]) if len(self.paths) == 1 else f"{self.paths[0].parent} ({len(self.paths)} files)"
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet files do."""
+    """True if a file begins like a Parquet file."""
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
@@ -77,7 +77,7 @@ def read_chunks(source: EdgeFiles, chunk: int) -> Iterator[tuple[Any, Any]]:
     """The raw ids of the users and items of consecutive rows, as polars Series of at most ``chunk`` rows.
 
     Raises:
-        DatasetError: a file is no table with these columns.
+        DatasetError: a file is not a table with these columns.
     """
     require_polars()
     import polars as pl
@@ -124,9 +124,9 @@ def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]
     reader = arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, autogenerate_column_names=bare),
-        # Between tabs a quote is a character like any other, as in `read_interactions`.
+        # In tab-separated files a quote is an ordinary character, as in `read_interactions`.
         parse_options=arrow_csv.ParseOptions(delimiter=separator, quote_char='"' if separator in QUOTING else False),
-        # As they are written: pyarrow would take "007" and 7 for one id.
+        # As text: pyarrow would take "007" and 7 for the same id.
         convert_options=arrow_csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string())),
     )
     for batch in reader:
@@ -138,7 +138,7 @@ def _read_text(path: Path, columns: Columns | None, chunk: int) -> Iterator[Any]
 
 
 def _numbers(raw: Any) -> Any:
-    """Texts as integers where each is written as one (no leading zero, sign or space), so that no two become one.
+    """Converts texts to integers if all are canonical (no leading zero, sign or space), so that ids stay distinct.
 
     Decimal fractions become floats, which the numbering of ids refuses.
     """

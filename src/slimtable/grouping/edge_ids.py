@@ -1,4 +1,4 @@
-"""From raw ids that come in chunks to dense ids, in the order of the raw ones."""
+"""Numbering of raw ids that come in chunks: dense ids in the order of the raw ids."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numba import njit
 
 from slimtable.errors import DatasetError
 
-_WIDEST = 1 << 28  # range of integers up to which a table of all of them is kept: 1 GiB
+_WIDEST = 1 << 28  # largest range of integers for a lookup table (1 GiB)
 _MAX = np.iinfo(np.int32).max
 
 
 class Numbering:
     """Numbers the distinct raw ids of one column, ascending, as the vocabulary of interactions does.
 
-    First every chunk is shown to :meth:`see`, then :meth:`finish` is called, then :meth:`ids` translates chunks.
-    Whole numbers below 2²⁸ are counted in a table; others and texts are sorted. Where some ids are texts, all are.
+    Pass every chunk to :meth:`see`, call :meth:`finish`, then translate chunks by :meth:`ids`. Integers below 2²⁸ are
+    counted in a table; larger ones and texts are sorted. If some ids are texts, all become texts.
 
     Args:
         where: name of the source, for messages.
@@ -27,7 +27,7 @@ class Numbering:
     def __init__(self, where: str, side: str) -> None:
         self.where, self.side = where, side
         self._table: np.ndarray | None = np.zeros(1, np.int32)  # occurrences of 0, 1, …; later their dense ids
-        self._sorted: Any = None  # else a polars frame of id and count
+        self._sorted: Any = None  # otherwise a polars frame of id and count
         self._texts = False
         self._vocabulary: np.ndarray = np.zeros(0, np.int64)
         self._enum: Any = None
@@ -53,16 +53,16 @@ class Numbering:
         self._row += len(raw)
 
     def finish(self) -> np.ndarray:
-        """Settles the numbers.
+        """Assigns the dense ids.
 
         Returns:
-            int64 (n,) how often each id occurred.
+            int64 (n,) count of each id.
 
         Raises:
             DatasetError: there are more ids than int32 can number.
         """
         if self._sorted is not None:
-            self._merge(None)  # what is in the table comes along
+            self._merge(None)  # includes the counts in the table
             frame = self._sorted.sort("id")
             if self._texts:
                 import polars as pl
@@ -78,13 +78,11 @@ class Numbering:
             counts = self._table[self._vocabulary].astype(np.int64)
             self._table[self._vocabulary] = np.arange(len(counts), dtype=np.int32)
         if len(counts) > _MAX:
-            raise DatasetError(
-                f"{self.where}: {len(counts):,} {self.side}s are more than {_MAX:,}, the most there can be."
-            )
+            raise DatasetError(f"{self.where}: {len(counts):,} {self.side}s are more than the maximum of {_MAX:,}.")
         return counts
 
     def ids(self, raw: Any) -> np.ndarray:
-        """The dense ids of a polars Series whose ids were all seen, int32 (n,)."""
+        """Dense ids of a polars Series of seen ids, int32 (n,)."""
         if self._enum is not None:
             found: np.ndarray = raw.cast(_text()).cast(self._enum).to_physical().to_numpy().astype(np.int32)
             return found
@@ -123,7 +121,7 @@ class Numbering:
         raise DatasetError(f"{self.where}, row {row:,} {what} ({wrong.sum():,} in this chunk). {advice}")
 
     def _merge(self, raw: Any) -> None:
-        """Counts by sorting; what is in the table is added and the table dropped."""
+        """Counts by sorting; moves the counts of the table over and drops it."""
         import polars as pl
 
         kind = pl.String if self._texts else pl.Int64

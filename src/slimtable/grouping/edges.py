@@ -1,13 +1,13 @@
-"""Graphs larger than memory: from edges in Parquet or CSV files to neighbour lists in files that are mapped.
+"""Graphs larger than memory: from edges in Parquet or CSV files to neighbour lists in memory-mapped files.
 
-A folder of a graph holds ``graph.json`` and five or six arrays::
+The folder of a graph holds ``graph.json`` and six arrays::
 
     user_starts.npy  user_items.npy  item_starts.npy  item_users.npy    the graph, as in InteractionGraph
     users.npy  items.npy                                                raw id of each user and item, ascending
 
-The edges are read twice, a chunk at a time: first to number the ids, then to write each edge into the part of its
-user. The parts are sorted one after another, which also brings repeated edges together, and what is left goes to the
-parts of its items, which are sorted likewise. So no more than a chunk or a part, and the ids, are ever in memory.
+The edges are read twice, one chunk at a time: first to number the ids, then to write each edge into a partition by
+user. Each partition is sorted, duplicate edges are dropped, and the rest is written into partitions by item, which are
+sorted likewise. Memory never holds more than a chunk or a partition, and the ids.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.progress import progress_bar
 
 ABOUT = "graph.json"
-"""The file that says what a folder holds; written last."""
+"""The description of a graph folder; written last."""
 
 _VERSION = 1
 _LOCK = ".building"
@@ -47,11 +47,11 @@ _SHIFT = np.uint64(32)
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What became of the edges of some files.
+    """Statistics of building a graph.
 
     Attributes:
-        rows: rows of the files.
-        edges: different edges among them.
+        rows: number of rows of the files.
+        edges: number of distinct edges.
         num_users: number of users.
         num_items: number of items.
     """
@@ -63,7 +63,7 @@ class BuildReport:
 
     @property
     def repeated(self) -> int:
-        """Rows that repeat an edge and were merged with it."""
+        """Number of rows that repeat an edge."""
         return self.rows - self.edges
 
 
@@ -75,25 +75,26 @@ def build_graph(
     chunk: int = _CHUNK,
     progress: bool = False,
 ) -> BuildReport:
-    """Writes the graph of the edges in some files into a new folder, whole or not at all.
+    """Builds a graph from files of edges in a new folder, atomically.
 
-    What a killed process leaves beside the folder is removed by the next one.
+    Temporary files of a killed process are removed by the next call.
 
     Args:
         sources: Parquet or CSV files, or a folder of them.
-        folder: to be made; the folder that it lies in must exist.
-        columns: role (``user``, ``item``) to column, by name, or by position in CSV files without a header. None: they
-            are recognised by usual names such as user_id.
+        folder: the folder to create; its parent must exist.
+        columns: role (``user``, ``item``) to column, by name, or by position in CSV files without a header. None:
+            recognised by common names such as user_id.
         chunk: edges in memory at a time.
         progress: show a bar on a terminal.
 
     Returns:
-        How many rows, edges, users and items there were.
+        The numbers of rows, edges, users and items.
 
     Raises:
-        FileExistsError: the folder is there already.
-        FileNotFoundError: the folder that it is to lie in is not there.
-        DatasetError: an id is missing, negative or not a whole number, there are no edges, or a file changed meanwhile.
+        FileExistsError: the folder already exists.
+        FileNotFoundError: its parent does not exist.
+        DatasetError: an id is missing, negative or not a whole number, there are no edges, or a file changed during the
+            build.
     """
     folder = Path(folder)
     if folder.exists():
@@ -102,7 +103,7 @@ def build_graph(
         raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
     if not folder.parent.is_dir():
         raise FileNotFoundError(
-            f"the folder {folder.parent}, which {folder.name} is to lie in, does not exist. Make it."
+            f"the folder {folder.parent}, in which to create {folder.name}, does not exist. Create it."
         )
     source = EdgeFiles.from_paths(sources, columns)
     _remove_leftovers(folder)
@@ -121,7 +122,7 @@ def build_graph(
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left of the graph in a folder; that of a running one is locked."""
+    """Removes temporary files of killed processes; those of a running process are locked."""
     for lock in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial/{_LOCK}"):
         with contextlib.suppress(OSError), lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,10 +130,10 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def open_graph(folder: str | Path) -> InteractionGraph:
-    """Opens the graph in a folder; its arrays stay in their files and are read where they are needed.
+    """Opens the graph in a folder; its arrays are memory-mapped.
 
     Raises:
-        DatasetError: the folder holds no whole graph, or an array in it is damaged.
+        DatasetError: the folder holds no complete graph, or an array is damaged.
     """
     folder = Path(folder)
     about = describe_graph(folder)
@@ -143,17 +144,17 @@ def open_graph(folder: str | Path) -> InteractionGraph:
         fits = (starts.dtype, starts.shape) == (np.int64, (sizes[side] + 1,))
         fits = fits and (neighbours.dtype, neighbours.shape) == (np.int32, (about["edges"],))
         if not (fits and starts[0] == 0 and starts[-1] == about["edges"] and bool((starts[1:] >= starts[:-1]).all())):
-            raise DatasetError(f"{folder / _STARTS[side]}.npy does not fit {ABOUT}. Build the graph anew.")
+            raise DatasetError(f"{folder / _STARTS[side]}.npy does not fit {ABOUT}. Build the graph again.")
         seen = np.zeros(sizes[1 - side], np.int64)
         for first in range(0, len(neighbours), _CHUNK):
             part = neighbours[first : first + _CHUNK]
             if part.min() < 0 or part.max() >= sizes[1 - side]:
-                raise DatasetError(f"{folder / _NEIGHBOURS[side]}.npy names an id that is not there. Build it anew.")
+                raise DatasetError(f"{folder / _NEIGHBOURS[side]}.npy names an id that does not exist. Build it again.")
             seen += np.bincount(part, minlength=len(seen))
         others = arrays[_STARTS[1 - side]]
         if others.shape == (len(seen) + 1,) and not np.array_equal(seen, np.diff(others)):
             raise DatasetError(
-                f"{folder / _NEIGHBOURS[side]}.npy and {_STARTS[1 - side]}.npy are of different edges. Build it anew."
+                f"{folder / _NEIGHBOURS[side]}.npy and {_STARTS[1 - side]}.npy are of different edges. Build it again."
             )
     return InteractionGraph(**arrays)
 
@@ -162,33 +163,33 @@ def raw_ids(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """The raw ids of the users and of the items of a graph in a folder, int64 or unicode.
 
     Raises:
-        DatasetError: the folder holds no whole graph, or the ids are damaged.
+        DatasetError: the folder holds no complete graph, or the ids are damaged.
     """
     about, found = describe_graph(folder), []
     for side in _SIDES:
         ids = _load(Path(folder), side)
         if ids.shape != (about[side],) or not (ids.dtype == np.int64 or ids.dtype.kind == "U"):
-            raise DatasetError(f"{Path(folder) / side}.npy does not fit {ABOUT}. Build the graph anew.")
+            raise DatasetError(f"{Path(folder) / side}.npy does not fit {ABOUT}. Build the graph again.")
         found.append(ids)
     return found[0], found[1]
 
 
 def _load(folder: Path, name: str) -> Any:
-    """An array of a graph, mapped."""
+    """Maps an array of a graph."""
     path = folder / f"{name}.npy"
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} is missing or damaged. Build the graph anew.") from error
+        raise DatasetError(f"{path} is missing or damaged. Build the graph again.") from error
 
 
 def is_graph(folder: str | Path) -> bool:
-    """Whether a folder holds a graph."""
+    """True if a folder holds a graph."""
     return (Path(folder) / ABOUT).is_file()
 
 
 def describe_graph(folder: str | Path) -> dict[str, Any]:
-    """What the folder of a graph says about itself: users, items, edges, rows, source.
+    """Reads the description of a graph folder: users, items, edges, rows, source.
 
     Raises:
         DatasetError: it holds no graph, or one of a newer version.
@@ -198,29 +199,29 @@ def describe_graph(folder: str | Path) -> dict[str, Any]:
         about = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
-            f"{folder} holds no graph: it has no {ABOUT}. Choose a folder that is not there yet."
+            f"{folder} holds no graph: it has no {ABOUT}. Choose a folder that does not exist yet."
         ) from None
     except ValueError as error:
-        raise DatasetError(f"{path} is damaged: {error}. Build the graph anew.") from error
+        raise DatasetError(f"{path} is damaged: {error}. Build the graph again.") from error
     counts = ("users", "items", "edges", "rows")
     if not isinstance(about, dict) or about.get("version") != _VERSION:
-        raise DatasetError(f"{path} is not of version {_VERSION}. Build the graph anew.")
+        raise DatasetError(f"{path} is not of version {_VERSION}. Build the graph again.")
     if any(not isinstance(about.get(name), int) or about[name] < 1 for name in counts):
-        raise DatasetError(f"{path} lacks a count of {', '.join(counts)}. Build the graph anew.")
+        raise DatasetError(f"{path} lacks a count of {', '.join(counts)}. Build the graph again.")
     return about
 
 
 def require_source(folder: str | Path, sources: str | Path | Sequence[str | Path], columns: Columns | None) -> None:
-    """Refuses a graph that was made of other files than these, or of what these once held.
+    """Raises an error if a graph was built from other files, or from other contents of these files.
 
     Raises:
-        DatasetError: the graph is of something else.
+        DatasetError: the graph has another source.
     """
     about = describe_graph(folder)
     if about.get("source") != EdgeFiles.from_paths(sources, columns).describe():
         raise DatasetError(
             f"{folder} holds the graph of another source, or the source has changed since. Remove the folder to build "
-            "the graph anew, or choose another one."
+            "the graph again, or choose another one."
         )
 
 
@@ -234,7 +235,7 @@ def _build(source: EdgeFiles, folder: Path, chunk: int, progress: bool) -> Build
                 yield users, items
                 bar.advance(task, len(users))
             if source.describe() != before:
-                raise DatasetError(f"{source} changed while it was read. Build the graph when it is at rest.")
+                raise DatasetError(f"{source} changed while it was read. Build the graph when it does not change.")
 
         numberings = tuple(Numbering(f"{source}", side) for side in ("user", "item"))
         rows = 0
@@ -267,12 +268,12 @@ _SIDES = ("users", "items")
 
 
 class _Parts:
-    """Files of edges, each with those of a range of nodes.
+    """Partitions of edges in files, by ranges of nodes.
 
     Args:
-        folder: where they are written.
-        name: what they are called.
-        bounds: int64 (P + 1,) first node of each part, and the end.
+        folder: folder of the files.
+        name: prefix of the files.
+        bounds: int64 (P + 1,) first node of each partition, and the end.
     """
 
     def __init__(self, folder: Path, name: str, bounds: np.ndarray) -> None:
@@ -282,7 +283,7 @@ class _Parts:
             path.touch()
 
     def add(self, keys: np.ndarray) -> None:
-        """Appends edges, uint64 (n,) keys, to the parts that they belong to."""
+        """Appends edges, uint64 (n,) keys, to their partitions."""
         if len(self.paths) == 1:
             ordered, starts = keys, np.array([0, len(keys)])
         else:
@@ -293,7 +294,7 @@ class _Parts:
                     ordered[first:last].tofile(file)
 
     def sorted(self) -> Iterator[np.ndarray]:
-        """The different edges of one part after another, ascending; the files are removed."""
+        """Yields the distinct edges of each partition, ascending, and removes its file."""
         for path in self.paths:
             keys = np.fromfile(path, np.uint64)
             path.unlink()
@@ -308,7 +309,7 @@ class _Parts:
 def _write_side(
     folder: Path, side: int, size: int, parts: _Parts, tick: Callable[[], object], other: _Parts | None
 ) -> int:
-    """Writes the two arrays of a side, hands the edges on to the other side's parts, and counts the edges."""
+    """Writes the two arrays of a side, passes the edges to the partitions of the other side, and counts them."""
     degrees = np.zeros(size, np.int64)
     edges, path = 0, folder / f"{_NEIGHBOURS[side]}.npy"
     with path.open("wb") as file:
@@ -324,7 +325,7 @@ def _write_side(
                 other.add(_keys(neighbours, nodes))
             tick()
     with path.open("r+b") as file:
-        _write_header(file, edges)  # numpy leaves room for the length to grow
+        _write_header(file, edges)  # NumPy reserves space for the length to grow
     np.save(folder / f"{_STARTS[side]}.npy", np.concatenate([[0], np.cumsum(degrees)]))
     return edges
 
@@ -335,7 +336,7 @@ def _write_header(file: Any, length: int) -> None:
 
 
 def _bounds(counts: np.ndarray, chunk: int) -> np.ndarray:
-    """First node of each part, int64 (P + 1,), so that a part has about two chunks of edges."""
+    """First node of each partition, int64 (P + 1,), for about two chunks of edges per partition."""
     ends = np.cumsum(counts)
     parts = max(1, -(-int(ends[-1]) // (2 * chunk)))
     cuts = np.searchsorted(ends, np.linspace(0, ends[-1], parts + 1)[1:-1]) + 1
@@ -343,14 +344,14 @@ def _bounds(counts: np.ndarray, chunk: int) -> np.ndarray:
 
 
 def _keys(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Edges as uint64 whose order is by the first node and then by the second."""
+    """Edges as uint64 keys that sort by the first and then by the second node."""
     keys: np.ndarray = (high.astype(np.uint64) << _SHIFT) | low.astype(np.uint64)
     return keys
 
 
 @njit(cache=True, nogil=True)
 def _split(keys, bounds):  # type: ignore[no-untyped-def]
-    """Edges ordered by part, stably, and where each part begins."""
+    """Edges in stable order of partitions, and the start of each partition."""
     parts = bounds.size - 1
     part_of = np.empty(keys.size, np.int32)
     starts = np.zeros(parts + 1, np.int64)

@@ -31,7 +31,7 @@ def write_groups(path: str | os.PathLike[str], groups: Groups, raw_ids: Mapping[
     Args:
         path: the file; its folder must exist. A file of that name is replaced.
         groups: what to write.
-        raw_ids: by side, the raw id of each of its N ids, integers or texts.
+        raw_ids: by side, the raw ids (N,), integers or texts.
 
     Returns:
         Size of the file in bytes.
@@ -61,21 +61,21 @@ def write_groups(path: str | os.PathLike[str], groups: Groups, raw_ids: Mapping[
 
 
 def read_groups(path: str | os.PathLike[str]) -> Groups:
-    """Reads row maps, and checks every byte of them and what they mean.
+    """Reads row maps, and checks all bytes and their meaning.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ArtifactError: it is damaged, or holds something else.
+        ArtifactError: it is damaged, or does not hold row maps.
     """
     return _groups(verify_artifact(path))
 
 
 def read_raw_ids(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The raw ids in a file of row maps by side: int64 (N,), or a sequence of texts; empty where it has none.
+    """Reads the raw ids of a file of row maps, by side: int64 (N,) or a sequence of texts; empty if it has none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ArtifactError: it is damaged, or holds something else.
+        ArtifactError: it is damaged, or does not hold row maps.
     """
     opened = verify_artifact(path)
     groups = _groups(opened)

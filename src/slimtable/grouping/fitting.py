@@ -1,4 +1,4 @@
-"""The last step of a budget: small groups join larger ones until no more rows are left than were asked for."""
+"""The last step of a budget: small groups are merged into larger ones until the rows fit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def fit_rows(graph: InteractionGraph, labels: Labels, num_rows: int) -> Labels:
     """Merges groups of one side until both sides together have at most ``num_rows`` rows.
 
-    The smallest groups go first. Each joins the group of its side whose members have most edges into the same groups
-    of the other side, and the smallest of these where none has any.
+    The smallest groups are merged first, each into the group of its side that shares the most edges to the same groups
+    of the other side, or into the smallest group if none shares any.
 
     Args:
-        graph: what was grouped.
-        labels: its groups; they are returned as they are where they have no more rows.
-        num_rows: the most rows, 2 or more.
+        graph: the graph.
+        labels: its groups; returned unchanged if they fit.
+        num_rows: maximum number of rows, 2 or more.
 
     Returns:
         The labels, with at most ``num_rows`` rows.
@@ -32,7 +32,7 @@ def fit_rows(graph: InteractionGraph, labels: Labels, num_rows: int) -> Labels:
         return labels
     used, places = zip(*(np.unique(side, return_inverse=True) for side in (labels.users, labels.items)), strict=True)
     sizes = [np.bincount(place) for place in places]
-    # The largest group of each side stays, whatever happens, and the others leave from the smallest on.
+    # The largest group of each side always stays; the others are merged from the smallest on.
     leaving = [np.argsort(size, kind="stable")[:-1] for size in sizes]
     order = np.argsort(np.concatenate([sizes[side][leaving[side]] for side in (0, 1)]), kind="stable")[:excess]
     from_users = order[order < len(leaving[0])]
@@ -52,7 +52,7 @@ def fit_rows(graph: InteractionGraph, labels: Labels, num_rows: int) -> Labels:
 
 
 def _edges_between(graph: InteractionGraph, places: tuple[np.ndarray, ...], sizes: list[np.ndarray]):  # type: ignore[no-untyped-def]
-    """Edges between the groups of users and of items, sparse (groups of users, groups of items)."""
+    """Number of edges between groups, sparse (groups of users, groups of items)."""
     from scipy.sparse import coo_matrix
 
     users = places[0][np.repeat(np.arange(graph.num_users), graph.user_degrees())]
@@ -61,7 +61,7 @@ def _edges_between(graph: InteractionGraph, places: tuple[np.ndarray, ...], size
 
 
 def _joined(links, sizes: np.ndarray, leaving: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """For each group of a side the group that it is part of afterwards, integer (groups,)."""
+    """The group that each group of a side is merged into, integer (groups,)."""
     target = np.arange(len(sizes))
     if len(leaving) == 0:
         return target

@@ -1,4 +1,4 @@
-"""The graph of users and items that groupings work on."""
+"""The bipartite graph of users and items, the input of groupings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from slimtable.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class InteractionGraph:
-    """Who took what, each edge once, as neighbour lists of both sides; arrays may be memory-mapped files.
+    """A bipartite graph without duplicate edges, as neighbour lists of both sides; arrays may be memory-mapped.
 
     Attributes:
-        user_starts: int64 (num_users + 1,) where the items of each user begin in ``user_items``.
+        user_starts: int64 (num_users + 1,) start of the items of each user in ``user_items``.
         user_items: int32 (E,), ascending within a user.
         item_starts: int64 (num_items + 1,), likewise.
         item_users: int32 (E,), ascending within an item.
@@ -35,16 +35,16 @@ class InteractionGraph:
 
     @classmethod
     def from_interactions(cls, interactions: Interactions) -> Self:
-        """The graph of some interactions; an item that a user took several times is one edge.
+        """The graph of interactions; repeated interactions are one edge.
 
         Raises:
             DatasetError: there are no interactions.
         """
         if len(interactions) == 0:
-            raise DatasetError("There is nothing to group by: the data have no interactions.")
+            raise DatasetError("There is nothing to group by: the data has no interactions.")
         starts, items = without_duplicates(*interactions.csr())
         users = np.repeat(np.arange(interactions.num_users, dtype=np.int32), np.diff(starts))
-        order = np.argsort(items, kind="stable")  # users ascend within an item, as they do in the rows
+        order = np.argsort(items, kind="stable")  # keeps users ascending within an item
         item_starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=interactions.num_items))])
         return cls(starts.astype(np.int64), items, item_starts.astype(np.int64), users[order])
 
@@ -60,18 +60,18 @@ class InteractionGraph:
 
     @property
     def num_nodes(self) -> int:
-        """Users and items together: the rows of the uncompressed tables."""
+        """Number of users and items, which is the number of rows of the uncompressed tables."""
         return self.num_users + self.num_items
 
     @property
     def num_edges(self) -> int:
-        """Number of different (user, item) pairs, E."""
+        """Number of distinct (user, item) pairs, E."""
         return len(self.user_items)
 
     def user_degrees(self) -> np.ndarray:
-        """Edges of each user, int64 (num_users,)."""
+        """Number of edges of each user, int64 (num_users,)."""
         return np.diff(self.user_starts)
 
     def item_degrees(self) -> np.ndarray:
-        """Edges of each item, int64 (num_items,)."""
+        """Number of edges of each item, int64 (num_items,)."""
         return np.diff(self.item_starts)

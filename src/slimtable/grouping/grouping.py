@@ -1,4 +1,4 @@
-"""What every grouping is: options that turn an interaction graph into groups of users and of items."""
+"""The base class of groupings: options of an algorithm that groups the users and items of a graph."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from slimtable.specs import format_spec, parse_spec
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The group of every user and item; a group costs a row on each side that uses it.
+    """The group of every user and item; a group costs one row per side that uses it.
 
     Attributes:
         users: integer (num_users,) group of each user, 0 or more.
         items: integer (num_items,) group of each item.
-        secondary_users: integer (num_users,) secondary group of each user, -1 for none; None where no user has one.
+        secondary_users: integer (num_users,) secondary group of each user, -1 for none; None if no user has one.
         secondary_items: likewise for items.
         sweeps: rows of both sides together after each sweep, for groupings that work in sweeps.
     """
@@ -47,14 +47,14 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Row maps of both sides, and how they came about.
+    """Row maps of both sides, their statistics, and the grouping that made them.
 
     Attributes:
         users: row map of the users.
         items: row map of the items.
         statistics: rows, cluster sizes, edges within groups, seconds.
-        grouping: the grouping with the options it was run with, those found for a budget included.
-        seed: what its random choices were drawn from.
+        grouping: the grouping with its options, including those found for a budget.
+        seed: its random seed.
     """
 
     users: RowMap
@@ -75,56 +75,56 @@ class Groups:
 
 @dataclass(frozen=True)
 class Grouping(Config, ABC):
-    """Options of one way to group; the subclass's file stem is its registry name."""
+    """Base class of groupings: the options of an algorithm. The file stem of a subclass is its registry name."""
 
     name: ClassVar[str]
     """Registry name: the file stem and the command-line word."""
     co_clusters: ClassVar[bool] = True
-    """Whether equal labels of a user and an item mean the same group."""
+    """True if equal labels of a user and an item mean the same group."""
     set_by_budget: ClassVar[tuple[str, ...]] = ()
-    """Options that are found for a budget, and so cannot be given with one."""
+    """Options that a budget determines, so that they cannot be given with one."""
 
     @property
     def columns(self) -> tuple[int, int]:
-        """Rows that a user, and an item, may have: 2 where an option ``secondary`` gives them another."""
+        """Number of rows of a user and of an item: 2 if the option ``secondary`` is set for that side, else 1."""
         secondary = vars(self).get("secondary", "none")
         return (2 if secondary in ("users", "both") else 1), (2 if secondary in ("items", "both") else 1)
 
     @abstractmethod
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
-        """Groups users and items as the options say.
+        """Groups users and items.
 
         Raises:
             BudgetError: an option that sets the number of groups is missing.
         """
 
     def for_rows(self, graph: InteractionGraph, num_rows: int, seed: int) -> Self:
-        """A copy with options that give at most, and nearly, ``num_rows`` rows.
+        """A copy tuned to at most ``num_rows`` rows.
 
         Args:
-            graph: what is to be grouped.
+            graph: the graph to group.
             num_rows: rows of both sides together.
-            seed: that ``labels`` will be called with.
+            seed: the seed for ``labels``.
 
         Raises:
-            BudgetError: it cannot have so few rows, or chooses its number of rows itself.
+            BudgetError: it cannot have so few rows, or determines the number of rows itself.
         """
-        raise BudgetError(f"{self.name} chooses its number of rows itself, so it cannot be given a budget.")
+        raise BudgetError(f"{self.name} determines its number of rows itself, so it takes no budget.")
 
     def hashes(self, graph: InteractionGraph, seed: int) -> tuple[Hash | None, Hash | None]:
-        """The hashes of users and items where the rows can be computed instead of stored; none by default."""
+        """The hashes of users and items if rows can be computed instead of stored; None by default."""
         return None, None
 
 
 def bits_of_maps(sizes: Sequence[int], columns: Sequence[int], num_rows: int) -> int:
-    """The most bits that row maps take, however the groups share the rows between users and items.
+    """Upper bound on the bits of row maps, for any division of the rows between users and items.
 
     Args:
-        sizes: ids of each side.
-        columns: rows that an id of each side may have.
-        num_rows: rows of all sides together.
+        sizes: number of ids of each side.
+        columns: number of rows per id of each side.
+        num_rows: number of rows of all sides together.
     """
-    others = len(sizes) - 1  # each other side has a row at least
+    others = len(sizes) - 1  # each other side has at least one row
     widths = [code_bits(max(1, min(size, num_rows - others))) for size in sizes]
     return sum(size * count * width for size, count, width in zip(sizes, columns, widths, strict=True))
 
@@ -141,11 +141,11 @@ def grouping_names() -> list[str]:
 
 
 def get_grouping(name: str, options: dict[str, Any] | None = None) -> Grouping:
-    """A grouping by name.
+    """Returns a grouping by name.
 
     Args:
         name: registry name.
-        options: its options over its defaults.
+        options: options that differ from the defaults.
 
     Raises:
         ValueError: there is no such grouping or option; the message lists the known ones.
@@ -155,7 +155,7 @@ def get_grouping(name: str, options: dict[str, Any] | None = None) -> Grouping:
 
 
 def parse_grouping(text: str) -> Grouping:
-    """Reads a grouping with its options.
+    """Parses a grouping with its options.
 
     Example:
         >>> parse_grouping("baco[gamma=7.57]").gamma
@@ -165,7 +165,7 @@ def parse_grouping(text: str) -> Grouping:
 
 
 def format_grouping(grouping: Grouping) -> str:
-    """The shortest text that :func:`parse_grouping` reads as this grouping."""
+    """Formats a grouping as the shortest text for :func:`parse_grouping`."""
     return format_spec(grouping.name, grouping.non_defaults())
 
 
@@ -173,22 +173,22 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
     """Groups the users and items of a graph.
 
     Args:
-        graph: from :meth:`InteractionGraph.from_interactions`; only training interactions belong in it.
-        grouping: what to group by, or its text, such as ``"baco[gamma=7.57]"``.
-        num_rows: rows that both sides may have together; None where the options say it.
-        seed: of everything random.
+        graph: the graph of the training interactions, from :meth:`InteractionGraph.from_interactions`.
+        grouping: the grouping, or its text such as ``"baco[gamma=7.57]"``.
+        num_rows: maximum number of rows of both sides together; None to use the options.
+        seed: seed of all randomness.
 
     Returns:
         The row maps.
 
     Raises:
         BudgetError: it cannot have so few rows, or ``num_rows`` is not below the number of users and items.
-        ValueError: there is no such grouping or option, or an option is given that ``num_rows`` sets.
+        ValueError: there is no such grouping or option, or an option is given that ``num_rows`` determines.
 
     Example:
         >>> from slimtable.data import Interactions
-        >>> taken = Interactions.from_raw(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 0, 1, 2, 2]))
-        >>> group(InteractionGraph.from_interactions(taken), "baco[gamma=0.5]").users.rows.tolist()
+        >>> data = Interactions.from_raw(np.array([0, 0, 1, 1, 2, 3]), np.array([0, 1, 0, 1, 2, 2]))
+        >>> group(InteractionGraph.from_interactions(data), "baco[gamma=0.5]").users.rows.tolist()
         [0, 0, 1, 1]
     """
     chosen = parse_grouping(grouping) if isinstance(grouping, str) else grouping
@@ -196,19 +196,19 @@ def group(graph: InteractionGraph, grouping: Grouping | str, *, num_rows: int | 
     if num_rows is not None:
         if num_rows >= graph.num_nodes:
             raise BudgetError(
-                f"A budget of {num_rows:,} rows holds all {graph.num_nodes:,} users and items: nothing has to be "
+                f"A budget of {num_rows:,} rows has room for all {graph.num_nodes:,} users and items, so nothing is "
                 "shared. Use the method full, or a smaller budget."
             )
         if num_rows < 2:
-            raise BudgetError(f"A budget must hold a row of users and a row of items at least, got {num_rows}.")
+            raise BudgetError(f"A budget must allow at least one row of users and one of items, got {num_rows}.")
         both = ", ".join(name for name in chosen.set_by_budget if name in chosen.non_defaults())
         if both:
-            raise ValueError(f"{chosen.name} finds {both} for a budget. Leave out the budget, or {both}.")
+            raise ValueError(f"{chosen.name} determines {both} from a budget. Leave out the budget, or {both}.")
         chosen = chosen.for_rows(graph, num_rows, seed)
     tuned = time.perf_counter()
     labels = chosen.labels(graph, seed)
     if num_rows is not None:
-        labels = fit_rows(graph, labels, num_rows)  # a budget is kept whatever the options gave
+        labels = fit_rows(graph, labels, num_rows)  # the budget is never exceeded
     ended = time.perf_counter()
     users, items = (
         RowMap.from_labels(labels.users, labels.secondary_users),

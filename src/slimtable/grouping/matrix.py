@@ -1,4 +1,4 @@
-"""The interaction graph as a sparse matrix, for groupings that are linear algebra."""
+"""The interaction graph as a sparse matrix, for groupings by linear algebra."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def interaction_matrix(graph: InteractionGraph) -> csr_matrix:
-    """B, float64 (num_users, num_items): 1 where the user took the item."""
+    """B, float64 (num_users, num_items): 1 for each interaction."""
     from scipy.sparse import csr_matrix
 
     ones = np.ones(graph.num_edges)

@@ -1,4 +1,4 @@
-"""Merging of whole co-clusters where that raises the objective: what propagation of single nodes cannot do."""
+"""Merging of whole co-clusters while that raises the objective, which moving single nodes cannot do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numba import njit
 
 from slimtable.grouping.graph import InteractionGraph
 
-_SETTLED = 1e-3  # share of clusters that still moved in the last pass of a level
+_SETTLED = 1e-3  # share of clusters that move in the last pass of a level
 _PASSES = 20  # of a level, at most
 
 
@@ -19,24 +19,24 @@ def merge_clusters(
     generator: np.random.Generator,
     stop_rows: int = 0,
 ) -> np.ndarray:
-    """Merges co-clusters, level after level, as Louvain's method does (Blondel et al. 2008), for BACO's objective.
+    """Merges co-clusters in levels, like Louvain's method (Blondel et al. 2008), for BACO's objective.
 
     Moving cluster x into a set C of clusters changes ``Q = Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` by ``e(x, C) − γ ·
-    (W_U(x) · W_V(C) + W_V(x) · W_U(C))``, e counting the edges between the two, both ways. In random order each goes
-    where that is largest, and stays where nothing beats staying. Sets are then the clusters of the next level, until
-    no cluster moves: a set that was left is never entered again, so each level has fewer clusters than the one before.
-    Clusters without edges to others stay as they are.
+    (W_U(x) · W_V(C) + W_V(x) · W_U(C))``, e counting the edges between the two, both ways. In random order each
+    cluster moves to the set with the largest change, or stays if no move is better. Sets are the clusters of the next
+    level, until no cluster moves; empty sets are not used again, so each level has fewer clusters. Clusters without
+    edges to others do not change.
 
-    Unlike the sweeps this lists all edges between clusters in memory: up to 100 bytes per edge of the graph, 10 GB for
-    100 million, where hardly two edges join the same pair of clusters, and less than half of that where most do.
+    Unlike sweeps, this lists all edges between clusters in memory: up to 100 bytes per edge of the graph (10 GB for 100
+    million edges) if few edges join the same pair of clusters, and less than half of that if most do.
 
     Args:
-        graph: what is grouped.
+        graph: the graph.
         labels: int32 (n,) label of each node, users first.
         weights: float64 (n,) of the nodes.
         gamma: weight of the balance, γ.
-        generator: of the orders.
-        stop_rows: stop as soon as no more rows are left; 0 for never.
+        generator: random generator of the orders.
+        stop_rows: stop once at most this many rows are left; 0 for never.
 
     Returns:
         int32 (n,) labels after merging, from 0.
@@ -64,13 +64,13 @@ def merge_clusters(
 
 
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels in use, ascending, and the place among them of each label given, int32."""
+    """The labels in use, ascending, and the index of each label among them, int32."""
     kept, place = np.unique(labels, return_inverse=True)
     return kept, place.astype(np.int32)
 
 
 def _sums(sides: tuple[tuple[np.ndarray, np.ndarray | None], ...], size: int) -> np.ndarray:
-    """What the clusters sum up to on each side, float64 (2, size)."""
+    """Sums over the clusters on each side, float64 (2, size)."""
     return np.stack([np.bincount(clusters, values, minlength=size) for clusters, values in sides])
 
 
@@ -78,13 +78,15 @@ def _between(first: np.ndarray, second: np.ndarray, counts: np.ndarray | None, s
     """Edges between different clusters as neighbour lists: starts int64, clusters int32 and counts float64.
 
     Args:
-        first: a cluster of each pair, int32.
-        second: the other one, int32.
-        counts: edges of the pair, float64; None where each has one.
+        first: first cluster of each pair, int32.
+        second: second cluster of each pair, int32.
+        counts: number of edges of each pair, float64; None for one each.
         size: number of clusters.
     """
     different = first != second
-    keys = np.minimum(first, second)[different].astype(np.int64)  # both ways as one, so that edges are sorted once
+    keys = np.minimum(first, second)[different].astype(
+        np.int64
+    )  # both directions have the same key, so that edges are sorted once
     keys *= size
     keys += np.maximum(first, second)[different]
     if counts is None:
@@ -107,7 +109,7 @@ def _level(
     generator: np.random.Generator,
     stop_rows: int,
 ) -> np.ndarray:
-    """The set of each cluster after passes over all of them, int32."""
+    """The set of each cluster after several passes, int32."""
     size = volumes.shape[1]
     sets, totals, clusters = np.arange(size, dtype=np.int32), volumes.copy(), members.astype(np.int32)
     rows = int(np.count_nonzero(members))
@@ -123,9 +125,9 @@ def _level(
 def _move(  # type: ignore[no-untyped-def]
     order, starts, neighbours, counts, sets, volumes, totals, members, clusters, gamma, stop_rows, rows
 ):
-    """Moves each cluster into the best set; returns how many moved, and the rows that are left.
+    """Moves each cluster into the best set; returns the number of moves, and the number of rows left.
 
-    ``members`` says which clusters have users and which have items, ``clusters`` how many such each set holds.
+    ``members`` marks clusters with users and with items, ``clusters`` counts them in each set.
     """
     moved = 0
     shared = np.zeros(sets.size)

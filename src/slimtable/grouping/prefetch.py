@@ -1,4 +1,4 @@
-"""A hint to the processor, for compiled loops that would otherwise wait for memory at every step."""
+"""A prefetch instruction for compiled loops that are bound by memory latency."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numba.extending import intrinsic
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """Asks for the memory of ``array[index]``, which will be read soon; never changes a result and never fails.
+    """Prefetches the memory of ``array[index]``; has no effect on results and never fails.
 
     Args:
         typing_context: given by numba.
         array: one-dimensional and contiguous.
-        index: integer; any value is safe, since a hint about memory that is not there is ignored.
+        index: integer; any value is safe.
     """
     if not (isinstance(array, types.Array) and array.ndim == 1 and isinstance(index, types.Integer)):
         return None

@@ -1,4 +1,4 @@
-"""Which shared row stands for each id."""
+"""Row maps: the shared row of each id, stored or computed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Self
 import numpy as np
 
 _PRIME = (1 << 31) - 1
-_STORED = (0, 0, 0, 0, 1)  # stands for the numbers of a hash where a map is stored; no hash has these
-_QUOTIENT = (0, 1, 0, 0)  # likewise, before its divisor
+_STORED = (0, 0, 0, 0, 1)  # encodes a stored map; not valid as a hash
+_QUOTIENT = (0, 1, 0, 0)  # encodes a quotient, before its divisor
 
 
 @dataclass(frozen=True)
 class Hash:
-    """A row map that is computed instead of stored: ids below ``head`` have their own rows, the others hash.
+    """A computed row map: ids below ``head`` have dedicated rows, the others are hashed.
 
     The row of an id is ``first + ((a·id + b) mod (2³¹ − 1)) mod count``, a universal hash (Carter & Wegman 1979), or
-    the id itself where it is below ``head``. Ids must be sorted by frequency for that to be the frequent ones.
+    the id itself where it is below ``head``. Sort ids by frequency to give frequent ones dedicated rows.
 
     Attributes:
         a: 1 to 2³¹ − 2; 1 with ``b = 0`` is the plain remainder.
         b: 0 to 2³¹ − 2.
-        head: ids that have rows of their own.
-        first: the first row of the others.
-        count: number of rows of the others.
+        head: number of ids with dedicated rows.
+        first: first row of the other ids.
+        count: number of rows of the other ids.
 
     Raises:
         ValueError: a number is out of range.
@@ -50,14 +50,14 @@ class Hash:
 
     @classmethod
     def universal(cls, count: int, generator: np.random.Generator, head: int = 0) -> Self:
-        """A random hash into ``count`` rows that follow ``head`` rows of single ids."""
+        """A random hash into ``count`` rows that follow ``head`` dedicated rows."""
         a, b = int(generator.integers(1, _PRIME)), int(generator.integers(_PRIME))
         return cls(a, b, head, head, count)
 
 
 @dataclass(frozen=True)
 class Quotient:
-    """A row map that is computed: id ``i`` has row ``⌊i / divisor⌋``, so that neighbours share one.
+    """A computed row map: id ``i`` has row ``⌊i / divisor⌋``, so that adjacent ids share one.
 
     Attributes:
         divisor: 1 to 2³¹ − 1.
@@ -78,7 +78,7 @@ class Quotient:
 
 
 def numbers_of_map(computed: Hash | Quotient | None) -> tuple[int, ...]:
-    """Five integers that say how a map is computed, or that it is stored; for state dicts."""
+    """Encodes a map in five integers for state dicts: a hash, a quotient, or stored."""
     if computed is None:
         return _STORED
     if isinstance(computed, Quotient):
@@ -87,7 +87,7 @@ def numbers_of_map(computed: Hash | Quotient | None) -> tuple[int, ...]:
 
 
 def read_map(numbers: tuple[int, ...]) -> Hash | Quotient | None:
-    """What :func:`numbers_of_map` was given.
+    """Decodes the output of :func:`numbers_of_map`.
 
     Raises:
         ValueError: a number is out of range.
@@ -106,7 +106,7 @@ class RowMap:
         num_rows: rows of the shared table, K.
         secondary: int32 (N,) secondary row of each id, equal to ``rows`` where an id has none; None if no id has one.
         secondary_weight: w of the row ``(1 - w) · primary + w · secondary``; 0.5 for the mean.
-        computed: the hash that gives ``rows``, where there is one: it then takes no space.
+        computed: the hash that gives ``rows``, if there is one; the map then takes no space.
 
     Raises:
         ValueError: shapes differ, a row is out of range, or the weight does not lie in (0, 1).

@@ -14,20 +14,20 @@ from slimtable.grouping.grouping import Labels
 def with_secondary(
     graph: InteractionGraph, labels: Labels, weights: tuple[np.ndarray, np.ndarray], gamma: float, sides: str
 ) -> Labels:
-    """Gives each user or item the second-best group among those of its neighbours.
+    """Assigns each user or item the second-best group among those of its neighbours.
 
-    That is the group k other than its own, used on its side, with the largest ``e(x, k) − γ · w_x · W(k)``: e counts
+    It is the group k other than its own, used on its side, with the largest ``e(x, k) − γ · w_x · W(k)``: e counts
     its edges into the group, W sums the weights of the group's members on the other side.
 
     Args:
-        graph: what was grouped.
+        graph: the graph.
         labels: its groups; equal labels of a user and an item mean the same group.
         weights: w of the users, float (num_users,), and of the items, float (num_items,).
         gamma: weight of the balance, γ.
         sides: "users", "items", "both" or "none".
 
     Returns:
-        The same groups with second ones; -1 for a node without a candidate.
+        The groups with secondary ones; -1 for a node without a candidate.
     """
     sides_of = tuple(np.ascontiguousarray(side, dtype=np.int32) for side in (labels.users, labels.items))
     size = int(max(side.max() for side in sides_of)) + 1
@@ -44,10 +44,10 @@ def secondary_groups(
     gamma: float,
     sides: str,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The same rule where the volumes are at hand.
+    """The same rule for given volumes.
 
     Args:
-        graph: what was grouped.
+        graph: the graph.
         labels: int32 groups of the users and of the items, below ``size``.
         weights: w of both sides, float64.
         volumes: W of each group, float64 (size,), of users and of items.

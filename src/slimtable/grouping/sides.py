@@ -1,4 +1,4 @@
-"""Groupings that are told how many rows each side may have."""
+"""Groupings with a given number of rows on each side."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slimtable.grouping.grouping import Grouping
 
 @dataclass(frozen=True)
 class SidedGrouping(Grouping):
-    """Base of the groupings whose options are the rows of each side.
+    """Base class of groupings whose options are the numbers of rows of both sides.
 
-    A budget is split in proportion to users and items where neither is given; where one is, the other gets the rest.
+    A budget is split in proportion to users and items if neither is given; if one is, the other gets the rest.
 
     Attributes:
-        user_rows: most rows of the users.
-        item_rows: most rows of the items.
+        user_rows: maximum number of rows of users.
+        item_rows: maximum number of rows of items.
 
     Raises:
         ValueError: a number is below 1.
@@ -38,13 +38,13 @@ class SidedGrouping(Grouping):
             items = num_rows - users
         if users < 1 or items < 1 or users + items > num_rows:
             raise BudgetError(
-                f"{num_rows:,} rows do not hold what {self.name} was given: user_rows={self.user_rows}, "
-                f"item_rows={self.item_rows}. Give fewer of these, or leave them out."
+                f"{num_rows:,} rows are too few for the options of {self.name}: user_rows={self.user_rows}, "
+                f"item_rows={self.item_rows}. Lower them, or leave them out."
             )
         return replace(self, user_rows=users, item_rows=items)
 
     def rows_of_sides(self, graph: InteractionGraph) -> tuple[int, int]:
-        """Rows of users and of items, at most one per id.
+        """Numbers of rows of users and of items, at most one per id.
 
         Raises:
             BudgetError: they are not given.

@@ -1,4 +1,4 @@
-"""Figures that describe a grouping."""
+"""Statistics of a grouping."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many ids share a row on one side.
+    """Distribution of group sizes on one side.
 
     Attributes:
-        rows: rows, K.
-        median: ids of the median row.
-        largest: ids of the row that most ids use.
-        singletons_percent: share of rows with one id.
-        gini: inequality of the sizes, 0 where all are equal (BACO, supplement).
+        rows: number of rows, K.
+        median: median number of ids per row.
+        largest: largest number of ids per row.
+        singletons_percent: share of rows with a single id.
+        gini: Gini coefficient of the sizes, 0 if all are equal (BACO, supplement).
     """
 
     rows: int
@@ -36,24 +36,23 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a grouping looks like.
+    """Statistics of a grouping.
 
     Attributes:
-        rows: rows of both sides together.
+        rows: number of rows of both sides together.
         rows_percent: in percent of users and items.
-        users: sizes of the users' groups.
-        items: sizes of the items' groups.
+        users: group sizes of users.
+        items: group sizes of items.
         second_users_percent: share of users with a secondary row.
         second_items_percent: share of items with a secondary row.
-        intra_edges_percent: share of edges between a user and an item of one group; None where user and item groups
-            are unrelated.
-        gini: of the sizes of co-clusters, users and items counted together; None likewise.
-        accl: mean number of edges between two different co-clusters (BACO, supplement); None likewise.
-        map_bits: bits that both row maps take in a file.
-        second_integers: stored secondary rows, which BACO's accounting counts as one parameter each.
-        sweeps: rows after each sweep, where it works in sweeps.
-        seconds: time of the grouping itself.
-        tuning_seconds: time to find options for a budget.
+        intra_edges_percent: share of edges within co-clusters; None if user and item groups are unrelated.
+        gini: Gini coefficient of the sizes of co-clusters, users and items together; None likewise.
+        accl: mean number of edges between two co-clusters (BACO, supplement); None likewise.
+        map_bits: bits of both row maps in a file.
+        second_integers: number of stored secondary rows; BACO's accounting counts one parameter each.
+        sweeps: number of rows after each sweep, for groupings with sweeps.
+        seconds: time of the grouping.
+        tuning_seconds: time to tune options to a budget.
     """
 
     rows: int
@@ -72,22 +71,22 @@ class Statistics:
     tuning_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON values."""
+        """The statistics as JSON values."""
         return asdict(self) | {"sweeps": list(self.sweeps)}
 
 
 def measure(graph: InteractionGraph, labels: Labels, users: RowMap, items: RowMap, co_clusters: bool) -> Statistics:
-    """Describes a grouping.
+    """Computes the statistics of a grouping.
 
     Args:
-        graph: what was grouped.
+        graph: the graph.
         labels: its groups.
-        users: row map made of them.
-        items: likewise.
-        co_clusters: whether equal labels of a user and an item mean the same group.
+        users: row map of the users.
+        items: row map of the items.
+        co_clusters: true if equal labels of a user and an item mean the same group.
 
     Returns:
-        The figures, without times.
+        The statistics, without times.
     """
     rows = users.num_rows + items.num_rows
     intra, gini, accl = None, None, None

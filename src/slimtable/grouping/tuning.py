@@ -1,4 +1,4 @@
-"""The search for the option of a grouping that meets a number of rows."""
+"""Search for the option of a grouping that gives a number of rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from slimtable.errors import BudgetError
 
-_NEAR = 0.985  # of the wanted rows: near enough to stop searching
-_WIDEST = 1e-3  # ratio of the last two values tried, less one, at which no nearer one is to be had
+_NEAR = 0.985  # share of the target that is close enough to stop
+_WIDEST = 1e-3  # relative difference of the last two values at which to stop
 
 
 def tune(
@@ -19,21 +19,21 @@ def tune(
     high: float,
     tries: int = 40,
 ) -> tuple[float, int]:
-    """Finds, by bisection on a logarithmic scale, the option whose grouping fits a number of rows best from below.
+    """Finds the largest number of rows that does not exceed ``num_rows``, by bisection on a logarithmic scale.
 
     Args:
-        rows_at: rows for a value of the option; they grow with it, though perhaps not evenly.
-        num_rows: the most that is allowed.
-        start: positive first guess.
+        rows_at: number of rows for a value of the option; increases with it, not necessarily monotonically.
+        num_rows: maximum number of rows.
+        start: initial guess, positive.
         low: smallest value to try.
         high: largest value to try.
-        tries: at most so many groupings.
+        tries: maximum number of groupings.
 
     Returns:
-        The value, and its rows: the most found that do not exceed ``num_rows``.
+        The value and its number of rows, the largest found that does not exceed ``num_rows``.
 
     Raises:
-        BudgetError: even ``low`` gives more rows; the message says the fewest found.
+        BudgetError: even ``low`` gives more rows; the message has the smallest number found.
 
     Example:
         >>> resolution, rows = tune(lambda resolution: int(100 * resolution), 250, 1.0, low=0.01, high=100.0)

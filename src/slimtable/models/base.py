@@ -1,4 +1,4 @@
-"""Recommenders around compressed tables: what training, evaluation and packing need to know about them."""
+"""Base classes of recommenders: the interface for training, evaluation and packing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TableSpec:
     """One embedding table of a model.
 
     Attributes:
-        name: its name, in the constructor of the model and in the artifact.
-        side: whose ids it holds.
-        num_embeddings: rows.
-        embedding_dim: columns.
+        name: its name in the constructor of the model and in the artifact.
+        side: "user" or "item", whose ids it holds.
+        num_embeddings: number of rows.
+        embedding_dim: width of a row.
         padding_idx: id served as zeros, or None.
     """
 
@@ -43,12 +43,12 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Selection:
-    """The validation metric that says which epoch is best.
+    """The validation metric that selects the best epoch.
 
     Attributes:
-        mask: the group of metrics, of :func:`slimtable.training.evaluation.evaluate`, that validation keeps.
+        mask: the group of metrics in the output of :func:`slimtable.training.evaluation.evaluate`.
         metric: its key in that group.
-        lower_is_better: whether it is an error.
+        lower_is_better: true for an error.
     """
 
     mask: str
@@ -57,12 +57,12 @@ class Selection:
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """The length of the lists that it looks at, or nothing for an error."""
+        """The list length k of the metric; empty for an error."""
         _, at, k = self.metric.partition("@")
         return (int(k),) if at else ()
 
     def prefers(self, value: float, other: float) -> bool:
-        """Whether a value is better than another."""
+        """True if a value is better than another."""
         return value < other if self.lower_is_better else value > other
 
 
@@ -70,10 +70,10 @@ Batch = tuple[Tensor, ...]
 
 
 class BatchSampler(Protocol):
-    """The training batches of a model, prepared once for a training set."""
+    """Sampler of training batches, prepared once for a training set."""
 
     def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
-        """The number of batches in an epoch, and the batches with fresh negatives."""
+        """The number of batches in an epoch, and an iterator over batches with fresh negatives."""
 
 
 class Recommender(nn.Module, ABC):
@@ -82,13 +82,13 @@ class Recommender(nn.Module, ABC):
     name: ClassVar[str]
     """Registry name: the file stem and the command-line word."""
     task: ClassVar[Literal["ranking", "regression", "ctr"]]
-    """What it is tested by: ranks of held-out items, errors of predicted ratings, or predicted clicks."""
+    """The evaluation task: ranks of held-out items, errors of predicted scores, or predicted clicks."""
     config_class: ClassVar[type[Config]]
     """The frozen dataclass with this model's options."""
     selection: ClassVar[Selection]
-    """What chooses the best epoch."""
+    """The metric that selects the best epoch."""
     train_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Training settings of its paper that differ from the defaults of its training configuration."""
+    """Training settings of its paper, where they differ from the general defaults."""
     config: Config
 
     @abstractmethod
@@ -96,7 +96,7 @@ class Recommender(nn.Module, ABC):
         """Its tables by name."""
 
     def trained_tables(self) -> list[CompressedEmbedding]:
-        """Its tables that can be trained: all but packed ones, each once."""
+        """Its trainable tables (all except packed ones), each once."""
         tables = {id(t): t for t in self.embeddings().values() if isinstance(t, CompressedEmbedding)}
         return list(tables.values())
 
@@ -106,29 +106,29 @@ class Recommender(nn.Module, ABC):
         return sum(others, start=first)
 
     def end_epoch(self) -> None:
-        """Calls every table's hook."""
+        """Calls ``end_epoch`` of every table."""
         for table in self.trained_tables():
             table.end_epoch()
 
     def dense_tensors(self) -> dict[str, np.ndarray]:
-        """What is served uncompressed: the parameters outside the tables, and :meth:`extra_buffers`, by name."""
+        """The tensors served uncompressed, by name: parameters outside the tables, and :meth:`extra_buffers`."""
         compressed = {id(p) for embedding in self.embeddings().values() for p in embedding.parameters()}
         parameters = {name: to_array(p) for name, p in self.named_parameters() if id(p) not in compressed}
         return {**parameters, **self.extra_buffers()}
 
     def extra_buffers(self) -> dict[str, np.ndarray]:
-        """Arrays that scoring needs beside tables and parameters, by name, such as the graph of LightGCN; none here."""
+        """Other arrays that scoring needs, by name, such as the graph of LightGCN; none by default."""
         return {}
 
     def load_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes over what :meth:`extra_buffers` of another model gave.
+        """Loads the output of :meth:`extra_buffers` of another model.
 
         Raises:
-            ValueError: the arrays do not fit the tables, or together.
+            ValueError: the arrays do not fit the tables or each other.
         """
 
     def bits(self) -> int:
-        """All bits served: those of the tables and of every array beside them."""
+        """All bits served, of the tables and of all other arrays."""
         tables = sum(embedding.bits() for embedding in self.embeddings().values())
         return tables + sum(8 * array.nbytes for array in self.dense_tensors().values())
 
@@ -145,7 +145,7 @@ register_model = _MODELS.add
 
 
 def model_names(*tasks: str) -> list[str]:
-    """Names of all recommenders, or of those of some tasks ("ranking", "regression", "ctr"), sorted."""
+    """Names of all recommenders, or of those with the given tasks ("ranking", "regression", "ctr"), sorted."""
     names = _MODELS.names()
     return [name for name in names if not tasks or _MODELS.get(name).task in tasks]
 
@@ -168,16 +168,16 @@ class Ranker(Recommender):
 
     task: ClassVar[Literal["ranking", "regression"]] = "ranking"
     sequential: ClassVar[bool] = False
-    """Whether it predicts what follows a history, and so needs splits by time."""
+    """True if it predicts the continuation of a history, and so needs splits by time."""
     selection: ClassVar[Selection] = Selection("train", "ndcg@10")
-    """What chooses the best epoch: ranked lists with training items left out, or errors of all pairs."""
+    """The metric that selects the best epoch: of ranked lists without training items, or errors of all pairs."""
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
-    """Decay rates of Adam that its paper trains with."""
+    """Decay rates of Adam in its paper."""
 
     @classmethod
     @abstractmethod
     def table_specs(cls, num_users: int, num_items: int, embedding_dim: int, config: Config) -> list[TableSpec]:
-        """The tables it needs, in the order of its constructor's arguments."""
+        """Its tables, in the order of its constructor's arguments."""
 
     @abstractmethod
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
@@ -188,17 +188,17 @@ class Ranker(Recommender):
         """A function from users (B,) to the logits (B, num_items) of all items, with tables decoded once.
 
         Args:
-            history: what every user did before, in time order; only sequential recommenders look at it.
+            history: earlier interactions of every user, in time order; only sequential recommenders use it.
         """
 
     def init_from_data(self, train: Interactions) -> None:
-        """Sets the parameters whose starting values come from the training data; called once, before training."""
+        """Initializes parameters and buffers from the training data; called once, before training."""
 
     def batch_sampler(self, train: Interactions) -> BatchSampler:
-        """The source of its training batches.
+        """Creates the sampler of its training batches.
 
         Raises:
-            DatasetError: there is nothing that it can learn from.
+            DatasetError: the data does not suit the model.
         """
         return PointwiseSampler(train)
 
@@ -217,7 +217,7 @@ class Ranker(Recommender):
 
 
 class PointwiseSampler:
-    """Every training interaction with its negatives, shuffled: batches of (users, items, labels), as NCF.
+    """All training interactions with negatives, shuffled: batches of (users, items, labels), as in NCF.
 
     Args:
         train: the training interactions.
@@ -247,7 +247,7 @@ def get_ranker(name: str) -> type[Ranker]:
     cls = get_model(name)
     if not issubclass(cls, Ranker):
         known = ", ".join(ranker_names())
-        raise ValueError(f"Model {name} predicts clicks and ranks nothing. Models that rank: {known}.")
+        raise ValueError(f"Model {name} predicts clicks and does not rank items. Rankers: {known}.")
     return cls
 
 
@@ -263,19 +263,19 @@ def build(
     train: Interactions | None = None,
     restoring: bool = False,
 ) -> Ranker:
-    """A fresh recommender.
+    """Builds a recommender.
 
     Args:
         name: registry name of the model.
         num_users: number of users.
         num_items: number of items.
         embedding_dim: width of the tables.
-        config: configuration of the method, for every table or for each by name.
+        config: configuration of the method, one for all tables or one per table.
         options: configuration of the model; None for its defaults.
-        counts: training interactions of each "user" and "item", which frequency tiers go by; None where ids are
-            sorted from most to least frequent already.
-        train: the training interactions, which methods that share rows group by.
-        restoring: a state dict is loaded next, which brings the groups along, so that no interactions are needed.
+        counts: training interactions of each "user" and "item", for frequency tiers; None if ids are sorted by
+            descending frequency.
+        train: the training interactions, for methods that group ids.
+        restoring: true if a state dict is loaded next, which contains the groups, so that ``train`` is not needed.
 
     Returns:
         The model with its tables.
@@ -305,9 +305,9 @@ def build(
 
 
 def counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
-    """Counts (num_embeddings,) of a table's rows; a padding row that is no id counts as the most frequent.
+    """Counts (num_embeddings,) of a table's rows; the padding row counts as the most frequent.
 
-    So ids that are sorted by frequency stay sorted behind a padding row 0, and no tier flags are needed.
+    Ids sorted by frequency thus stay sorted behind a padding row 0, and need no tier flags.
     """
     if spec.padding_idx is None or len(counts) == spec.num_embeddings:
         return counts
@@ -315,7 +315,7 @@ def counts_of_rows(counts: np.ndarray, spec: TableSpec) -> np.ndarray:
 
 
 def _maps_of_rows(maps: Sequence[RowMap], spec: TableSpec) -> list[RowMap]:
-    """Row maps of a table's rows, its padding row included."""
+    """Row maps of a table, including its padding row."""
     if spec.padding_idx is None or maps[0].num_embeddings == spec.num_embeddings:
         return list(maps)
     return [row_map.with_padding(spec.padding_idx) for row_map in maps]

@@ -16,7 +16,7 @@ from slimtable.models.pairwise import PairwiseRanker
 
 @dataclass(frozen=True)
 class BPRMFConfig(Config):
-    """The model has no options besides the width of its tables."""
+    """The model has no options."""
 
 
 @register_model("bprmf")

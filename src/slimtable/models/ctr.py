@@ -1,4 +1,4 @@
-"""What every click-through-rate model is: a logit for each impression, from field tables and numeric features."""
+"""Base class of click-through-rate models: a logit per impression, from field tables and numeric features."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class CTRModel(Recommender):
     """A model of the probability of a click.
 
     Args:
-        fields: the table of every field.
+        fields: the tables of all fields.
         num_numeric: number of numeric columns, I.
-        config: its options; None for the defaults.
+        config: options; None for the defaults.
     """
 
     task: ClassVar[Literal["ctr"]] = "ctr"
     selection: ClassVar[Selection] = Selection("clicks", "log_loss", lower_is_better=True)
-    """What chooses the best epoch: the log loss of the validation part."""
+    """The metric that selects the best epoch: the log loss of the validation part."""
     first_order: ClassVar[bool] = False
-    """Whether the last column of every table is the weight of the value alone, as in factorization machines."""
+    """True if the last column of every table is a first-order weight, as in factorization machines."""
 
     def __init__(self, fields: FieldTables, num_numeric: int, config: Config | None = None) -> None:
         super().__init__()
@@ -42,12 +42,12 @@ class CTRModel(Recommender):
 
     @classmethod
     def width(cls, embedding_dim: int) -> int:
-        """Columns of each table for vectors of ``embedding_dim``; a first-order weight is one more."""
+        """Width of each table for vectors of ``embedding_dim``; a first-order weight adds one."""
         return embedding_dim + cls.first_order
 
     @abstractmethod
     def build(self, num_fields: int, num_numeric: int, embedding_dim: int) -> None:
-        """Makes the layers outside the tables."""
+        """Creates the layers outside the tables."""
 
     @abstractmethod
     def logits(self, rows: Tensor, numeric: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class CTRModel(Recommender):
 
         Raises:
             IndexError: an id is out of range.
-            ValueError: the batch has other fields, or other numeric columns, than the model.
+            ValueError: the numbers of fields or numeric columns differ from those of the model.
         """
         if len(batch.ids) != len(self.fields.tables) or batch.numeric.shape[1] != self.num_numeric:
             raise ValueError(
@@ -77,7 +77,7 @@ def get_ctr_model(name: str) -> type[CTRModel]:
     """The class of a CTR model.
 
     Raises:
-        ValueError: there is no such model, or it ranks items; the message lists the known ones.
+        ValueError: there is no such model, or it is a ranker; the message lists the known ones.
     """
     cls = get_model(name)
     if not issubclass(cls, CTRModel):
@@ -95,16 +95,16 @@ def build_ctr_model(
     *,
     frequencies: Mapping[str, Tensor] | None = None,
 ) -> CTRModel:
-    """A fresh CTR model.
+    """Builds a CTR model.
 
     Args:
         name: registry name.
-        field_sizes: ids of each field, out-of-vocabulary included, by name.
+        field_sizes: number of ids by field, including the OOV id.
         num_numeric: number of numeric columns.
         embedding_dim: width of the vectors, d.
-        config: configuration of the method, for all fields or for each; None for uncompressed tables.
+        config: configuration of the method, one for all fields or one per field; None for uncompressed tables.
         options: options of the model; None for its defaults.
-        frequencies: (ids,) training counts of each field, for methods that go by them.
+        frequencies: (ids,) training counts by field, for methods that use them.
 
     Returns:
         The model.
@@ -115,7 +115,7 @@ def build_ctr_model(
     cls = get_ctr_model(name)
     configs = config if isinstance(config, Mapping) else dict.fromkeys(field_sizes, config or FullConfig())
     if set(configs) != set(field_sizes):
-        raise ValueError(f"Fields {sorted(set(configs) ^ set(field_sizes))} have no configuration, or are none.")
+        raise ValueError(f"Fields {sorted(set(configs) ^ set(field_sizes))} have no configuration, or do not exist.")
     tables = {
         field: create(configs[field], size, cls.width(embedding_dim), frequencies=(frequencies or {}).get(field))
         for field, size in field_sizes.items()

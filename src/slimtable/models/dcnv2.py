@@ -1,4 +1,4 @@
-"""DCN-V2 (Wang et al. 2021, arXiv 2008.13535): layers of explicit crosses, with a network after or beside them."""
+"""DCN-V2 (Wang et al. 2021, arXiv 2008.13535): layers of explicit crosses, with a network after or parallel to them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class DCNv2Config(NetworkConfig):
     """Options of DCN-V2, besides those of its network.
 
     Attributes:
-        cross_layers: how many cross layers.
-        rank: of their matrices, as the product of a tall and a wide one; None for full matrices.
-        structure: the network is "stacked" on the last cross layer, or "parallel" to it.
+        cross_layers: number of cross layers.
+        rank: rank of their factorized matrices; None for full matrices.
+        structure: the network is "stacked" on the last cross layer, or "parallel" to the cross layers.
 
     Raises:
         ValueError: a number is not positive.

@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al. 2017, arXiv 1703.04247): a factorization machine beside a network over the same vectors."""
+"""DeepFM (Guo et al. 2017, arXiv 1703.04247): a factorization machine and a network over the same vectors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class DeepFMConfig(NetworkConfig):
 class DeepFM(CTRModel):
     """Logit ``b + Σ_f w_f + ⟨u, x⟩ + Σ_{f<g} ⟨v_f, v_g⟩ + network([v_1 … v_F, x])``, eqs. (1)–(4).
 
-    v are the vectors of the fields and w their first-order weights. The numeric features x take part as linear terms
-    and as inputs of the network.
+    v are the vectors of the fields and w their first-order weights. The numeric features x are linear terms and
+    inputs of the network.
     """
 
     config_class = DeepFMConfig

@@ -1,4 +1,4 @@
-"""DLRM (Naumov et al. 2019, arXiv 1906.00091): products of all pairs of vectors go into a network."""
+"""DLRM (Naumov et al. 2019, arXiv 1906.00091): a network over the products of all pairs of vectors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DLRM(CTRModel):
         elif num_fields < 2:
             raise ValueError("DLRM multiplies vectors, so it needs two fields at least, or integer columns.")
         i, j = torch.tril_indices(vectors, vectors, offset=-1)
-        self.register_buffer("lower", i * vectors + j, persistent=False)  # (P,) places of the products i > j
+        self.register_buffer("lower", i * vectors + j, persistent=False)  # (P,) flat indices of the products i > j
         products = vectors * (vectors - 1) // 2
         self.top = perceptron(products + (embedding_dim if num_numeric else 0), self.config.top, output=True)
 

@@ -14,7 +14,7 @@ from slimtable.models.parts.layers import LinearTerms, first_order_apart, pairwi
 
 @dataclass(frozen=True)
 class FMConfig(Config):
-    """A factorization machine has no options besides the width of its tables."""
+    """A factorization machine has no options."""
 
 
 @register_model("fm")

@@ -16,7 +16,7 @@ from slimtable.models.base import Ranker, TableSpec, register_model
 
 @dataclass(frozen=True)
 class GMFConfig(Config):
-    """GMF has no options besides the width of its tables."""
+    """GMF has no options."""
 
 
 @register_model("gmf")

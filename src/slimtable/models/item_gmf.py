@@ -1,4 +1,4 @@
-"""GMF for pairs of items: how well two items go together (Kang et al. 2020, arXiv 2002.08530, §5.2, task 3)."""
+"""GMF for pairs of items: item-to-item similarity (Kang et al. 2020, arXiv 2002.08530, §5.2, task 3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slimtable.models.base import Batch, Ranker, Selection, TableSpec, register_
 
 @dataclass(frozen=True)
 class ItemGMFConfig(Config):
-    """The model has no options besides the width of its table."""
+    """The model has no options."""
 
 
 @register_model("item_gmf")
@@ -28,7 +28,7 @@ class ItemGMF(Ranker):
     """Score of items i and j: ``h · (q_i ⊙ q_j) + b``, with one table for both; a pair has no direction.
 
     It is trained on the squared error of the scores of pairs, in the unit of the data. The offset b starts at their
-    mean: from 0, Adam's small steps would take epochs to get there, and the table would overfit on the way.
+    mean: from 0, Adam would take epochs to reach it, and the table would overfit meanwhile.
 
     Args:
         item_embedding: table of the items, (num_items, d).
@@ -82,19 +82,19 @@ class ItemGMF(Ranker):
 
 
 class PairSampler:
-    """Every training pair once an epoch, shuffled; there are no negatives.
+    """All training pairs, shuffled, without negatives.
 
     Args:
         train: the training pairs.
 
     Raises:
-        DatasetError: the data are not pairs of items.
+        DatasetError: the data does not consist of pairs of items.
     """
 
     def __init__(self, train: Interactions) -> None:
         if not isinstance(train, Pairs):
             raise DatasetError(
-                "item_gmf learns from pairs of items with scores, but the data are interactions of users. Use the "
+                "item_gmf learns from pairs of items with scores, but the data is interactions of users. Use the "
                 "dataset ml-1m-npmi, or read a table of pairs with `read_pairs`."
             )
         self._train = train

@@ -26,7 +26,7 @@ class LightGCNConfig(Config):
     """Options of LightGCN; the default is that of GraphHash and BACO.
 
     Attributes:
-        num_layers: how often rows are replaced by the weighted sums of their neighbours' before all are averaged.
+        num_layers: number of propagation layers.
     """
 
     num_layers: Count = 2
@@ -65,7 +65,7 @@ class LightGCN(PairwiseRanker):
         self._propagation: Propagation | None = None
 
     def init_from_data(self, train: Interactions) -> None:
-        """Takes the training interactions as the graph."""
+        """Uses the training interactions as the graph."""
         starts, items = without_duplicates(*train.csr())
         self.load_buffers({"graph_starts": starts.astype(np.int32), "graph_items": items.astype(np.int32)})
 
@@ -74,13 +74,13 @@ class LightGCN(PairwiseRanker):
         return {name: getattr(self, name).cpu().numpy() for name in _GRAPH}
 
     def load_buffers(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes a graph.
+        """Loads a graph.
 
         Args:
             arrays: ``graph_starts`` int32 (num_users + 1,) and ``graph_items`` int32 (E,).
 
         Raises:
-            ValueError: they are no graph between the users and the items of the tables.
+            ValueError: they are not a graph between the users and items of the tables.
         """
         starts, items = (np.asarray(arrays[name]) for name in _GRAPH)
         _check_graph(starts, items, self.user_embedding.num_embeddings, self.item_embedding.num_embeddings)
@@ -93,7 +93,7 @@ class LightGCN(PairwiseRanker):
         every_user = torch.arange(self.user_embedding.num_embeddings, device=users.device)
         every_item = torch.arange(self.item_embedding.num_embeddings, device=items.device)
         left, right = self._propagate(self.user_embedding(every_user), self.item_embedding(every_item))
-        # The backward of F.embedding adds rows up several times faster than that of indexing.
+        # The backward of F.embedding is several times faster than that of indexing.
         return F.embedding(users, left), F.embedding(items, right)
 
     def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
@@ -121,7 +121,7 @@ class LightGCN(PairwiseRanker):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Takes a graph of any size, as a fresh model has none yet."""
+        """Accepts a graph of any size, since a new model has none."""
         arrays = {name: state_dict[prefix + name] for name in _GRAPH if prefix + name in state_dict}
         if len(arrays) == len(_GRAPH):
             try:
@@ -134,7 +134,7 @@ class LightGCN(PairwiseRanker):
 
 
 def _check_graph(starts: np.ndarray, items: np.ndarray, num_users: int, num_items: int) -> None:
-    """Raises ValueError unless the arrays are a graph; they are read without looking at bounds later."""
+    """Raises ValueError unless the arrays are a valid graph; later reads do not check bounds."""
     for name, array in zip(_GRAPH, (starts, items), strict=True):
         if array.dtype != np.int32 or array.ndim != 1:
             raise ValueError(f"{name} must be int32 with one axis, got {array.dtype} of shape {array.shape}.")

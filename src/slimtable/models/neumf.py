@@ -15,7 +15,7 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.embeddings.base import CompressedEmbedding
 from slimtable.models.base import Ranker, TableSpec, register_model
 
-_ACTIVATIONS_AT_A_TIME = 1 << 20  # of the first hidden layer, so that a block of scores stays in cache
+_ACTIVATIONS_AT_A_TIME = 1 << 20  # of the first hidden layer, so that a block of scores fits into the cache
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class NeuMFConfig(Config):
     """Options of NeuMF.
 
     Attributes:
-        layers: widths of the perceptron: first its input, which is a user row and an item row side by side, then
-            its hidden layers. None for [2d, d, d/2, d/4], NCF's [64,32,16,8] at the width d of the other tables.
+        layers: widths of the perceptron: its input (a user row and an item row, concatenated), then its hidden layers.
+            None for [2d, d, d/2, d/4], NCF's [64,32,16,8] at the width d of the other tables.
     """
 
     layers: tuple[int, ...] | None = None
@@ -38,16 +38,16 @@ class NeuMFConfig(Config):
             )
 
     def widths(self, embedding_dim: int) -> tuple[int, ...]:
-        """The layers, spelled out for tables of a width.
+        """The widths of the layers for tables of a given width.
 
         Raises:
-            ValueError: the width has no quarter that could be the last layer.
+            ValueError: the width is not divisible by 4.
         """
         if self.layers is not None:
             return self.layers
         if embedding_dim % 4:
             raise ValueError(
-                f"NeuMF's default layers need an embedding_dim that 4 divides, got {embedding_dim}. Set "
+                f"NeuMF's default layers need an embedding_dim divisible by 4, got {embedding_dim}. Set "
                 "`NeuMFConfig.layers`."
             )
         return 2 * embedding_dim, embedding_dim, embedding_dim // 2, embedding_dim // 4
@@ -126,7 +126,7 @@ class NeuMF(Ranker):
             [self.user_gmf_embedding.embedding_dim, (others or [first])[-1].out_features], dim=1
         )
         weighted = (self.item_gmf_embedding.weight * by_product).T.contiguous()  # (d, num_items)
-        # The first layer is linear in user and item, so it is taken apart and computed once for each of them.
+        # The first layer is linear in user and item, so it is split and computed once for each of them.
         of_user, of_item = first.weight.split(
             [self.user_mlp_embedding.embedding_dim, self.item_mlp_embedding.embedding_dim], dim=1
         )

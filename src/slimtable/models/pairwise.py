@@ -1,4 +1,4 @@
-"""Recommenders that learn from pairs: what a user took should score higher than what was drawn at random (BPR)."""
+"""Recommenders trained with BPR: a positive item should score higher than a sampled negative."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from slimtable.models.base import Batch, Ranker, Selection, TableSpec
 
 
 class PairwiseRanker(Ranker):
-    """Base of recommenders with a row per user and item whose dot product ranks, trained with BPR.
+    """Base class of recommenders that score by the dot product of a user row and an item row, trained with BPR.
 
-    The protocol is that of GraphHash and BACO (arXiv 2604.18351): ``−mean log σ(s⁺ − s⁻)`` with negatives drawn from
-    all items, and the epoch with the best validation recall@20, capped at what 20 places can hold.
+    The protocol is that of GraphHash and BACO (arXiv 2604.18351): ``−mean log σ(s⁺ − s⁻)`` with negatives sampled
+    from all items, and the epoch with the best validation recall@20, capped at 20 items.
 
     Args:
         user_embedding: table of the users, (num_users, d).
@@ -65,7 +65,7 @@ class PairwiseRanker(Ranker):
 
     @abstractmethod
     def vectors(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """What is multiplied for users (B,) and items (C,): float (B, d) and (C, d); each table is looked up once."""
+        """The vectors of users (B,) and items (C,), float (B, d) and (C, d), with one lookup per table."""
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         left, right = self.vectors(users, items)
@@ -75,21 +75,21 @@ class PairwiseRanker(Ranker):
         """Mean of ``−log σ(s⁺ − s⁻)``.
 
         Args:
-            batch: users, items that they took, and items drawn at random, each integer (B,).
+            batch: users, positive items and negative items, each integer (B,).
         """
         users, positives, negatives = batch
         left, right = self.vectors(users, torch.cat([positives, negatives]))
-        taken, drawn = right.split(len(users))  # (B, d) each
-        return F.softplus(-(left * (taken - drawn)).sum(dim=1)).mean()
+        positives, negatives = right.split(len(users))  # (B, d) each
+        return F.softplus(-(left * (positives - negatives)).sum(dim=1)).mean()
 
     def batch_sampler(self, train: Interactions) -> PairwiseSampler:
         return PairwiseSampler(train)
 
 
 class PairwiseSampler:
-    """Every training interaction, shuffled, with items drawn from all: batches of (users, taken, drawn).
+    """All training interactions, shuffled, with sampled negatives: batches of (users, positives, negatives).
 
-    What is drawn may be an item that the user took, as in the protocol of GraphHash and BACO.
+    A negative may be a positive item of the user, as in the protocol of GraphHash and BACO.
 
     Args:
         train: the training interactions.
@@ -99,12 +99,12 @@ class PairwiseSampler:
         self._train = train
 
     def epoch(self, generator: np.random.Generator, batch_size: int, negatives: int) -> tuple[int, Iterator[Batch]]:
-        """The number of batches, and users, taken and drawn items of each, all int32 (B,).
+        """The number of batches, and users, positives and negatives of each, all int32 (B,).
 
-        An interaction stands in as many pairs as there are ``negatives``.
+        Each interaction occurs once per negative.
         """
         order = generator.permutation(len(self._train) * negatives) % len(self._train)
         users, items = torch.from_numpy(self._train.users[order]), torch.from_numpy(self._train.items[order])
-        drawn = torch.from_numpy(generator.integers(self._train.num_items, size=len(order), dtype=np.int32))
+        sampled = torch.from_numpy(generator.integers(self._train.num_items, size=len(order), dtype=np.int32))
         steps = -(-len(order) // batch_size)
-        return steps, zip(*(column.split(batch_size) for column in (users, items, drawn)), strict=True)
+        return steps, zip(*(column.split(batch_size) for column in (users, items, sampled)), strict=True)

@@ -23,7 +23,7 @@ from slimtable.models.parts.dropout import Dropout
 
 _PADDING = 0
 _LAYER_NORM_EPSILON = 1e-8  # as the reference code
-_NEVER = -1e9  # attention logit of what must not be seen
+_NEVER = -1e9  # attention logit of masked positions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SASRecConfig(Config):
     """Options of SASRec; the defaults are MGQE's (§5.2).
 
     Attributes:
-        max_length: interactions that are looked at, the most recent ones.
+        max_length: number of most recent interactions to use.
         num_blocks: self-attention blocks.
         dropout: share of activations that training drops.
     """
@@ -65,8 +65,8 @@ class _Block(nn.Module):
 
         Args:
             states: float (B, L, d).
-            unseen: float (B, L, L), added to the attention of each position to each other one.
-            present: float (B, L, 1), 0 where there is only padding.
+            unseen: float (B, L, L), mask added to the attention logits.
+            present: float (B, L, 1), 0 for padding.
 
         Returns:
             float (B, L, d).
@@ -83,13 +83,13 @@ class _Block(nn.Module):
 
 @register_model("sasrec")
 class SASRec(Ranker):
-    """Logit of item i after a sequence: ``state · q_i``, with one table for what goes in and what is ranked.
+    """Logit of item i after a sequence: ``state · q_i``, with one table for input and output.
 
-    Ids of the table are those of the items plus one; row 0 is the padding, always zeros. In a training step every
-    row that is needed is looked up, and so quantized, once; the same rows serve as input and output.
+    Ids of the table are those of the items plus one; row 0 is the padding, always zeros. In a training step each
+    row is looked up, and so quantized, only once, for input and output.
 
     Args:
-        item_embedding: table of the items behind a padding row, (1 + num_items, d).
+        item_embedding: table of the items after a padding row, (1 + num_items, d).
         config: the options.
     """
 
@@ -125,7 +125,7 @@ class SASRec(Ranker):
         """Logits of items after sequences.
 
         Args:
-            sequences: integer (B, max_length), ids of the table, padded with zeros in front.
+            sequences: integer (B, max_length), ids of the table, left-padded with zeros.
             items: integer (B,), ids of the items, from 0.
 
         Returns:
@@ -152,11 +152,9 @@ class SASRec(Ranker):
 
     def scorer(self, history: Interactions | None = None) -> Callable[[Tensor], Tensor]:
         if history is None:
-            raise ValueError("SASRec predicts what follows a history, and none was given.")
+            raise ValueError("SASRec predicts the next item of a history, but none was given.")
         if not history.chronological:
-            raise ValueError(
-                "SASRec predicts what follows a history in time order. Split by leave-two-out or temporal."
-            )
+            raise ValueError("SASRec needs histories in time order. Split by leave-two-out or temporal.")
         table = self.item_embedding.weight
         sequences = torch.from_numpy(_last(*history.sequences(), self.config.max_length)).to(table.device)
         candidates = table[1:].T.contiguous()  # (d, num_items)
@@ -171,7 +169,7 @@ class SASRec(Ranker):
         return SequenceSampler(train, self.config.max_length)
 
     def _look_up(self, num_ids: int, *ids: Tensor) -> Callable[[Tensor], Tensor]:
-        """A lookup for which each row has been taken from the table once: all of them, or the distinct ones."""
+        """A lookup function that reads each row of the table once: all rows, or the distinct ids."""
         if num_ids >= self.item_embedding.num_embeddings:
             table = self.item_embedding(torch.arange(self.item_embedding.num_embeddings, device=ids[0].device))
             return lambda wanted: F.embedding(wanted, table)
@@ -193,16 +191,16 @@ class SASRec(Ranker):
 
 
 class SequenceSampler:
-    """Every user's most recent training interactions once an epoch, in random order.
+    """The most recent training interactions of every user, shuffled.
 
-    The reference code draws users with replacement instead, as many as there are, rounded down to whole batches.
+    The reference code instead samples users with replacement, as many as there are, in full batches.
 
     Args:
         train: training interactions in time order.
         max_length: positions of a sequence.
 
     Raises:
-        DatasetError: the interactions are in no order of time, or no user has two.
+        DatasetError: the interactions are not in time order, or no user has two.
     """
 
     def __init__(self, train: Interactions, max_length: int) -> None:
@@ -217,7 +215,7 @@ class SequenceSampler:
             raise DatasetError("SASRec learns from sequences, but no user has two training interactions.")
         recent = _last(starts, items, max_length + 1)[self._users]
         self._sequences = np.ascontiguousarray(recent[:, :-1])
-        # As in the reference code, the first of a short sequence follows nothing and so is never predicted.
+        # As in the reference code, the first item of a short sequence is never predicted.
         self._following = np.where(self._sequences != _PADDING, recent[:, 1:], _PADDING)
         self._sampler = NegativeSampler(train)
 
@@ -236,7 +234,7 @@ class SequenceSampler:
 
 @njit(cache=True, nogil=True)
 def _last(starts: np.ndarray, items: np.ndarray, length: int) -> np.ndarray:  # pragma: no cover
-    """The last items of each user as ids of the table, int32 (num_users, length), padded with zeros in front."""
+    """The last items of each user as ids of the table, int32 (num_users, length), left-padded with zeros."""
     sequences = np.zeros((starts.size - 1, length), dtype=np.int32)
     for user in range(starts.size - 1):
         first = max(starts[user], starts[user + 1] - length)

@@ -1,4 +1,4 @@
-"""Wide & Deep (Cheng et al. 2016, arXiv 1606.07792): a linear model beside a network over vectors."""
+"""Wide & Deep (Cheng et al. 2016, arXiv 1606.07792): a linear model and a network over vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A CTR model from a click log to its compressed tables: train, compress to a budget, train on."""
+"""Training a CTR model with compressed tables: train, compress to a budget, retrain."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from slimtable.training.run_folder import RunFolder
 from slimtable.training.table_budget import Configs, described_tables, fit_tables
 
 RETRAIN_FOLDER = "retrain"
-"""Where a run folder keeps the training after compression."""
+"""Subfolder of a run folder for the training after compression."""
 
 
 @dataclass(frozen=True)
 class CTRRunConfig(CTRTrainConfig):
-    """How a CTR model is trained from a log, besides what :class:`CTRTrainConfig` says.
+    """Settings for training a CTR model from a log, in addition to :class:`CTRTrainConfig`.
 
     Attributes:
         embedding_dim: width of the vectors, d.
-        evaluate_every: epochs between two tests on the validation part; 0 for never.
-        patience: stop after this many epochs without a better validation, and give the best epoch's model; 0 trains all
-            epochs and gives the last one's.
-        retrain_epochs: epochs on the predictions of the uncompressed model, after a method that needs trained tables
-            has compressed them; 0 leaves them as they were compressed.
-        retrain_learning_rate: of rows and layers in those epochs.
+        evaluate_every: epochs between two evaluations on the validation part; 0 for never.
+        patience: stop after this many epochs without improvement, and return the model of the best epoch; 0 trains all
+            epochs and returns the last model.
+        retrain_epochs: epochs of retraining on the predictions of the uncompressed model, for methods that compress
+            trained tables; 0 for none.
+        retrain_learning_rate: learning rate of rows and layers in those epochs.
     """
 
     embedding_dim: PositiveInt = 16
@@ -53,13 +53,13 @@ class CTRRunConfig(CTRTrainConfig):
         super().__post_init__()
         if 0 < self.patience < self.evaluate_every:
             raise ValueError(
-                f"`CTRRunConfig.patience` of {self.patience} epochs ends a training before its next validation. Make "
-                f"it at least `CTRRunConfig.evaluate_every`, {self.evaluate_every}, or 0 for never."
+                f"`CTRRunConfig.patience` of {self.patience} epochs ends training before the next validation. Make it "
+                f"at least `CTRRunConfig.evaluate_every`, {self.evaluate_every}, or 0 for never."
             )
 
     @classmethod
     def for_model(cls, name: str, **given: Any) -> Self:
-        """How a CTR model is trained, but for the settings that are given; errors as for any configuration."""
+        """The default settings of a CTR model, updated by ``given``; errors as for any configuration."""
         return cls.from_dict({**get_ctr_model(name).train_defaults, **given})
 
 
@@ -75,9 +75,9 @@ def train_ctr(
 ) -> Trained:
     """Trains a CTR model with compressed tables; see :func:`slimtable.training.trainer.train`.
 
-    Methods that are trained end to end have their tables from the start. Those that need trained tables compress an
-    uncompressed model to the budget, rows going to the fields where errors cost most, and train on with its
-    predictions as labels. Methods that compress afterwards do so at the end.
+    Methods that train end to end start with compressed tables. Methods that need trained tables first train an
+    uncompressed model, then compress it to the budget, with more rows for fields whose errors cost more, and retrain on
+    its predictions. Other post-training methods compress at the end.
     """
     options = model_config or get_ctr_model(model_name).config_class()
     width = get_ctr_model(model_name).width(config.embedding_dim)
@@ -131,9 +131,9 @@ def _compressed(
     budget: str | None,
     counts: Mapping[str, np.ndarray],
 ) -> CTRModel:
-    """A copy of the trained model with compressed tables."""
+    """Returns a copy of the trained model with compressed tables."""
     if budget is None and getattr(config, "num_rows", None) is None:
-        budget = getattr(config, "budget", None)  # of all tables, since most fields are too small for a share each
+        budget = getattr(config, "budget", None)  # for all tables together: most fields are too small for one each
     if config.needs_trained and budget is not None:
         return compress_to_budget(model, parts.train, budget, cast(Any, config))
     if isinstance(configs, MethodConfig):
@@ -163,7 +163,7 @@ def _retrain(
 
 
 class _CTRSteps:
-    """Trains a CTR model by :class:`CTRTrainer`, and tests it on the validation part."""
+    """Trains a CTR model by :class:`CTRTrainer` and evaluates it on the validation part."""
 
     def __init__(self, model: CTRModel, clicks: Clicks, valid: Clicks, config: CTRRunConfig) -> None:
         self.model, self.clicks, self.valid = model, clicks, valid

@@ -1,4 +1,4 @@
-"""Training and testing of CTR models; a step costs what its batch touches."""
+"""Training and evaluation of CTR models; a step costs only what its batch touches."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from slimtable.training.optimizers import RowAdam, RowOptimizer, RowwiseAdagrad
 
 @dataclass(frozen=True)
 class CTRTrainConfig(Config):
-    """How to train a CTR model.
+    """Settings for training a CTR model.
 
     Attributes:
         epochs: passes over the clicks.
-        batch_size: clicks per step.
-        learning_rate: of Adam, for the layers outside the tables.
-        row_optimizer: of rows with sparse gradients: rowwise "adagrad", or "adam" on the rows of a batch.
-        row_learning_rate: of that optimizer.
-        table_learning_rate: of Adam, for tables whose method gives no sparse gradients.
-        weight_decay: L2 penalty; rows feel it when a batch touches them.
-        seed: of everything random.
-        shuffle: take the clicks in a random order, another one in each epoch; otherwise as they come.
+        batch_size: impressions per step.
+        learning_rate: learning rate of Adam, for the layers outside the tables.
+        row_optimizer: optimizer of rows with sparse gradients: rowwise "adagrad", or "adam" on the rows of a batch.
+        row_learning_rate: learning rate of that optimizer.
+        table_learning_rate: learning rate of Adam, for tables whose method has no sparse gradients.
+        weight_decay: L2 penalty; applied to rows when a batch touches them.
+        seed: seed of all randomness.
+        shuffle: shuffle the clicks in every epoch; otherwise keep their order.
         device: "cpu" or a CUDA device.
 
     Raises:
@@ -54,17 +54,17 @@ class CTRTrainConfig(Config):
 
 
 class CTRTrainer:
-    """Trains a model in place, and may go on with more clicks later; its optimizers remember.
+    """Trains a model in place; :meth:`fit` may be called again with more clicks, and keeps the optimizer state.
 
-    Tables give sparse gradients from now on where their method can. Every epoch draws from seeds of its own, so that
-    ``model.state_dict()`` and :meth:`state_dict` are all that a training needs to continue bit for bit.
+    Tables use sparse gradients from now on if their method can. Each epoch has its own seeds, so that
+    ``model.state_dict()`` and :meth:`state_dict` suffice to continue bit for bit.
 
     Args:
-        model: what to train.
-        config: how; None for the defaults.
+        model: the model to train.
+        config: settings; None for the defaults.
 
     Raises:
-        ValueError: nothing in the model can be trained, as in one from a packed file.
+        ValueError: nothing in the model can be trained, as in a model from a packed file.
     """
 
     def __init__(self, model: CTRModel, config: CTRTrainConfig | None = None) -> None:
@@ -101,20 +101,20 @@ class CTRTrainer:
         on_batch: Callable[[int, int], None] | None = None,
         end_epochs: bool = True,
     ) -> list[float]:
-        """Trains on some clicks.
+        """Trains on clicks.
 
         Args:
             clicks: ids must be below the sizes of the tables.
-            epochs: passes over them; None for those of the configuration.
-            on_batch: called after every step with its number in the epoch, from 1, and how many there are.
-            end_epochs: call the tables' ``end_epoch`` after each; False where the caller does.
+            epochs: passes over them; None as in the configuration.
+            on_batch: called after every step with its number in the epoch, from 1, and the number of steps.
+            end_epochs: call ``end_epoch`` of the tables after each epoch; False if the caller does.
 
         Returns:
-            The mean log loss of each epoch, as it was when each batch had its turn, penalties of the methods left out.
+            The mean log loss of each epoch, averaged over its training steps, without the penalties of methods.
 
         Raises:
             ValueError: there are no clicks, the number of epochs is negative, tables of the model were replaced after
-                this trainer was made, or the loss is not a number, because training diverged.
+                this trainer was created, or the loss is NaN because training diverged.
             IndexError: an id is out of range.
         """
         if not len(clicks):
@@ -125,8 +125,8 @@ class CTRTrainer:
         present = {id(parameter) for parameter in self.model.parameters()}
         if any(id(parameter) not in present for parameter in self._parameters()):
             raise ValueError(
-                "Tables of the model were replaced after this trainer was made, by growing or by a state of other "
-                "sizes, so it would train what is no longer there. Make it afterwards, or hand it to `grow_`."
+                "Tables of the model were replaced after this trainer was created, by growing or by loading a state of "
+                "other sizes. Create the trainer afterwards, or pass it to `grow_`."
             )
         devices = [] if self.config.device == "cpu" else [torch.device(self.config.device)]
         with torch.random.fork_rng(devices=devices):
@@ -165,16 +165,13 @@ class CTRTrainer:
         return mean
 
     def replace_rows_(self, old: Tensor, new: Tensor) -> None:
-        """Lets a longer table take the place of one, its optimizer state with fresh rows at its end."""
+        """Replaces a table by a longer one, and extends its optimizer state."""
         if self.row_optimizer is None:
             raise ValueError("No rows are trained here, so none can be replaced.")
         self.row_optimizer.grow_(old, new)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What belongs to the training beside ``model.state_dict()``, as plain tensors by name.
-
-        They are those in use, not copies.
-        """
+        """The training state besides ``model.state_dict()``, as plain tensors by name, not copied."""
         state = {"epochs_done": torch.tensor(self.epochs_done)}
         for optimizer, name, parameter in self._trained():
             for key, value in optimizer.state.get(parameter, {}).items():
@@ -182,10 +179,10 @@ class CTRTrainer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continues another training of a model of the same shape; its model is loaded by ``model.load_state_dict``.
+        """Restores the training state of a model of the same shape; restore the model by ``model.load_state_dict``.
 
         Args:
-            state: what :meth:`state_dict` gave.
+            state: output of :meth:`state_dict`.
 
         Raises:
             ValueError: it does not belong to such a model.
@@ -231,12 +228,12 @@ class CTRTrainer:
 
 
 def predict(model: CTRModel, clicks: Clicks, batch_size: int = 8192) -> np.ndarray:
-    """Probabilities of a click, by the tables as served; the mode of the model is restored afterwards.
+    """Probabilities of a click, from the tables as served; keeps the mode of the model.
 
     Args:
         model: any CTR model.
-        clicks: ids must be below the sizes of the tables; the labels are not looked at.
-        batch_size: rows at a time.
+        clicks: ids must be below the sizes of the tables; the labels are ignored.
+        batch_size: rows per batch.
 
     Returns:
         float64 (n,).
@@ -255,15 +252,15 @@ def predict(model: CTRModel, clicks: Clicks, batch_size: int = 8192) -> np.ndarr
 
 
 def evaluate_clicks(model: CTRModel, clicks: Clicks) -> dict[str, float]:
-    """How well a model predicts clicks.
+    """Metrics of predicted clicks.
 
     Args:
         model: any CTR model.
-        clicks: what happened.
+        clicks: the actual clicks.
 
     Returns:
         "auc", "log_loss", "calibration", "relative_information_gain" (see :mod:`slimtable.training.metrics`; some are
-        NaN where all labels are alike) and "rows".
+        NaN if all labels are equal) and "rows".
     """
     probabilities = predict(model, clicks)
     measures = (metrics.auc, metrics.log_loss, metrics.calibration, metrics.relative_information_gain)

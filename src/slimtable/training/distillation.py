@@ -1,4 +1,4 @@
-"""Soft labels: what the uncompressed model predicts, for the compressed one to learn from."""
+"""Soft labels: predictions of the uncompressed model, for training the compressed one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slimtable.training.ctr_trainer import predict
 def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
     """The same impressions, labelled by a teacher (Hinton et al. 2015, arXiv 1503.02531).
 
-    A compressed model that is trained again on clicks that its teacher was trained on would overfit them; from
-    the probabilities of the teacher it learns what compression has taken away, and no more.
+    A compressed model that is retrained on the clicks of its teacher would overfit them; the probabilities of the
+    teacher restore only what compression lost.
 
     Args:
         clicks: ids below the sizes of the teacher's tables.
         teacher: the uncompressed model.
-        share: of the teacher's probability in a label; the rest is the click itself.
+        share: weight of the teacher's probability in a label; the rest is the click itself.
 
     Returns:
         Clicks with labels between 0 and 1; ids and numeric columns share memory with the input.

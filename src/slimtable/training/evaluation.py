@@ -1,6 +1,6 @@
-"""Full ranking: every withheld item is ranked against all items, under three masks in one pass.
+"""Evaluation by full ranking: every held-out item is ranked among all items, under three masks in one pass.
 
-What predicts scores of pairs instead of ranking is tested by its errors.
+Models that predict scores of pairs are evaluated by their errors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slimtable.training.metrics import (
 )
 
 MASKS = ("none", "train", "train+valid")
-"""What is left out of the candidates: nothing, the user's training items, or the validation items too."""
+"""Items that are excluded from the candidates: none, the user's training items, or also the validation items."""
 
 POPULARITY_SHARES = {"head": 0.1, "torso": 0.4, "tail": 0.5}
 """Share of the items in each popularity group, most frequent in training first."""
@@ -45,11 +45,11 @@ _PAIRS_AT_A_TIME = 1 << 16
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of every withheld item among all items.
+    """Rank of every held-out item among all items.
 
     Attributes:
-        users: int64 (T,) the user of each withheld item, ascending.
-        items: int64 (T,) the withheld items.
+        users: int64 (T,) the user of each held-out item, ascending.
+        items: int64 (T,) the held-out items.
         by_mask: float64 (T,) ranks for each mask of :data:`MASKS`; 0 is first, ties count at mid-rank.
     """
 
@@ -59,30 +59,30 @@ class Ranks:
 
 
 def rank_held_out(model: Ranker, split: Split, part: Literal["valid", "test"] = "test") -> Ranks:
-    """Ranks every withheld interaction of a part.
+    """Ranks every held-out interaction of a part.
 
     Args:
         model: the recommender.
-        split: where the masks and the withheld interactions come from.
-        part: which part to rank. The mask "train+valid" leaves validation items in when they are what is ranked.
+        split: the source of the masks and the held-out interactions.
+        part: the part to rank. With "valid", the mask "train+valid" does not exclude the validation items.
 
     Returns:
         The ranks.
 
     Raises:
-        ValueError: the part is empty, or the scores are not numbers because the training diverged.
+        ValueError: the part is empty, or the scores are NaN because training diverged.
     """
-    withheld: Interactions = getattr(split, part)
-    if len(withheld) == 0:
+    held_out: Interactions = getattr(split, part)
+    if len(held_out) == 0:
         raise ValueError(f"There is nothing to rank: the {part} part of the split is empty.")
-    starts, items = without_duplicates(*withheld.csr())  # an item can be found only once
+    starts, items = without_duplicates(*held_out.csr())  # an item can be a hit only once
     seen = [split.train.csr(), (split.valid if part == "test" else split.valid.empty_like()).csr()]
     users = np.flatnonzero(np.diff(starts))
     ranks = np.empty((len(items), len(MASKS)))
     with evaluating(model), torch.no_grad():
         score = model.scorer(split.history(part))
         device = _device_of(model)
-        step = max(1, _SCORES_AT_A_TIME // withheld.num_items)
+        step = max(1, _SCORES_AT_A_TIME // held_out.num_items)
         for first in range(0, len(users), step):
             chunk = users[first : first + step]
             scores = score(torch.from_numpy(chunk).to(device)).float().cpu().numpy()
@@ -100,18 +100,18 @@ def summarize(
     user_counts: np.ndarray | None = None,
     masks: tuple[str, ...] = MASKS,
 ) -> dict[str, dict[str, float]]:
-    """Metrics of ranks, for each mask, by popularity of the withheld item and by activity of the user.
+    """Metrics of ranks for each mask, by popularity of the held-out item and by activity of the user.
 
     Args:
-        ranks: from :func:`rank_held_out`.
+        ranks: output of :func:`rank_held_out`.
         train_counts: (num_items,) interactions of each item in training.
-        ks: lengths of the lists.
-        user_counts: (num_users,) interactions of each user in training; None leaves the quarters of users out.
-        masks: those of :data:`MASKS` that are asked for.
+        ks: list lengths.
+        user_counts: (num_users,) interactions of each user in training; None omits the quarters of users.
+        masks: subset of :data:`MASKS` to report.
 
     Returns:
         For each mask: ``hit_rate@k``, ``recall@k``, ``capped_recall@k``, ``ndcg@k`` for each k, ``mrr``, and
-        ``hit_rate@k/head``, ``/torso`` and ``/tail``: the share of withheld items of that popularity that are among
+        ``hit_rate@k/head``, ``/torso`` and ``/tail``: the share of held-out items of that popularity among
         the first k, and ``capped_recall@k/q1`` to ``/q4``: that of the users of each quarter, least active first. All
         between 0 and 1.
     """
@@ -147,38 +147,38 @@ def evaluate(
     ks: tuple[int, ...] = (10,),
     masks: tuple[str, ...] = MASKS,
 ) -> dict[str, dict[str, float]]:
-    """Tests a model on a part by what its task is tested by.
+    """Evaluates a model on a part, by the metrics of its task.
 
     Args:
         model: the recommender.
         parts: the data: a split of interactions, or the parts of a click log.
-        part: which part to test on.
-        ks: lengths of ranked lists; of no meaning for a regression.
-        masks: those of :data:`MASKS` that a ranking reports; of no meaning for a regression.
+        part: the part to evaluate on.
+        ks: list lengths; ignored for a regression.
+        masks: subset of :data:`MASKS` that a ranking reports; ignored for a regression.
 
     Returns:
-        For a ranking, what :func:`summarize` says of :func:`rank_held_out`: metrics for each mask. For a regression,
-        ``{"all": {"rmse": …, "mae": …}}`` of :func:`predict`, in the unit of the scores. For a CTR model ``{"clicks":
-        …}`` with what :func:`slimtable.training.ctr_trainer.evaluate_clicks` says.
+        For a ranking, the metrics of :func:`summarize` for each mask. For a regression, ``{"all": {"rmse": …, "mae":
+        …}}`` in the unit of the scores. For a CTR model, ``{"clicks": …}`` with the metrics of
+        :func:`slimtable.training.ctr_trainer.evaluate_clicks`.
 
     Raises:
-        TypeError: the parts are those of another kind of model.
-        ValueError: the part is empty or has no scores, or the predictions are not numbers.
+        TypeError: the parts are for another kind of model.
+        ValueError: the part is empty or has no scores, or predictions are NaN.
     """
     if isinstance(parts, ClickParts) and isinstance(model, CTRModel):
         return {"clicks": evaluate_clicks(model, getattr(parts, part))}
     if not isinstance(parts, Split) or model.task == "ctr":
-        raise TypeError(f"{type(model).__name__} cannot be tested on {type(parts).__name__}.")
+        raise TypeError(f"{type(model).__name__} cannot be evaluated on {type(parts).__name__}.")
     split, model = parts, cast(Ranker, model)
     if model.task == "regression":
-        withheld: Interactions = getattr(split, part)
-        if len(withheld) == 0:
+        held_out: Interactions = getattr(split, part)
+        if len(held_out) == 0:
             raise ValueError(f"There is nothing to predict: the {part} part of the split is empty.")
-        if withheld.ratings is None:
-            raise ValueError(f"{model.name} predicts scores, and the data have none. Use pairs of items with scores.")
-        predicted = predict(model, withheld)
+        if held_out.ratings is None:
+            raise ValueError(f"{model.name} predicts scores, but the data has none. Use pairs of items with scores.")
+        predicted = predict(model, held_out)
         return {
-            "all": {"rmse": rmse(predicted, withheld.ratings), "mae": mean_absolute_error(predicted, withheld.ratings)}
+            "all": {"rmse": rmse(predicted, held_out.ratings), "mae": mean_absolute_error(predicted, held_out.ratings)}
         }
     return summarize(
         rank_held_out(model, split, part),
@@ -190,17 +190,17 @@ def evaluate(
 
 
 def predict(model: Ranker, pairs: Interactions) -> np.ndarray:
-    """What the model gives for each row, looked up as in serving.
+    """The prediction for each row, from the tables as served.
 
     Args:
         model: the recommender.
-        pairs: rows to predict; their own scores are not looked at.
+        pairs: rows to predict; their scores are ignored.
 
     Returns:
         float32 (E,).
 
     Raises:
-        ValueError: a prediction is not a number because the training diverged.
+        ValueError: a prediction is NaN because training diverged.
     """
     predicted = np.empty(len(pairs), np.float32)
     device = _device_of(model)
@@ -214,17 +214,17 @@ def predict(model: Ranker, pairs: Interactions) -> np.ndarray:
 
 
 def _device_of(model: Ranker) -> torch.device:
-    """Where the model computes; one that was loaded from a packed file may have buffers only."""
+    """The device of the model; a model from a packed file may have only buffers."""
     return next(chain(model.parameters(), model.buffers())).device
 
 
 def _require_finite(scores: np.ndarray) -> None:
     if not np.isfinite(scores).all():
-        raise ValueError("The model gives scores that are not numbers. Lower the learning rate.")
+        raise ValueError("The scores of the model are NaN. Lower the learning rate.")
 
 
 def _groups(counts: np.ndarray, shares: list[float]) -> np.ndarray:
-    """Index into ``shares`` of each id, (N,): the ids with the largest counts are in the first share."""
+    """Group of each id as an index into ``shares``, (N,); the ids with the largest counts are in group 0."""
     edges = np.round(np.cumsum(shares) * len(counts))
     place = np.empty(len(counts), dtype=np.int64)
     place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))

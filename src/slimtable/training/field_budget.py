@@ -1,4 +1,4 @@
-"""A trained CTR model over tables of a size that is named."""
+"""Compression of a trained CTR model to a budget."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ def compress_to_budget(
     max_row_share: float = 1.0,
     use_sensitivity: bool = True,
 ) -> CTRModel:
-    """A copy of a trained model whose tables share rows so that all of them together keep a budget.
+    """Compresses a copy of a trained model by shared rows, so that all tables together keep a budget.
 
-    Frequencies and sensitivities are measured on the clicks, the budget is split over the fields by what errors cost
-    (:func:`slimtable.training.field_allocation.allocate`), and every table is clustered. Train the copy on afterwards,
-    on :func:`slimtable.training.distillation.soften` of the same clicks.
+    Measures frequencies and sensitivities on the clicks, allocates the budget to the fields
+    (:func:`slimtable.training.field_allocation.allocate`) and clusters every table. Retrain the copy afterwards, with
+    labels by :func:`slimtable.training.distillation.soften`.
 
     Args:
-        model: it stays as it is.
-        clicks: those that the model was trained on, or a fair part of them.
-        budget: of all tables with their maps: a share of the float32 tables such as "3.7%", or bytes such as "40MB".
-        config: options of every field but its rows; None for rows served in 8 bits.
+        model: the trained model; not changed.
+        clicks: the training clicks of the model, or a sample of them.
+        budget: budget of all tables and their maps: a share of the float32 tables such as "3.7%", or bytes such as
+            "40MB".
+        config: options of every field, except the number of rows; None for rows in 8 bits.
         levels: numbers of levels to choose from; empty for that of ``config``.
         max_row_share: largest number of rows of a field, as a share of its ids.
         use_sensitivity: weigh errors by their cost in predictions; if False, squared errors of all fields count alike.
 
     Returns:
-        The copy, trainable.
+        The compressed copy, which can be trained.
 
     Raises:
-        ValueError: the text is no budget, or there are no clicks.
-        BudgetError: the budget does not pay for a row of every field; the message says what would.
+        ValueError: the text is not a budget, or there are no clicks.
+        BudgetError: the budget is below one row per field; the message gives the smallest budget.
     """
     tables = model.fields.embeddings()
     sizes = [table.num_embeddings for table in tables.values()]

@@ -1,4 +1,4 @@
-"""Compressed copies of CTR models, and what their tables weigh."""
+"""Compressed copies of CTR models, and the sizes of their tables."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def compress_fields(
     previous: CTRModel | None = None,
     sensitivity: Mapping[str, np.ndarray] | None = None,
 ) -> CTRModel:
-    """A copy of a trained model over smaller tables, which can be trained on.
+    """Returns a copy of a trained model with compressed tables, which can be trained.
 
     Args:
-        model: it stays as it is.
-        configs: configuration of the method of each field; the tables of other fields are copied as they are.
-        frequencies: by field, (ids,) how often each id occurs, for methods that go by them.
-        previous: an earlier compressed model of the same fields, for methods that continue from its tables.
-        sensitivity: by field, what errors of its vectors cost, from
-            :func:`slimtable.training.sensitivity.measure_sensitivity`, for methods that weigh directions.
+        model: the trained model; not changed.
+        configs: method configuration of each field; the tables of other fields are copied.
+        frequencies: by field, (ids,) count of each id, for methods that use them.
+        previous: an earlier compressed model of the same fields, for methods that warm-start from its tables.
+        sensitivity: by field, the cost of errors in its vectors, from
+            :func:`slimtable.training.sensitivity.measure_sensitivity`, for methods that use it.
 
     Returns:
         The copy; it shares no memory with the model.
 
     Raises:
         ValueError: a field is unknown, or its table cannot be compressed as asked.
-        BudgetError: the budget of a field does not pay for its fewest rows; names the field.
+        BudgetError: the budget of a field is too small; the message names the field.
     """
     tables = model.fields.embeddings()
     for what, named in (("configs", configs), ("frequencies", frequencies or {}), ("sensitivity", sensitivity or {})):
@@ -63,20 +63,20 @@ def compress_fields(
                 metric=None if cost is None else torch.from_numpy(np.asarray(cost)),
             )
         except (ValueError, BudgetError) as error:
-            raise type(error)(f"The table of field {field} cannot be compressed so: {error}") from error
-    # The copy takes the new tables where it would have copied the old ones, which may be large.
+            raise type(error)(f"The table of field {field} cannot be compressed as asked: {error}") from error
+    # The copy gets the new tables instead of copies of the old ones, which may be large.
     return copy.deepcopy(model, {id(model.fields): FieldTables(compressed)})
 
 
 @dataclass(frozen=True)
 class FieldBits:
-    """What the tables of a model weigh.
+    """Sizes of the tables of a model.
 
     Attributes:
-        bits: of the table of each field, as served.
-        vectors: rows that are kept for each field.
-        dense_bits: of all tables in float32.
-        other_bits: of the parameters outside the tables in float32.
+        bits: bits of the table of each field, as served.
+        vectors: number of rows stored for each field.
+        dense_bits: bits of all tables in float32.
+        other_bits: bits of the parameters outside the tables in float32.
     """
 
     bits: dict[str, int]
@@ -91,17 +91,17 @@ class FieldBits:
 
     @property
     def num_vectors(self) -> int:
-        """Rows that are kept for all fields."""
+        """Number of rows stored for all fields."""
         return sum(self.vectors.values())
 
     @property
     def compression_ratio(self) -> float:
-        """How many times smaller than float32 the tables are, all maps and codes counted."""
+        """Bits in float32 divided by bits served, maps and codes included."""
         return self.dense_bits / self.total
 
 
 def field_bits(model: CTRModel) -> FieldBits:
-    """What the tables of a model weigh."""
+    """Measures the tables of a model."""
     tables = model.fields.embeddings()
     others = (parameter for name, parameter in model.named_parameters() if not name.startswith("fields."))
     return FieldBits(
@@ -113,12 +113,12 @@ def field_bits(model: CTRModel) -> FieldBits:
 
 
 def _signed(counts: np.ndarray) -> np.ndarray:
-    """Counts of a type that PyTorch can compare; unsigned ones of 64 bits are not."""
+    """Counts as a type that PyTorch can compare, which excludes uint64."""
     return counts.astype(np.float64) if counts.dtype.kind == "u" else counts
 
 
 def decoded(table: EmbeddingTable) -> Tensor:
-    """The table (N, width) as it is served, itself where it is stored so: a copy of a large one is worth avoiding."""
+    """The table (N, width) as it is served; not a copy if it is stored uncompressed, since it may be large."""
     with evaluating(table):
         stored = stored_rows(table)
         return stored[0].detach() if stored is not None and stored[1] is None else table.weight

@@ -1,4 +1,4 @@
-"""New values get rows: the tables of a model grow at their end, and so does the state of its optimizer."""
+"""Growing the tables of a model for new values, together with the optimizer state."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ def grow_(
     init: Literal["default", "normal"] = "default",
     trainer: CTRTrainer | None = None,
 ) -> None:
-    """Makes room for new ids at the end of the tables, in place.
+    """Adds rows for new ids at the end of the tables, in place.
 
-    The tables are then other parameters: an optimizer other than that of ``trainer`` no longer trains them.
+    This replaces the parameters of the tables: optimizers other than that of ``trainer`` no longer train them.
 
     Args:
-        model: its growing tables must be of a method that can, such as ``full``.
-        field_sizes: ids of each field from now on; fields that are not named stay as they are.
-        init: new rows are copies of the default row, that of id 0, which stands for all values not known; or "normal"
-            ones drawn as in a fresh table, from PyTorch's generator.
-        trainer: what trains the model, if it shall go on; the state of new rows starts afresh.
+        model: the tables that grow must be of a method that supports it, such as ``full``.
+        field_sizes: new number of ids by field; fields that are not named do not change.
+        init: "default" copies the OOV row, id 0; "normal" draws new rows as in a fresh table, from PyTorch's generator.
+        trainer: trainer of the model, to be continued; its state for new rows is fresh.
 
     Raises:
-        TypeError: a table that would grow cannot.
-        ValueError: a field is unknown, or would shrink. In both cases no table has grown.
+        TypeError: a table that would grow does not support it.
+        ValueError: a field is unknown, or would shrink. On errors no table changes.
     """
     if init not in ("default", "normal"):
         raise ValueError(f"`init` must be 'default' or 'normal', got {init!r}.")

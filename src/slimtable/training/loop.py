@@ -17,21 +17,21 @@ from slimtable.training.run_folder import RunFolder
 
 OnStep = Callable[[int, int], None]
 
-_SHOWN_STEPS = 64  # steps between two moves of the progress bar
+_SHOWN_STEPS = 64  # steps between two updates of the progress bar
 
 
 class Steps(Protocol):
-    """What differs between kinds of recommenders: how an epoch is trained, and how it is validated."""
+    """Training and validation of one epoch, which differ between kinds of recommenders."""
 
     def train_epoch(self, number: int, on_step: OnStep) -> tuple[float, float]:
         """Trains one epoch.
 
         Args:
-            number: of the epoch, from 1; what is random is drawn from it, so that nothing of it needs to be saved.
-            on_step: called after steps with the number of steps done, and of all steps.
+            number: number of the epoch, from 1; it seeds all randomness, so that no random state needs to be saved.
+            on_step: called after steps with the number of steps done and of all steps.
 
         Returns:
-            The mean loss, and the mean penalty.
+            The mean loss and the mean penalty.
         """
         ...
 
@@ -44,12 +44,12 @@ class Steps(Protocol):
         ...
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes over what :meth:`state` gave."""
+        """Restores the output of :meth:`state`."""
         ...
 
 
 class LoopConfig(Protocol):
-    """The settings that the loop looks at."""
+    """The settings that the loop reads."""
 
     @property
     def epochs(self) -> int:
@@ -63,27 +63,27 @@ class LoopConfig(Protocol):
 
     @property
     def patience(self) -> int:
-        """Epochs without a better validation before training stops; 0 for never."""
+        """Epochs without improvement before training stops; 0 for never."""
         ...
 
     @property
     def device(self) -> str:
-        """Where the model is trained."""
+        """Device to train on."""
         ...
 
 
 @dataclass
 class Trained:
-    """What training gives.
+    """The result of training.
 
     Attributes:
         model: the recommender after ``epoch``.
         history: one record per epoch: loss, penalty, seconds and, where validated, the validation metrics.
-        epoch: the epoch that the parameters of the model are from, from 1: the best one where there was patience and a
-            validation, else the last one.
-        best_epoch: the epoch that the model's ``selection`` prefers, such as the best validation NDCG@10 (mask
-            "train"), from 1; None without validation.
-        best_state: the model's state dict after that epoch, or None.
+        epoch: epoch of the parameters of the model, from 1: the best one if there was patience and a validation, else
+            the last one.
+        best_epoch: the best epoch by the model's ``selection``, such as the highest validation NDCG@10 (mask "train"),
+            from 1; None without validation.
+        best_state: state dict of the model after that epoch, or None.
         seconds_per_epoch: median time of the training steps of an epoch.
     """
 
@@ -98,21 +98,21 @@ class Trained:
 def run_loop(
     model: Recommender, steps: Steps, config: LoopConfig, folder: RunFolder | None, progress: bool = True
 ) -> Trained:
-    """Trains a model to the end, from the last checkpoint of its folder where there is one.
+    """Trains a model, resuming from the last checkpoint of its folder if there is one.
 
     Args:
-        model: on its device.
-        steps: how it is trained.
-        config: how long.
-        folder: for the checkpoint and the log; None keeps nothing.
+        model: the model, on its device.
+        steps: training and validation of an epoch.
+        config: settings of the loop.
+        folder: folder of the checkpoint and the log; None saves nothing.
         progress: show a progress bar on a terminal.
 
     Returns:
         The model with its history.
 
     Raises:
-        CheckpointError: the folder holds more epochs than are asked for.
-        ValueError: the loss is not a number, because training diverged.
+        CheckpointError: the folder holds more epochs than requested.
+        ValueError: the loss is NaN because training diverged.
     """
     run = _Run(model, steps, config)
     if folder is not None:
@@ -122,7 +122,7 @@ def run_loop(
             while not run.finished():
                 run.epoch(len(run.history) + 1, bar)
         except Exception:
-            if folder is not None and not run.history:  # refused as it begins: as if it had never been
+            if folder is not None and not run.history:  # refused at the start: leave no folder
                 folder.abandon()
             raise
     epoch = len(run.history)
@@ -134,7 +134,7 @@ def run_loop(
 
 
 class _Run:
-    """What must survive an interruption: model, optimizers, history and best epoch."""
+    """The state that a checkpoint saves: model, optimizers, history and best epoch."""
 
     def __init__(self, model: Recommender, steps: Steps, config: LoopConfig) -> None:
         self.model, self.steps, self.config = model, steps, config
@@ -144,7 +144,7 @@ class _Run:
         self.folder: RunFolder | None = None
 
     def resume(self, folder: RunFolder) -> None:
-        """Continues what the folder holds, or starts it."""
+        """Resumes from the folder, or initializes it."""
         self.folder = folder
         saved = folder.checkpoint(self.config.device)
         if saved is not None:
@@ -163,12 +163,12 @@ class _Run:
         folder.begin_log(self.history)
 
     def finished(self) -> bool:
-        """Whether all epochs are done, or patience has run out; a run that stopped early stays so when continued."""
+        """True if all epochs are done or patience has run out; a run that stopped early does not continue."""
         waited = 0 if self.best_epoch is None else len(self.history) - self.best_epoch
         return len(self.history) >= self.config.epochs or 0 < self.config.patience <= waited
 
     def epoch(self, number: int, bar: Any) -> None:
-        """Trains one epoch, validates if it is time, and saves."""
+        """Trains one epoch, validates if due, and saves."""
         started = time.perf_counter()
         task = bar.add_task(f"epoch {number}/{self.config.epochs}", total=None)
 

@@ -1,8 +1,8 @@
-"""Ranking metrics from the ranks of the withheld items, errors of predicted scores, and how good click rates are.
+"""Metrics: rankings, from the ranks of held-out items; errors of predicted scores; predicted click probabilities.
 
-A rank counts the candidates that score higher, and half of those that score the same: 0 is first, and ties
-count at mid-rank, so that a coarse code that scores many items alike gains nothing by it. ``owners`` says
-which user a rank belongs to; the ranks of one user stand together.
+A rank is the number of candidates that score higher plus half of those with an equal score: 0 is first, and ties count
+at mid-rank, so that a coarse code that gives many items the same score gains nothing. ``owners`` holds the user of each
+rank; the ranks of a user are adjacent.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _MIN_PROBABILITY = 1e-7
 
 
 def hit_rate_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
-    """Share of users with at least one withheld item among the first k.
+    """Share of users with at least one held-out item among the first k.
 
     Args:
-        ranks: float (T,) rank of each withheld item.
+        ranks: float (T,) rank of each held-out item.
         owners: integer (T,) its user, ascending.
         k: length of the list.
 
@@ -31,14 +31,14 @@ def hit_rate_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
 
 
 def recall_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
-    """Mean over users of the share of their withheld items that are among the first k; arguments as above."""
+    """Mean over users of the share of their held-out items among the first k; arguments as above."""
     return float(np.mean(_per_user(ranks < k, owners) / _per_user(np.ones(len(ranks)), owners)))
 
 
 def capped_recall_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
-    """Mean over users of hits divided by the most hits that a list of k can have: min(k, withheld items of the user).
+    """Mean over users of hits divided by the largest possible number of hits, min(k, held-out items of the user).
 
-    This is the recall of GraphHash and BACO; :func:`recall_at_k` divides by all withheld items. Arguments as above.
+    This is the recall of GraphHash and BACO; :func:`recall_at_k` divides by all held-out items. Arguments as above.
 
     Example:
         >>> ranks, owners = np.array([0.0, 1.0, 2.0]), np.array([4, 4, 4])
@@ -58,7 +58,7 @@ def ndcg_at_k(ranks: np.ndarray, owners: np.ndarray, k: int) -> float:
 
 
 def mean_reciprocal_rank(ranks: np.ndarray, owners: np.ndarray) -> float:
-    """Mean over users of 1 / (1 + rank of their best withheld item); arguments as above."""
+    """Mean over users of 1 / (1 + rank of their best held-out item); arguments as above."""
     best = np.minimum.reduceat(ranks, _starts(owners))
     return float(np.mean(1.0 / (1.0 + best)))
 
@@ -86,14 +86,14 @@ def mean_absolute_error(predicted: np.ndarray, actual: np.ndarray) -> float:
 
 
 def auc(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Probability that a click is predicted higher than an impression without one; ties count one half.
+    """Probability that a clicked impression scores higher than one without a click; ties count one half.
 
     Args:
         labels: (T,), 1 for a click and 0 for none.
         predicted: float (T,), any increasing function of the probability.
 
     Returns:
-        0 to 1; NaN where all labels are alike, since there is nothing to compare.
+        0 to 1; NaN if all labels are equal.
 
     Example:
         >>> auc(np.array([0, 1, 1]), np.array([0.2, 0.2, 0.7]))
@@ -114,14 +114,14 @@ def auc(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def log_loss(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of −log of the probability that was given to what happened.
+    """Mean negative log-likelihood of the labels.
 
     Args:
         labels: (T,), 1 for a click and 0 for none.
-        predicted: (T,) probabilities; they are clipped to 1e-7 … 1 − 1e-7, so that one sure mistake costs 16.
+        predicted: (T,) probabilities; they are clipped to 1e-7 … 1 − 1e-7, which limits the loss of a row to 16.
 
     Returns:
-        0 or more, in nats; NaN where there are no rows.
+        0 or more, in nats; NaN without rows.
     """
     if not len(labels):
         return float("nan")
@@ -131,18 +131,18 @@ def log_loss(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def calibration(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Predicted clicks over actual clicks, 1 at best; NaN where nobody clicked. Arguments as :func:`log_loss`."""
+    """Predicted clicks divided by actual clicks, ideally 1; NaN without clicks. Arguments as for :func:`log_loss`."""
     clicks = float(np.sum(labels, dtype=np.float64))
     return float(np.sum(predicted, dtype=np.float64)) / clicks if clicks else float("nan")
 
 
 def relative_information_gain(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """1 − log loss / that of predicting the share of clicks for all (He et al. 2014, Facebook's ads).
+    """1 − log loss / log loss of always predicting the mean click rate (He et al. 2014, Facebook ads).
 
     Arguments as :func:`log_loss`.
 
     Returns:
-        At most 1; 0 for predictions no better than the share; NaN where all labels are alike.
+        At most 1; 0 for predictions no better than the mean; NaN if all labels are equal.
     """
     share = float(np.mean(labels, dtype=np.float64)) if len(labels) else float("nan")
     if not 0 < share < 1:

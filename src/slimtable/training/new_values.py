@@ -1,4 +1,4 @@
-"""Vectors for values that have hardly been seen: the mean of the vectors that go with what they occur with."""
+"""Vectors for rarely seen values, from the values that they co-occur with."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ _IdsAndRows = tuple[np.ndarray, np.ndarray]
 def cooccurrence_vectors(
     clicks: Clicks, tables: Sequence[np.ndarray], wanted: Mapping[int, np.ndarray], default: int = 0
 ) -> dict[int, np.ndarray]:
-    """Guesses the rows of new values from the clicks that they occur in.
+    """Estimates the rows of new values from the clicks in which they occur.
 
-    For a field f and any other field g, every value of g has the mean vector of the values of f that occur with it,
-    weighted by how often they do. The row of a new value of f is the mean of those vectors over the values of all
-    other fields in its clicks. Values that are wanted themselves take no part in the means, nor does id ``default``,
-    which stands for all values that are not known.
+    For a field f and another field g, each value of g has a mean vector: that of the values of f that occur with it,
+    weighted by co-occurrence. The row of a new value of f is the mean of these vectors over the values of all other
+    fields in its clicks. The values to be estimated and the OOV id ``default`` take no part in the means.
 
     Args:
-        clicks: a window.
+        clicks: clicks of a window.
         tables: float (ids, width), the rows of each field.
-        wanted: by place of the field, integers (m,), the ids whose rows are to be guessed, all different.
-        default: the id that is no value.
+        wanted: by index of the field, integers (m,), the ids whose rows are estimated, all different.
+        default: the OOV id.
 
     Returns:
-        By place of the field, float32 (m, width). A value that occurs with nothing known keeps its row.
+        By index of the field, float32 (m, width). A value that occurs with no known value keeps its row.
 
     Raises:
         ValueError: there are more or fewer tables than fields.
@@ -38,7 +37,7 @@ def cooccurrence_vectors(
     if len(tables) != len(clicks.ids):
         raise ValueError(f"There must be a table for each of the {len(clicks.ids)} fields, got {len(tables)}.")
     flat = [_flat(field) for field in clicks.ids]
-    compact = []  # the values that occur, numbered from 0, since most values of a large field do not
+    compact = []  # the values that occur, renumbered from 0: most values of a large field do not
     for (ids, _), table in zip(flat, tables, strict=True):
         if len(ids) and int(ids.max()) >= len(table):
             raise IndexError(f"Id {ids.max()} is out of range of a table of {len(table)} rows.")
@@ -64,7 +63,7 @@ def cooccurrence_vectors(
 
 
 def _flat(field: np.ndarray | Bags) -> _IdsAndRows:
-    """Ids, and where those of each row begin and the last end."""
+    """Ids, and the start of each row and end of the last one."""
     if isinstance(field, Bags):
         return field.values, field.offsets
     return field, np.arange(len(field) + 1)
@@ -74,7 +73,7 @@ def _flat(field: np.ndarray | Bags) -> _IdsAndRows:
 def _add(  # type: ignore[no-untyped-def]  # pragma: no cover
     ids, bounds, others, other_bounds, table, num_others, places, default, sums, counts
 ):
-    """Adds, for every new value, the means of the values of the other field in its clicks."""
+    """Adds, for every new value, the mean vectors of the other field over its clicks."""
     width = table.shape[1]
     means = np.zeros((num_others, width))
     seen = np.zeros(num_others, np.int64)

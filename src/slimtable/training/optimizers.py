@@ -1,4 +1,4 @@
-"""Optimizers whose steps cost what a batch touches: state per row, and compiled updates of sparse gradients."""
+"""Optimizers whose steps cost only what a batch touches: state per row, compiled updates of sparse gradients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.optim import Optimizer
 
 
 class RowOptimizer(Optimizer, ABC):
-    """What optimizers of rows have in common.
+    """Base class of optimizers of rows.
 
-    Every parameter is a matrix, or a vector of rows with one value. Rows that a sparse gradient does not name, and rows
-    of a dense gradient that are zeros, are left alone: neither they nor their state change, weight decay included.
-    Rows that a gradient names repeatedly are summed first, in the order of the batch, so that a step does not depend
-    on anything but its input. On the CPU in float32 the update is compiled; elsewhere it is made of PyTorch operations.
+    Each parameter is a matrix, or a vector of rows with one value. Rows without a gradient (missing from a sparse one,
+    or zeros in a dense one) do not change, and neither does their state, weight decay included. Duplicate rows of a
+    gradient are summed first, in batch order, so that a step is deterministic. The update is compiled for float32 on
+    the CPU, and uses PyTorch operations otherwise.
 
     Args:
         params: the parameters, or groups of them.
@@ -27,24 +27,24 @@ class RowOptimizer(Optimizer, ABC):
     """
 
     state_columns: dict[str, bool]
-    """The state by name, and whether it is as wide as a row; otherwise it is one number per row."""
+    """Names of the state tensors; True if as wide as a row, False for one number per row."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         for name in ("lr", "eps", "weight_decay"):
             if defaults[name] < 0:
                 raise ValueError(f"`{name}` must not be negative, got {defaults[name]}.")
         super().__init__(params, defaults)
-        self._slots = np.zeros(0, np.int32)  # where a row stands among the distinct ones of a batch, or -1
+        self._slots = np.zeros(0, np.int32)  # index of a row among the distinct ones of a batch, or -1
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update of all parameters with a gradient.
+        """Updates all parameters that have a gradient.
 
         Args:
-            closure: computes the loss anew, as in PyTorch; None for none.
+            closure: recomputes the loss, as in PyTorch; may be None.
 
         Returns:
-            What the closure returns.
+            The result of the closure.
         """
         loss = None
         if closure is not None:
@@ -62,11 +62,11 @@ class RowOptimizer(Optimizer, ABC):
         return loss
 
     def grow_(self, old: Tensor, new: Tensor) -> None:
-        """Puts a longer parameter into the place of one, with fresh state for the rows at its end.
+        """Replaces a parameter by a longer one, with fresh state for the rows at its end.
 
         Args:
             old: a parameter of this optimizer.
-            new: what replaces it; its first rows are those of ``old``.
+            new: its replacement, beginning with the rows of ``old``.
 
         Raises:
             ValueError: ``old`` is not a parameter of this optimizer, or ``new`` is shorter.
@@ -84,7 +84,7 @@ class RowOptimizer(Optimizer, ABC):
                             for name, value in state.items()
                         }
                     return
-        raise ValueError("The parameter that is to grow does not belong to this optimizer.")
+        raise ValueError("The parameter to grow does not belong to this optimizer.")
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[parameter]
@@ -123,15 +123,15 @@ class RowOptimizer(Optimizer, ABC):
 
 
 class RowwiseAdagrad(RowOptimizer):
-    """Adagrad with one accumulator per row, as FBGEMM's exact rowwise Adagrad.
+    """Adagrad with one accumulator per row, like FBGEMM's exact rowwise Adagrad.
 
     ``s_r += mean_j g_rj²`` and ``x_r −= lr · g_r / (√s_r + eps)`` for the rows r of the batch.
 
     Args:
         params: the parameters, or groups of them.
         lr: learning rate.
-        eps: what keeps the division finite.
-        weight_decay: L2 penalty, on the rows that a batch touches.
+        eps: added to the denominator.
+        weight_decay: L2 penalty on the rows that a batch touches.
 
     Raises:
         ValueError: an option is negative.
@@ -169,17 +169,17 @@ class RowwiseAdagrad(RowOptimizer):
 
 
 class RowAdam(RowOptimizer):
-    """Adam whose moments change for the rows of a batch alone, each with the count of its own steps.
+    """Adam that updates moments only for the rows of a batch, with a step count per row.
 
-    A row's steps are those of Adam on the batches that touch it, bias correction included; between them its moments
-    rest. (PyTorch's SparseAdam corrects by the count of all steps, which makes first steps of rare rows large.)
+    Each row is updated as by Adam on the batches that touch it, with bias correction by its own step count. (PyTorch's
+    SparseAdam corrects by the global step count, which makes the first steps of rare rows large.)
 
     Args:
         params: the parameters, or groups of them.
         lr: learning rate.
-        betas: decay of the first and of the second moment.
-        eps: what keeps the division finite.
-        weight_decay: L2 penalty, on the rows that a batch touches.
+        betas: decay rates of the first and the second moment.
+        eps: added to the denominator.
+        weight_decay: L2 penalty on the rows that a batch touches.
 
     Raises:
         ValueError: an option is negative, or a decay is not below 1.
@@ -250,7 +250,7 @@ def _touched_by_torch(parameter: Tensor, gradient: Tensor) -> tuple[Tensor, Tens
 
 @njit(cache=True, nogil=True)
 def _any_value(values):  # type: ignore[no-untyped-def]
-    """Whether each row holds anything but zeros."""
+    """True for each row that is not all zeros."""
     found = np.zeros(values.shape[0], np.bool_)
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
@@ -262,7 +262,7 @@ def _any_value(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _merge(rows, values, slots, merged, sums):  # type: ignore[no-untyped-def]
-    """Sums gradients of equal rows, in the order in which rows come first; returns how many there are."""
+    """Sums gradients of equal rows, in order of first occurrence; returns the number of distinct rows."""
     count = 0
     width = values.shape[1]
     for i in range(rows.shape[0]):

@@ -1,4 +1,4 @@
-"""A run folder after training: the model back in memory, packed into one file, and served from that file."""
+"""Models after training: restored from a run folder, packed into one file, and loaded from that file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _PADDING_NUMBER = int(np.iinfo(np.int64).min)
 
 @dataclass(frozen=True)
 class RestoredRun:
-    """A trained model and what belongs to it.
+    """A trained model with its vocabularies and settings.
 
     Attributes:
         model: the recommender, in evaluation mode.
         vocabularies: raw id of each "user" and "item" id.
-        identity: model, method and training settings, as the run folder holds them.
-        epoch: the epoch that the parameters are from.
+        identity: model, method and training settings of the run folder.
+        epoch: epoch of the parameters.
     """
 
     model: Ranker
@@ -48,15 +48,15 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
     """Loads the model of a run folder; needs neither the data nor a finished run.
 
     Args:
-        folder: what ``train(..., out=folder)`` wrote.
-        epoch: the last epoch of the checkpoint, or the best one on the validation part; None for that whose model
-            training gives: the best where there is patience and a validation, else the last.
+        folder: folder written by ``train(..., out=folder)``.
+        epoch: the last epoch of the checkpoint, or the best on the validation part; None for the one that training
+            returns: the best if there is patience and a validation, else the last.
 
     Returns:
         The run.
 
     Raises:
-        CheckpointError: the folder holds no run, or no finished or validated epoch, or is damaged.
+        CheckpointError: the folder holds no run or no suitable epoch, or is damaged.
     """
     folder = Path(folder)
     for name in (SETTINGS, VOCABULARIES, CHECKPOINT):
@@ -66,7 +66,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
     if epoch is None:
         epoch = "best" if identity["train"].get("patience") and checkpoint["best_state"] is not None else "last"
     if epoch == "best" and checkpoint["best_state"] is None:
-        raise CheckpointError(f"{folder} has no best epoch, since nothing was ranked for validation. Use the last one.")
+        raise CheckpointError(f"{folder} has no best epoch, because there was no validation. Use the last one.")
     try:
         with np.load(folder / VOCABULARIES, allow_pickle=False) as saved:
             vocabularies = {side: saved[side] for side in ("user", "item")}
@@ -80,7 +80,7 @@ def restore_run(folder: str | Path, epoch: Literal["last", "best"] | None = None
             restoring=True,
         )
         model.load_state_dict(checkpoint["model"] if epoch == "last" else checkpoint["best_state"])
-    except Exception as error:  # files that do not belong together fail in many ways
+    except Exception as error:  # inconsistent files fail in many ways
         reason = str(error).split("\n")[0]
         raise CheckpointError(f"{folder} is damaged: its files do not fit together ({reason}).") from error
     number = len(checkpoint["history"]) if epoch == "last" else checkpoint["best_epoch"]
@@ -93,24 +93,24 @@ def pack_model(
     vocabularies: Mapping[str, Any] | None = None,
     about: dict[str, Any] | None = None,
 ) -> int:
-    """Writes everything that serving a recommender needs into one file, atomically; equal models give equal bytes.
+    """Writes a recommender to one file, atomically; equal models give equal bytes.
 
     Args:
         model: a ranker or a CTR model; its tables are packed under their names ("user", "item", …, or those of the
             fields), its other parameters as plain tensors.
-        path: the file, by custom ``.safetensors``.
-        vocabularies: raw ids, stored beside the tables. Of a ranker: those of each "user" and "item" id; a padding row,
-            which is no id, gets a raw id that nothing has: -2⁶³, or "<padding>" among texts. Of a CTR model: by field
-            those of all its ids, integers or texts; or of those from 1 on, and then id 0, the unknown value, gets one
-            that nothing has: -2⁶³, or "<oov>". Should these be taken, the next number, or a longer text.
-        about: JSON values to keep with the model, such as its metrics.
+        path: path of the file, usually ``.safetensors``.
+        vocabularies: raw ids, stored beside the tables. For a ranker: those of each "user" and "item" id; a padding row
+            gets an unused raw id, -2⁶³ or "<padding>". For a CTR model: by field those of all ids, or of the ids from 1
+            on; then the OOV id 0 gets an unused one, -2⁶³ or "<oov>". If these are in use, the next number or a longer
+            text.
+        about: JSON values to store with the model, such as its metrics.
 
     Returns:
         Size of the file in bytes.
 
     Raises:
         ArtifactValueError: a value is NaN or infinite.
-        ValueError: a vocabulary does not fit its tables, or a field has a name that a table in a file cannot have.
+        ValueError: a vocabulary does not fit its tables, or the name of a field is not a valid table name.
     """
     with evaluating(model):
         tables = {name: embedding.pack() for name, embedding in model.embeddings().items()}
@@ -136,31 +136,31 @@ def pack_model(
 
 
 def load_model(path: str | os.PathLike[str], *, verify: bool = False) -> Recommender:
-    """The recommender in a packed file, predicting from the packed tables: codes stay codes in memory.
+    """Loads the recommender of a packed file; its tables stay packed in memory.
 
     Args:
-        path: what :func:`pack_model`, ``slimtable train``, ``slimtable pack`` or the pipeline wrote.
+        path: file written by :func:`pack_model`, ``slimtable train``, ``slimtable pack`` or the pipeline.
         verify: also check every byte against its checksum.
 
     Returns:
         The ranker or CTR model in evaluation mode. Its tables are
-        :class:`slimtable.embeddings.frozen.FrozenEmbedding`, so nothing in it can be trained; ``scorer``, ``evaluate``
-        and ``predict`` work as for the trained one.
+        :class:`slimtable.embeddings.frozen.FrozenEmbedding`, so it cannot be trained; ``scorer``, ``evaluate``
+        and ``predict`` work as for the trained model.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ArtifactError: the file cannot be trusted, holds no recommender, or one of a model that is not known here.
+        ArtifactError: the file is damaged, or holds no recommender or an unknown one.
     """
     opened = verify_artifact(path) if verify else read_artifact(path)
     try:
         return _ctr_model_of(opened) if "click_model" in opened.model else _ranker_of(opened)
-    except (ValueError, TypeError, RuntimeError) as error:  # the last where options ask for absurd sizes
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError if options demand absurd sizes
         reason = str(error).split("\n")[0]
-        raise ArtifactFormatError(f"`{opened.path}` holds no recommender that can be used: {reason}") from error
+        raise ArtifactFormatError(f"`{opened.path}` holds no valid recommender: {reason}") from error
 
 
 def _raw_ids_of_sides(model: Ranker, vocabularies: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw ids of each table of a ranker, from those of users and items."""
+    """Raw ids of each table of a ranker, from the vocabularies of users and items."""
     embeddings, by_table = model.embeddings(), {}
     users, items = len(vocabularies["user"]), len(vocabularies["item"])
     width = next(iter(embeddings.values())).embedding_dim  # the first table of every ranker is of full width
@@ -178,7 +178,7 @@ def _raw_ids_of_sides(model: Ranker, vocabularies: Mapping[str, Any]) -> dict[st
 
 
 def _raw_ids_of_fields(model: CTRModel, vocabularies: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw ids of each table of a CTR model, those of unknown values added."""
+    """Raw ids of each table of a CTR model, including the OOV id."""
     tables, raw_ids = model.embeddings(), {}
     for field, values in vocabularies.items():
         if field not in tables:
@@ -195,23 +195,23 @@ def _raw_ids_of_fields(model: CTRModel, vocabularies: Mapping[str, Any]) -> dict
 
 
 def _ranker_of(opened: ArtifactFile) -> Ranker:
-    """The ranker in an open file; raises ValueError or TypeError where its parts do not fit together."""
+    """The ranker in an open file; raises ValueError or TypeError if its parts are inconsistent."""
     name, options = opened.model.get("backbone"), opened.model.get("backbone_config")
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError("it names no model. Look its tables up with `open_artifact`.")
     cls = get_ranker(name)
     tables = {f"{table}_embedding": FrozenEmbedding(packed) for table, packed in opened.tables.items()}
     arguments = {**tables, "config": cls.config_class.from_dict(options)}
-    inspect.signature(cls).bind(**arguments)  # raises TypeError where a table is missing or unknown
+    inspect.signature(cls).bind(**arguments)  # raises TypeError if a table is missing or unknown
     with torch.random.fork_rng():
         model = cls(**arguments)
     _check_sizes(model)
-    _take_over(model, opened.tensors)
+    _load_tensors(model, opened.tensors)
     return model.requires_grad_(False).eval()
 
 
 def _ctr_model_of(opened: ArtifactFile) -> CTRModel:
-    """The CTR model in an open file; raises ValueError or TypeError where its parts do not fit together."""
+    """The CTR model in an open file; raises ValueError or TypeError if its parts are inconsistent."""
     about = opened.model
     name, options, integers = (about.get(key) for key in ("click_model", "click_model_config", "num_integers"))
     if not isinstance(name, str) or not isinstance(options, dict):
@@ -225,24 +225,24 @@ def _ctr_model_of(opened: ArtifactFile) -> CTRModel:
     with torch.random.fork_rng(devices=[]):
         tables = FieldTables({field: FrozenEmbedding(opened.tables[field]) for field in fields})
         model = cls(tables, integers, cls.config_class.from_dict(options))
-    _take_over(model, opened.tensors)
+    _load_tensors(model, opened.tensors)
     return model.requires_grad_(False).eval()
 
 
 def _check_sizes(model: Ranker) -> None:
-    """Raises ValueError where tables of the same users or items differ in length."""
+    """Raises ValueError if tables of the same users or items differ in length."""
     embeddings = model.embeddings()
     width = next(iter(embeddings.values())).embedding_dim
     lengths: dict[str, set[int]] = {}
-    for spec in model.table_specs(0, 0, width, model.config):  # without users and items only padding rows are left
+    for spec in model.table_specs(0, 0, width, model.config):  # with no users and items, only padding rows remain
         lengths.setdefault(spec.side, set()).add(embeddings[spec.name].num_embeddings - spec.num_embeddings)
     for side, found in lengths.items():
         if len(found) > 1:
             raise ValueError(f"its tables are of {' and '.join(map(str, sorted(found)))} {side}s.")
 
 
-def _take_over(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
-    """Puts the tensors of a file in the place of the parameters and buffers outside the tables."""
+def _load_tensors(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
+    """Replaces the parameters and buffers outside the tables by the tensors of a file."""
     parameters = dict(model.named_parameters())  # frozen tables have none
     buffers = set(model.extra_buffers())
     if {*parameters, *buffers} != set(tensors):
@@ -256,7 +256,7 @@ def _take_over(model: Recommender, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def with_padding(raw_ids: np.ndarray | Strings, row: int, text: str = _PADDING_TEXT) -> np.ndarray | Strings:
-    """A vocabulary (n + 1,) with a raw id for a row that is no id's: -2⁶³ or a text, or the next that is free."""
+    """A vocabulary (n + 1,) with an unused raw id inserted for a row: -2⁶³ or ``text``, or the next unused one."""
     if isinstance(raw_ids, Strings):
         while raw_ids.has(text):
             text += "_"

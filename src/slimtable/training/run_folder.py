@@ -1,4 +1,4 @@
-"""The folder of a training run: its settings, raw ids, log, and a checkpoint to continue from."""
+"""The folder of a training run: its settings, raw ids, log, and a checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabula
 """Files of a run folder."""
 
 _IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
-_OPTIONAL = ("budget", "tables")  # where tables have sizes of their own
+_OPTIONAL = ("budget", "tables")  # only if a budget sets the sizes of tables
 _STATE = ("model", "optimizer", "history", "best_epoch", "best_state")
-_PAUSE = 20  # times what writing a checkpoint took, until the next one: at most a twentieth of the time goes there
+_PAUSE = 20  # pause between checkpoints, in times the cost of one: they take at most a twentieth of the time
 
 
 class RunFolder:
-    """Keeps a run so that it can be continued after it was cut off at any moment.
+    """Stores a run so that it can be resumed after an interruption at any time.
 
-    An epoch is logged at once. A checkpoint is written after an epoch if the last one lies back long enough for what
-    writing takes, and after the last epoch; a run continues from there, and logs the epochs in between anew.
+    Each epoch is logged at once. A checkpoint is written after the last epoch, and after others if enough time has
+    passed relative to the cost of writing. A resumed run continues from the checkpoint and repeats the epochs after it.
 
     Args:
-        path: the folder; it is made if it is not there.
-        settings: model, method, training settings and digest of the data: what makes a run the same one.
-        vocabularies: raw ids of each "user" and "item" id; none for click logs, whose vocabularies are packed.
+        path: the folder; created if it does not exist.
+        settings: model, method, training settings and digest of the data, which identify a run.
+        vocabularies: raw ids of each "user" and "item" id; empty for click logs, whose vocabularies are packed.
 
     Raises:
         CheckpointError: the folder holds another run, or is damaged.
@@ -45,7 +45,7 @@ class RunFolder:
         self._board: Any = None
         path.mkdir(parents=True, exist_ok=True)
         for name in (SETTINGS, CHECKPOINT, VOCABULARIES, LOG):
-            for abandoned in path.glob(f".{name}.*.partial"):  # of a run that was killed while it wrote
+            for abandoned in path.glob(f".{name}.*.partial"):  # left by a run that was killed while writing
                 abandoned.unlink(missing_ok=True)
         if (path / SETTINGS).exists():
             self._check_same(settings)
@@ -56,28 +56,28 @@ class RunFolder:
                 np.savez(file, **dict(vocabularies))  # type: ignore[arg-type]
 
     def abandon(self) -> None:
-        """Deletes the folder again, if it was made by this object: nothing came of the run."""
+        """Deletes the folder if this object created it, after a run that failed at the start."""
         if self._made:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def checkpoint(self, device: str) -> dict[str, Any] | None:
-        """What :func:`load_checkpoint` gives, or None before there is one."""
+        """The checkpoint from :func:`load_checkpoint`, or None if there is none."""
         path = self.path / CHECKPOINT
         return load_checkpoint(path, device) if path.exists() else None
 
     def begin_log(self, history: Sequence[dict[str, Any]]) -> None:
-        """Writes the log of the epochs that the run continues after."""
+        """Starts the log with the epochs before the checkpoint."""
         with replace_file(self.path / LOG) as log:
             log.writelines(json.dumps(record).encode() + b"\n" for record in history)
         self._board = _tensorboard(self.path, len(history))
 
     def add(self, record: dict[str, Any], state: Callable[[], dict[str, Any]], *, last: bool) -> None:
-        """Logs an epoch, after a checkpoint if it is time for one.
+        """Logs an epoch, and first writes a checkpoint if one is due.
 
         Args:
-            record: of the epoch.
-            state: gives what a checkpoint holds: model, optimizer, history, best_epoch and best_state.
-            last: whether the run ends here.
+            record: record of the epoch.
+            state: returns the content of a checkpoint: model, optimizer, history, best_epoch and best_state.
+            last: true if the run ends here.
         """
         started = time.monotonic()
         if last or started - self._saved_at >= _PAUSE * self._took:
@@ -131,14 +131,14 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
         if set(saved) != set(_STATE):
             raise ValueError("it is not a checkpoint of slimtable")
-    except Exception as error:  # PyTorch raises whatever the damage leads to
+    except Exception as error:  # damage can raise any error in PyTorch
         reason = str(error).split("\n")[0]
         raise CheckpointError(f"{path} is damaged ({reason}). Choose another folder, or delete this one.") from error
     return saved
 
 
 def _tensorboard(out: Path, epochs_done: int) -> Any:
-    """A TensorBoard writer where TensorBoard is installed, else None."""
+    """A TensorBoard writer if TensorBoard is installed, else None."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -1,4 +1,4 @@
-"""How much an error in a field's vectors changes predictions: what makes some directions worth more bits."""
+"""Sensitivity: the cost in predictions of errors in a field's vectors, which makes some directions worth more bits."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _ROWS_PER_BATCH = 4096
 def measure_sensitivity(
     model: CTRModel, clicks: Clicks, *, max_rows: int = 200_000, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """The matrix S of each field by which an error e of its vectors costs about ``½ eᵀ S e`` of log loss.
+    """Measures the matrix S of each field: an error e in its vectors raises log loss by about ``½ eᵀ S e``.
 
-    It is the Gauss–Newton part of the second derivative, ``S = mean of p (1 − p) g gᵀ`` over impressions, where g is
-    the gradient of the logit with respect to the vector of the field and p the predicted probability: its
-    Fisher information. Labels are not looked at.
+    S is the Gauss–Newton approximation of the Hessian, the mean of ``p (1 − p) g gᵀ`` over impressions, where g is the
+    gradient of the logit with respect to the vector of the field and p the predicted probability (the Fisher
+    information). Labels are ignored.
 
     Args:
-        model: a trained model; it stays as it is.
-        clicks: what it is to predict; ids below the sizes of its tables.
+        model: a trained model; not changed.
+        clicks: impressions to measure on; ids below the sizes of its tables.
         max_rows: clicks to sample when there are more.
-        seed: of the sample.
+        seed: seed of the sample.
 
     Returns:
         By field, float64 (width, width), symmetric and positive semi-definite.

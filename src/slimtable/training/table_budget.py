@@ -1,4 +1,4 @@
-"""A budget of all tables of a model, shared out over them."""
+"""Allocation of a budget to the tables of a model."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ def fit_tables(
     budget: str,
     frequencies: Mapping[str, Any] | None = None,
 ) -> MethodConfig | Configs:
-    """The options of every table so that all of them together keep a budget.
+    """Chooses the options of every table so that all tables together keep a budget.
 
-    Each table gets a part of the budget in proportion to its float32 bytes, from the smallest on; what one leaves goes
-    to the next. A table that is too small for the method stays uncompressed, and the others pay for it.
+    Each table gets a share of the budget in proportion to its float32 bytes, smallest table first; what one does not
+    use goes to the next. A table that is too small for the method stays uncompressed, and the others get less.
 
     Args:
         shapes: num_embeddings and embedding_dim of each table, by name.
-        config: options of the method; those that say its size are chosen here.
+        config: options of the method; those that determine its size are chosen here.
         budget: bytes served, such as "4%", "16x" or "3MB".
-        frequencies: (num_embeddings,) training counts by table; None where ids are sorted.
+        frequencies: (num_embeddings,) training counts by table; None if ids are sorted.
 
     Returns:
-        One configuration for all tables where the method shares rows between users and items by itself; otherwise one
-        for each.
+        One configuration for all tables if the method itself shares rows between users and items, else one for each.
 
     Raises:
-        BudgetError: the budget does not pay for the smallest tables.
-        ValueError: the text is no budget.
+        BudgetError: the budget is too small; the message gives the smallest one.
+        ValueError: the text is not a budget.
     """
     shared = config.with_budget(budget)
     if shared is not None:
@@ -62,13 +61,13 @@ def fit_tables(
         )
         raise BudgetError(
             f"A budget of {budget}, {limit / 8:,.0f}B, is too small for these tables in method "
-            f"{method_of(config).method}: the smallest that it can make take {-(-smallest // 8):,}B."
+            f"{method_of(config).method}: the smallest possible tables take {-(-smallest // 8):,}B."
         )
     return {name: chosen[name] for name in shapes}
 
 
 def described_tables(configs: MethodConfig | Mapping[str, MethodConfig]) -> dict[str, Any]:
-    """Configurations by table as JSON values under the key "tables"; nothing where all have the same."""
+    """Configurations by table as JSON values under the key "tables"; empty if all have the same."""
     if isinstance(configs, MethodConfig):
         return {}
     described = {
@@ -79,7 +78,7 @@ def described_tables(configs: MethodConfig | Mapping[str, MethodConfig]) -> dict
 
 
 def configs_of(identity: Mapping[str, Any]) -> MethodConfig | Configs:
-    """The configurations that a run folder holds."""
+    """The configurations of the tables from the settings of a run folder."""
     if "tables" not in identity:
         return saved_config(identity["method"], identity["method_config"])
     return {name: saved_config(own["method"], own["method_config"]) for name, own in identity["tables"].items()}

@@ -1,4 +1,4 @@
-"""How many threads compute."""
+"""The number of compute threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keeps PyTorch and numba to one thread, so that results do not depend on the machine's cores."""
+    """Limits PyTorch and numba to one thread, so that results do not depend on the machine's cores."""
     before = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
     numba.set_num_threads(1)

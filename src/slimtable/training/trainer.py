@@ -1,4 +1,4 @@
-"""Training of every model and method; a run that is cut off continues from its last checkpoint."""
+"""Training of every model and method; interrupted runs resume from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from slimtable.training.loop import OnStep, Trained, run_loop
 from slimtable.training.run_folder import RunFolder
 from slimtable.training.table_budget import described_tables, fit_tables
 
-_LATER = ("weight_decay", "patience")  # fields of TrainConfig that came after the first results were published
+_LATER = ("weight_decay", "patience")  # fields of TrainConfig added after the first results were published
 
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """How to train.
+    """Settings for training a ranker.
 
-    The defaults are NCF's and MGQE's: Adam at 1e-3, batches of 256 samples, 4 fresh negatives per interaction.
-    :meth:`for_model` has those of any model.
+    The defaults are those of NCF and MGQE: Adam at 1e-3, batches of 256 samples, 4 fresh negatives per interaction.
+    :meth:`for_model` returns those of any model.
 
     Attributes:
         embedding_dim: width of the tables, d.
         epochs: passes over the training interactions.
         batch_size: samples per step, positives and negatives together; for SASRec, sequences per step.
-        learning_rate: of Adam.
-        negatives: negatives per interaction, drawn anew every epoch.
-        seed: of everything random.
-        evaluate_every: epochs between two rankings of the validation part; 0 for never.
-        ks: lengths of the ranked lists that are reported.
+        learning_rate: learning rate of Adam.
+        negatives: negatives per interaction, sampled again in every epoch.
+        seed: seed of all randomness.
+        evaluate_every: epochs between two evaluations on the validation part; 0 for never.
+        ks: list lengths k of the reported metrics.
         device: "cpu" or a CUDA device.
         weight_decay: Adam's L2 penalty, on all parameters.
-        patience: stop after this many epochs without a better validation, and give the best epoch's model; 0 trains all
-            epochs and gives the last one's.
+        patience: stop after this many epochs without improvement, and return the model of the best epoch; 0 trains all
+            epochs and returns the last model.
     """
 
     embedding_dim: PositiveInt = 64
@@ -65,16 +65,16 @@ class TrainConfig(Config):
         super().__post_init__()
         if 0 < self.patience < self.evaluate_every:
             raise ValueError(
-                f"`TrainConfig.patience` of {self.patience} epochs ends a training before its next validation. Make it "
+                f"`TrainConfig.patience` of {self.patience} epochs ends training before the next validation. Make it "
                 f"at least `TrainConfig.evaluate_every`, {self.evaluate_every}, or 0 for never."
             )
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"`TrainConfig.ks` must be positive list lengths, got {list(self.ks)}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values, those of :data:`_LATER` only where they differ from their defaults.
+        """The fields as JSON values; those of :data:`_LATER` only if they differ from their defaults.
 
-        So what was recorded before these fields came is still found to be the same setting.
+        This keeps records from before these fields existed comparable.
         """
         defaults = {field.name: field.default for field in fields(self)}
         values = super().to_dict().items()
@@ -82,11 +82,11 @@ class TrainConfig(Config):
 
     @classmethod
     def for_model(cls, name: str, **given: Any) -> Self:
-        """How the paper of a model trains it, but for the settings that are given.
+        """The settings of the paper of a model, updated by ``given``.
 
         Args:
             name: registry name of the model.
-            given: fields by name; they go before the model's own defaults, and these before the usual ones.
+            given: fields by name; they override the defaults of the model, which override the general ones.
 
         Returns:
             The configuration.
@@ -117,28 +117,28 @@ def train(
     """Trains a recommender with compressed tables.
 
     Args:
-        parts: training and validation part; the test part is not looked at. A ranker takes a :class:`Split` of
-            interactions, a CTR model :class:`slimtable.data.clicks.parts.ClickParts`.
+        parts: training and validation part; the test part is ignored. A ranker takes a :class:`Split` of interactions,
+            a CTR model :class:`slimtable.data.clicks.parts.ClickParts`.
         model_name: registry name of the recommender.
         method_config: configuration of the method of its tables.
-        config: how to train; None for the defaults of the model.
-        budget: bytes that all tables together may serve, such as "4%", "16x" or "3MB"; None to go by the method's own
-            options.
+        config: training settings; None for the defaults of the model.
+        budget: bytes served by all tables together, such as "4%", "16x" or "3MB"; None to use the options of the
+            method.
         model_config: options of the model; None for its defaults.
-        out: folder for the checkpoint and the log. If it holds a run of the same settings and data, that run is
-            continued from its last checkpoint, with the same result as if it had never stopped. Writing checkpoints
-            takes a twentieth of the time at most. None keeps nothing.
+        out: folder for the checkpoint and the log. If it holds a run with the same settings and data, that run resumes
+            from its last checkpoint, with the same result as without the interruption. Writing checkpoints takes at
+            most a twentieth of the time. None saves nothing.
         progress: show a progress bar on a terminal.
 
     Returns:
         The trained model with its history.
 
     Raises:
-        BudgetError: the budget does not pay for the smallest tables.
-        CheckpointError: ``out`` holds a run of other settings or other data.
-        DatasetError: the model cannot learn from such data.
-        TypeError: the parts, or the training settings, are those of another kind of model.
-        ValueError: there is nothing to train on, or the loss is not a number, because training diverged.
+        BudgetError: the budget is too small; the message gives the smallest one.
+        CheckpointError: ``out`` holds a run with other settings or other data.
+        DatasetError: the data does not suit the model.
+        TypeError: the parts or the training settings are for another kind of model.
+        ValueError: the training part is empty, or the loss is NaN because training diverged.
     """
     if get_model(model_name).task == "ctr":
         if not isinstance(parts, ClickParts) or not isinstance(config, (CTRRunConfig, type(None))):
@@ -211,10 +211,10 @@ def _train_ranker(
         )
         model.init_from_data(split.train)
         model.to(config.device)
-        steps = _RankerSteps(model, split, config)  # before anything is written: it refuses data that it cannot use
+        steps = _RankerSteps(model, split, config)  # before anything is written, since it may refuse the data
         if model.sequential and not split.by_time:
             raise DatasetError(
-                f"{model_name} predicts what comes later, but the parts of the data are not cut by time. Split by "
+                f"{model_name} predicts what comes next, but the data is not split by time. Split by "
                 "leave-two-out or temporal."
             )
         folder = None
@@ -274,7 +274,7 @@ class _RankerSteps:
 
 
 def _fingerprint(split: Split) -> str:
-    """A digest of what is trained on, so that a run is never continued on other data."""
+    """A digest of the training data, so that a run is never resumed on other data."""
     digest = hashlib.sha256()
     for part in (split.train, split.valid):
         digest.update(_digest_of(part))

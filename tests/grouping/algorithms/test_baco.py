@@ -207,7 +207,7 @@ def test_impossible_budgets_say_what_is_possible() -> None:
     assert group(GRAPH, "baco", num_rows=smallest).num_rows == smallest
     with pytest.raises(BudgetError, match="smallest is"):
         group(GRAPH, "baco", num_rows=smallest - 1)
-    with pytest.raises(BudgetError, match="nothing has to be shared"):
+    with pytest.raises(BudgetError, match="nothing is shared"):
         group(graph, "baco", num_rows=graph.num_nodes)
     with pytest.raises(BudgetError, match="--rows"):
         group(graph, "baco")

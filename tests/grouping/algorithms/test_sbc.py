@@ -29,7 +29,7 @@ def test_isolated_nodes_have_rows_within_the_budget() -> None:
     assert (found.users.num_rows, found.items.num_rows) == (28, 20)
     for row_map in (found.users, found.items):
         assert (row_map.rows == row_map.rows[-1]).sum() == 1
-    with pytest.raises(BudgetError, match="The smallest is 24"):
+    with pytest.raises(BudgetError, match="The minimum is 24"):
         group(power_law(), "sbc[user_rows=23;item_rows=20]")
 
 

@@ -1,1 +1,1 @@
-"""One file per way to group; a new file here is a new grouping."""
+"""One file per grouping algorithm; a new file here registers a new one."""

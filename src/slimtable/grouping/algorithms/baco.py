@@ -19,8 +19,8 @@ from slimtable.grouping.tuning import tune
 
 Weight = Literal["degree", "cpm", "sqrt", "log"]
 
-_MIN_FILLED = 0.98  # of a budget; where no γ reaches it, propagation stops within a sweep instead
-_STRONGEST = 1e6  # γ in units of the one at which a mean edge is worth its cost
+_MIN_FILLED = 0.98  # least use of a budget; if no γ reaches it, propagation stops within a sweep
+_STRONGEST = 1e6  # largest γ to try, in units of the one at which an average edge pays for its cost
 
 
 @register_grouping("baco")
@@ -28,30 +28,29 @@ _STRONGEST = 1e6  # γ in units of the one at which a mean edge is worth its cos
 class BACO(Grouping):
     """Label propagation that maximizes ``Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` over co-clusters C_k.
 
-    ``e`` counts the edges within a cluster, ``W_U`` and ``W_V`` sum the weights of its users and items: clusters should
-    hold many edges and be balanced. Every node starts with a label of its own. In a sweep each takes, in random order,
-    the label k of its neighbours with the largest ``e(x, k) − γ · w_x · W(k)``, W being that of the other side; equal
-    scores go to the label that stands first among the neighbours, ids ascending. A node without edges keeps its label.
-    The defaults are those of the published code.
+    ``e`` counts the edges within a cluster, ``W_U`` and ``W_V`` sum the weights of its users and items, so the
+    objective favours clusters that are dense and balanced. Every node starts with its own label. In a sweep each node,
+    in random order, takes the label k of its neighbours with the largest ``e(x, k) − γ · w_x · W(k)``, W being that of
+    the other side; ties go to the first such label among the neighbours, by ascending id. A node without edges keeps
+    its label. The defaults are those of the published code.
 
     Attributes:
-        gamma: γ; larger gives more and smaller clusters. None where a budget is given.
+        gamma: γ; larger values give more and smaller clusters. None if a budget is given.
         sweeps: passes over all nodes, T.
-        user_weight: scheme of the users' weights ``z / √Σz``: z is the degree, 1 ("cpm"), its root or log(1 + degree).
-        item_weight: of the items, likewise; "published" is degree / √(number of items), which is what the published
-            code computes for its setting CPM.
-        clean_volumes: start W with the weights of its own side only. The published code also counts the weight of the
-            node that a label began with on the wrong side, for good.
-        forced: take the best label of the neighbours even where staying scores more, as published.
-        order: "mixed", users and items in one random order; or "sides", all users and then all items at once, which
-            runs on all cores. Then the seed changes nothing, and large budgets are not filled where nodes are forced
-            to move.
-        merge: after the sweeps, merge whole co-clusters where that raises the objective, level after level. Moving
-            single nodes cannot do that: few rows then mean one cluster of nearly everything frequent. Not in the paper.
-        secondary: which side gets secondary clusters: "users" as published, "items", "both" or "none".
-        share_isolated: give all users without edges one row, and all such items one; they have a row each as
-            published. None: as published, but for budgets that have no room for it.
-        stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
+        user_weight: scheme of the user weights ``z / √Σz``: z is the degree, 1 ("cpm"), the root or log(1 + degree).
+        item_weight: likewise for items; "published" is degree / √(number of items), which the published code computes
+            for its setting CPM.
+        clean_volumes: initialize W with the weights of its own side only. The published code also adds the weight of
+            the initial node of each label to the wrong side, and never removes it.
+        forced: move to the best label of the neighbours even if staying scores higher, as published.
+        order: "mixed" visits users and items in one random order; "sides" moves all users at once, then all items, on
+            all cores. With "sides" the seed has no effect, and with ``forced`` large budgets are not filled.
+        merge: after the sweeps, merge whole co-clusters while that raises the objective. Moving single nodes cannot do
+            that, so small budgets would end in one cluster of nearly all frequent ids. Not in the paper.
+        secondary: the sides that get secondary clusters: "users" as published, "items", "both" or "none".
+        share_isolated: share one row among all users without edges, and one among such items; as published each has its
+            own row. None: as published, unless the budget is too small for it.
+        stop_rows: stop within a sweep once at most this many rows are left; None to finish all sweeps.
 
     Raises:
         ValueError: a number is out of range.
@@ -99,13 +98,13 @@ class BACO(Grouping):
             )
         if rows >= _MIN_FILLED * num_rows or self.order == "sides":
             return replace(self, gamma=gamma)
-        # Between this γ and the next one the rows leap over the budget, as where whole clusters still merge.
+        # Between this γ and the next one, the number of rows jumps across the budget.
         return replace(self, gamma=gamma, stop_rows=num_rows)
 
     def _grouped(
         self, graph: InteractionGraph, weights: tuple[np.ndarray, np.ndarray], gamma: float, seed: int
     ) -> tuple[PropagationState, list[int]]:
-        """The state at the end, and the rows after each sweep and after merging."""
+        """The final state, and the number of rows after each sweep and after merging."""
         state = PropagationState(graph, weights, self.clean_volumes, bool(self.share_isolated))
         rows = state.run(gamma, self.sweeps, self.order, self.forced, seed, self.stop_rows or 0)
         if self.merge and rows[-1] > (self.stop_rows or 0):
@@ -113,14 +112,14 @@ class BACO(Grouping):
         return state, rows
 
     def weights(self, graph: InteractionGraph) -> tuple[np.ndarray, np.ndarray]:
-        """The weights w of the users, float64 (num_users,), and of the items, float64 (num_items,)."""
+        """The weights w of users, float64 (num_users,), and of items, float64 (num_items,)."""
         users, items = graph.user_degrees(), graph.item_degrees()
         if self.item_weight == "published":
             return _normalized(users, self.user_weight), items / np.sqrt(graph.num_items)
         return _normalized(users, self.user_weight), _normalized(items, self.item_weight)
 
     def neutral_gamma(self, graph: InteractionGraph) -> float:
-        """The γ at which the cost of all pairs equals the number of edges: that of plain modularity."""
+        """The γ of plain modularity, at which the cost of all pairs equals the number of edges."""
         users, items = self.weights(graph)
         return float(graph.num_edges / (users.sum() * items.sum()))
 
@@ -129,8 +128,8 @@ class PropagationState:
     """The state of label propagation on a graph.
 
     Args:
-        graph: what is grouped.
-        weights: of users and items.
+        graph: the graph.
+        weights: weights of users and items.
         clean_volumes: as :attr:`BACO.clean_volumes`.
         share_isolated: as :attr:`BACO.share_isolated`.
 
@@ -174,15 +173,15 @@ class PropagationState:
         stop_rows: int = 0,
         alpha: float | None = None,
     ) -> list[int]:
-        """Sweeps, and returns the rows after each; fewer where it stopped.
+        """Runs sweeps, and returns the number of rows after each; fewer entries if it stopped early.
 
         Args:
-            gamma: as :attr:`BACO.gamma`, like the others.
-            sweeps: at most so many.
+            gamma: as :attr:`BACO.gamma`.
+            sweeps: maximum number of sweeps.
             order: "mixed" or "sides".
-            forced: move even where staying is better.
-            seed: of the orders.
-            stop_rows: stop in mixed order as soon as no more rows are left.
+            forced: move even if staying is better.
+            seed: seed of the orders.
+            stop_rows: in mixed order, stop once at most this many rows are left.
             alpha: probability that a node is visited in a sweep of mixed order; None to visit all.
         """
         generator = np.random.default_rng(seed)
@@ -202,7 +201,7 @@ class PropagationState:
         return after
 
     def merge(self, gamma: float, seed: int, stop_rows: int = 0) -> int:
-        """Merges whole co-clusters, as :func:`merge_clusters`, and returns the rows; volumes are then clean."""
+        """Merges whole co-clusters by :func:`merge_clusters`, and returns the number of rows; cleans the volumes."""
         generator = np.random.default_rng([seed, 1])
         labels = merge_clusters(self.graph, self.labels, self.weights, gamma, generator, stop_rows)
         self.labels[:] = labels
@@ -212,7 +211,7 @@ class PropagationState:
         return int(np.count_nonzero(self.members))
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values of users and of items."""
+        """Splits values into those of users and of items."""
         return values[: self.graph.num_users], values[self.graph.num_users :]
 
     def secondary_labels(self, gamma: float, sides: str) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -224,7 +223,7 @@ class PropagationState:
         graph = self.graph
         used, labels = self._numbered()
         members = self.members[:, used]
-        # Each side looks at the volumes of the other.
+        # Each side reads the volumes of the other.
         for_users, for_items = (kernels.pairs_of(self.volumes[side, used]) for side in (1, 0))
         rows = kernels.sweep(
             nodes,
@@ -248,10 +247,9 @@ class PropagationState:
         return int(rows)
 
     def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels in use, and the label of each node as its place among them: no other can be taken any more.
+        """Labels in use, and the label of each node as an index into them; other labels cannot be taken any more.
 
-        What a sweep looks at is then small and together, the more so as labels vanish. Which name a label has decides
-        nothing.
+        This keeps the memory of a sweep small and compact as labels vanish. The names of labels have no effect.
 
         Returns:
             int32 (labels in use,) ascending, and int32 (n,).
@@ -263,7 +261,7 @@ class PropagationState:
 
     def _sweep_sides(self, gamma: float, forced: bool) -> None:
         graph, nodes = self.graph, self.graph.num_nodes
-        users, items = self.split(self.labels)  # views: what is written here changes the labels
+        users, items = self.split(self.labels)  # views into the labels
         user_weights, item_weights = self.split(self.weights)
         lists = (
             (0, graph.user_starts, graph.user_items, users, items, user_weights),
@@ -281,12 +279,12 @@ class PropagationState:
 
 
 def objective(graph: InteractionGraph, labels: Labels, weights: tuple[np.ndarray, np.ndarray], gamma: float) -> float:
-    """``Q = Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` of some labels.
+    """``Q = Σ_k [e(C_k) − γ · W_U(C_k) · W_V(C_k)]`` of labels.
 
     Args:
         graph: the graph.
-        labels: groups of users and items; equal labels mean one co-cluster.
-        weights: of users and items, as :meth:`BACO.weights`.
+        labels: groups of users and items; equal labels mean the same co-cluster.
+        weights: weights of users and items, as from :meth:`BACO.weights`.
         gamma: weight of the balance.
     """
     from slimtable.grouping.statistics import edges_within

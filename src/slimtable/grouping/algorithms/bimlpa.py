@@ -1,4 +1,4 @@
-"""BiMLPA: communities by propagating several labels at once (Taguchi, Murata & Liu, NetSci-X 2020)."""
+"""BiMLPA: communities by propagation of several labels per node (Taguchi, Murata & Liu, NetSci-X 2020)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 @register_grouping("bimlpa")
 @dataclass(frozen=True)
 class BiMLPA(Grouping):
-    """Labels travel from the smaller side to the larger one and back, several per node, each with a weight.
+    """Labels propagate between the smaller and the larger side, several weighted labels per node.
 
-    A node sums the weights of its neighbours' labels, each neighbour's divided by the root of its degree, and keeps
-    those of at least θ times the largest, λ at most; of equal weights the lower label. Their weights sum to 1. Each
-    node of the smaller side starts with a label of its own, numbered at random. First both sides keep several labels,
-    until none changes; then the smaller side keeps only its best one. In the end so does the larger side. The number
-    of groups comes out of the data, so it takes no budget. A node without edges is a group of its own. Written from a
-    description of the algorithm.
+    A node sums the weights of its neighbours' labels, each divided by the root of the neighbour's degree, and keeps
+    labels with at least θ times the largest weight, at most λ of them, lower labels first in ties. Their weights are
+    normalized to 1. Each node of the smaller side starts with its own label, numbered at random. In the first stage
+    both sides keep several labels until none changes; in the second the smaller side keeps only its best one, and at
+    the end so does the larger side. The algorithm determines the number of groups, so it takes no budget. A node
+    without edges is a group of its own. Implemented from a description of the algorithm.
 
     Attributes:
-        theta: θ, share of the largest weight that a label needs to be kept.
+        theta: θ, least weight of a label relative to the largest one.
         max_labels: λ, labels that a node keeps at most.
         max_sweeps: most sweeps of each of the two stages.
 
@@ -71,7 +71,7 @@ class BiMLPA(Grouping):
         return Labels(of_large, of_small)
 
     def _kept(self, gathered: csr_matrix, limit: int) -> csr_matrix:
-        """The labels that the nodes keep of those gathered, with weights that sum to 1; ``gathered`` is used up."""
+        """The labels that nodes keep, with weights normalized to 1; overwrites ``gathered``."""
         from scipy.sparse import csr_matrix
 
         arrays = _keep(gathered.indptr, gathered.indices, gathered.data, self.theta, limit)
@@ -90,7 +90,7 @@ def _same_labels(left: csr_matrix, right: csr_matrix) -> bool:
 
 
 def _only_labels(kept: csr_matrix, first_free: int) -> np.ndarray:
-    """The one label of each row, and a free one where there is none, int64 (N,)."""
+    """The only label of each row, or an unused one if it has none, int64 (N,)."""
     labels = first_free + np.arange(kept.shape[0])
     labels[np.diff(kept.indptr) == 1] = kept.indices
     return labels

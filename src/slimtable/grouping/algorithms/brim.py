@@ -1,4 +1,4 @@
-"""BRIM: modularity of a bipartite graph by turns, one side given the other (Barber 2007, arXiv 0707.1616)."""
+"""BRIM: modularity of a bipartite graph, optimized one side at a time (Barber 2007, arXiv 0707.1616)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from slimtable.grouping.statistics import edges_within
 @register_grouping("brim")
 @dataclass(frozen=True)
 class BRIM(Grouping):
-    """From the communities of ``louvain`` or ``leiden``, each side in turn takes its best ones given the other side.
+    """Starts from the communities of ``louvain`` or ``leiden``; then each side in turn moves to its best ones.
 
     A node x moves to the community k with the largest ``e(x, k) − γ · d_x · D_k / E``, D_k summing the degrees of its
-    nodes on the other side; of equal ones the lowest. That is exact over all communities: of those that x has no edge
-    into, only the one with the least D_k can win. It ends when modularity gains less than 1/E or 10⁻⁵. The number of
-    groups comes out of the data, so it takes no budget, but it grows with the resolution.
+    nodes on the other side; ties go to the lowest k. This is exact over all communities: among those without an edge to
+    x, only the one with the smallest D_k can win. It stops when modularity gains less than 1/E or 10⁻⁵. The algorithm
+    determines the number of groups, so it takes no budget; it grows with the resolution.
 
     Attributes:
-        start: which communities it starts from.
-        resolution: γ, also of the start.
+        start: algorithm of the initial communities.
+        resolution: γ, also of the initial communities.
         max_sweeps: most sweeps over both sides.
 
     Raises:
@@ -60,7 +60,7 @@ class BRIM(Grouping):
     def _best(
         self, starts: np.ndarray, neighbours: np.ndarray, own: np.ndarray, others: np.ndarray, degrees: np.ndarray
     ) -> np.ndarray:
-        """The best community of each node of a side, given those and the degrees of the other side, int64 (N,)."""
+        """The best community of each node of a side, given those of the other side, int64 (N,)."""
         volumes = np.bincount(others, degrees, minlength=int(max(own.max(), others.max())) + 1)
         best: np.ndarray = _best_communities(
             starts, neighbours, own, others, volumes, self.resolution / degrees.sum(), int(volumes.argmin())

@@ -1,4 +1,4 @@
-"""EBMD: label propagation on a modularity weighted by the density of clusters (a baseline of BACO)."""
+"""EBMD: label propagation with a density-weighted modularity (a baseline of BACO)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slimtable.errors import BudgetError
 from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 
-_MAX_SWEEPS = 100  # to come down to a budget
+_MAX_SWEEPS = 100  # to reach a budget
 
 
 @register_grouping("ebmd")
@@ -22,18 +22,17 @@ class EBMD(Grouping):
     """Every node takes the label k of its neighbours with the best ``g·e − γ·g²·d_x·D_k / 2E``.
 
     e counts x's neighbours in k and D_k sums the degrees of k's nodes on the other side; ``g = ρ_k − 2E / (|U|·|V|)``
-    is how much denser than the whole graph k would be with x. Its density ``ρ_k = (E_k + e) / (C_U · C_V)`` is of its
-    edges E_k, and the sides' sums of degrees, one more on the side of x. As in BACO's code, the sums of both sides
-    start with the degree of the node that the label began with. Nodes are visited in random order and equal scores go
-    to the first.
+    is the density of k with x minus that of the whole graph: ``ρ_k = (E_k + e) / (C_U · C_V)`` with its edges E_k and
+    the sums of degrees of both sides, plus one on the side of x. As in BACO's code, the sums of both sides start with
+    the degree of the initial node of the label. Nodes are visited in random order; ties go to the first label.
 
-    A larger γ gives more clusters up to a point and few beyond it, and clusters go on merging for many sweeps. So a
-    budget leaves γ alone: propagation sweeps as often as it takes, and stops once the rows fit.
+    The number of clusters is not monotonic in γ, and clusters keep merging for many sweeps. A budget therefore does not
+    tune γ: propagation runs until the rows fit.
 
     Attributes:
         gamma: γ, weight of the balance.
         sweeps: passes over all nodes.
-        stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
+        stop_rows: stop within a sweep once at most this many rows are left; None to finish all sweeps.
 
     Raises:
         ValueError: a number is out of range.
@@ -78,16 +77,16 @@ class EBMD(Grouping):
 
 @njit(inline="always")
 def _score(linked, within, own, other, degree, total, density, gamma):  # type: ignore[no-untyped-def]
-    """Worth of a label.
+    """Score of a label.
 
     Args:
-        linked: e, neighbours of the node that have the label.
-        within: E_k, edges of the label.
-        own: sum of degrees of the label on the node's side.
-        other: on the other side.
-        degree: of the node.
+        linked: e, number of neighbours with the label.
+        within: E_k, number of edges of the label.
+        own: sum of degrees of the label on the side of the node.
+        other: sum of degrees on the other side.
+        degree: degree of the node.
         total: 2E.
-        density: of the graph.
+        density: density of the graph.
         gamma: γ.
     """
     gain = (within + linked) / ((own + 1.0) * other) - density
@@ -110,10 +109,10 @@ def _sweep(  # type: ignore[no-untyped-def]
     stop_rows,
     rows,
 ):
-    """Moves every node in an order, until no more rows than ``stop_rows`` are left; returns how many are.
+    """Moves every node in the given order until at most ``stop_rows`` rows are left; returns their number.
 
-    Kept up to date, by label: ``volumes`` int64 (2, n) the sides' sums of degrees, ``edges`` int64 (n,) and
-    ``members`` int32 (2, n).
+    Updates by label: ``volumes`` int64 (2, n), the sums of degrees of both sides, ``edges`` int64 (n,) and ``members``
+    int32 (2, n).
     """
     num_users, num_items = user_starts.size - 1, item_starts.size - 1
     total = 2.0 * user_items.size

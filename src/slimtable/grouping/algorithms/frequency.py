@@ -1,4 +1,4 @@
-"""Frequency hashing: rows of their own for the most frequent ids, the others hash (Zhang et al. 2020)."""
+"""Frequency hashing: dedicated rows for the most frequent ids, a hash for the others (Zhang et al. 2020)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from slimtable.grouping.sides import SidedGrouping
 @register_grouping("frequency")
 @dataclass(frozen=True)
 class Frequency(SidedGrouping):
-    """Of each side's K rows, H = ``⌊head_share · K⌋`` go to the H ids of highest degree; the others share the rest.
+    """Of K rows per side, H = ``⌊head_share · K⌋`` belong to the H ids of highest degree; other ids share the rest.
 
-    Those take the row ``H + id mod (K − H)``. Of equal degrees the lower id comes first. Where ids are sorted by
-    falling degree the rows are computed and the map takes no space, otherwise it is stored.
+    The others use row ``H + id mod (K − H)``. Ties in degree go to the lower id. If ids are sorted by descending
+    degree, the map is computed and takes no space, otherwise it is stored.
 
     Attributes:
-        head_share: share of rows that belong to a single id; below 1, so that the others have a row.
+        head_share: share of dedicated rows, below 1.
 
     Raises:
         ValueError: the share does not lie in [0, 1).
@@ -44,7 +44,7 @@ class Frequency(SidedGrouping):
         )
 
     def _hashes(self, graph: InteractionGraph) -> tuple[Hash, Hash]:
-        """What the rows would be if ids were sorted by degree."""
+        """The computed maps for ids sorted by degree."""
         users, items = self.rows_of_sides(graph)
         return self._hash(users), self._hash(items)
 
@@ -58,7 +58,7 @@ def _falling(degrees: np.ndarray) -> bool:
 
 
 def _labels(degrees: np.ndarray, hashing: Hash) -> np.ndarray:
-    """Rows of ids in any order, int64 (N,)."""
+    """Rows of ids in any order of degrees, int64 (N,)."""
     labels = hashing.first + np.arange(len(degrees)) % hashing.count
     labels[np.argsort(-degrees, kind="stable")[: hashing.head]] = np.arange(hashing.head)
     return labels

@@ -1,4 +1,4 @@
-"""Infomap: groups that shorten the description of a random walk (Rosvall & Bergstrom 2008)."""
+"""Infomap: groups that minimize the description length of a random walk (Rosvall & Bergstrom 2008)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 @register_grouping("infomap")
 @dataclass(frozen=True)
 class Infomap(Grouping):
-    """The two-level map equation minimized by the package ``infomap``, on the graph of users and items together.
+    """Minimizes the two-level map equation by the package ``infomap``, on the graph of users and items.
 
-    It chooses the number of groups itself, so it takes no budget. A node without edges is a group of its own.
+    The algorithm determines the number of groups, so it takes no budget. A node without edges is a group of its own.
 
     Attributes:
-        num_trials: runs, of which the best counts.
+        num_trials: number of runs; the best is used.
 
     Raises:
         ValueError: there is no trial.
@@ -36,6 +36,6 @@ class Infomap(Grouping):
         solver: Any = Solver(silent=True, two_level=True, num_trials=self.num_trials, seed=seed + 1)
         solver.add_links(np.column_stack([users, graph.user_items.astype(np.int64) + graph.num_users]))
         modules = solver.run().modules()
-        labels = np.arange(graph.num_nodes) + graph.num_nodes  # above every module
+        labels = np.arange(graph.num_nodes) + graph.num_nodes  # above all modules
         labels[np.fromiter(modules.keys(), np.int64)] = np.fromiter(modules.values(), np.int64)
         return Labels(labels[: graph.num_users], labels[graph.num_users :])

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 @register_grouping("itcc")
 @dataclass(frozen=True)
 class ITCC(SidedGrouping):
-    """User and item clusters that lose the least of the mutual information of users and items.
+    """User and item clusters that preserve most of the mutual information of users and items.
 
-    By turns each user x takes the cluster x̂ with the least ``KL(p(ŷ|x) ‖ p(ŷ|x̂))`` over item clusters ŷ, and likewise
-    each item; the loss never rises. A cluster that lacks one of x's item clusters is infinitely far, so that only those
-    with all of them are compared, which is exact and keeps the work sparse. With small clusters hardly any other than
-    its own is that near a user, and the random start stays nearly as it is: ``smoothing`` lets clusters be compared,
-    but the loss may then rise.
+    Alternately, each user x takes the cluster x̂ with the smallest ``KL(p(ŷ|x) ‖ p(ŷ|x̂))`` over item clusters ŷ, and
+    likewise each item; the loss never rises. A cluster that lacks one of x's item clusters has infinite divergence, so
+    only those with all of them are compared, which is exact and sparse. With small clusters, hardly any other cluster
+    qualifies and the random start hardly changes; ``smoothing`` makes more clusters comparable, but then the loss may
+    rise.
 
     Attributes:
-        sweeps: at most so many turns of both sides.
-        tolerance: stop where the loss falls by less than this share.
+        sweeps: maximum number of sweeps over both sides.
+        tolerance: stop when the loss falls by less than this share.
         smoothing: s of ``(1 − s)·p(ŷ|x̂) + s·p(ŷ)``, which replaces p(ŷ|x̂); 0 is the published algorithm.
 
     Raises:
@@ -83,7 +83,7 @@ class ITCC(SidedGrouping):
 
 
 def information_loss(graph: InteractionGraph, users: np.ndarray, items: np.ndarray) -> float:
-    """``I(X; Y) − I(X̂; Ŷ)`` in nats: what is lost of users and items when only their clusters are known.
+    """``I(X; Y) − I(X̂; Ŷ)`` in nats: the mutual information lost by the clustering.
 
     Args:
         graph: gives the joint distribution, 1/E for each edge.
@@ -101,7 +101,7 @@ def information_loss(graph: InteractionGraph, users: np.ndarray, items: np.ndarr
 
 
 def _joint(own: np.ndarray, others: np.ndarray, num_own: int, num_others: int) -> csr_matrix:
-    """Edges between clusters, (num_others, num_own), from the clusters (E,) of both ends of each edge."""
+    """Number of edges between clusters, (num_others, num_own), from the clusters (E,) of both ends of each edge."""
     from scipy.sparse import coo_matrix
 
     joint = coo_matrix((np.ones(len(own)), (others, own)), shape=(num_others, num_own)).tocsr()
@@ -111,9 +111,9 @@ def _joint(own: np.ndarray, others: np.ndarray, num_own: int, num_others: int) -
 
 @njit(cache=True, nogil=True)
 def _nearest_clusters(starts, neighbours, own, others, indptr, indices, worths, num_own, exact):  # type: ignore[no-untyped-def]
-    """For each node the cluster of its side with the most worth, summed over the node's edges; ties keep it in place.
+    """The cluster of each node with the highest score, summed over its edges; in ties the node stays.
 
-    Where ``exact``, only clusters that have worth for every cluster of the other side that the node has edges into.
+    If ``exact``, only clusters with a finite score for every cluster that the node has edges to.
     """
     nearest, num_others = own.copy(), indptr.size - 1
     counts, scores, hits = np.zeros(num_others, np.int64), np.zeros(num_own), np.zeros(num_own, np.int64)

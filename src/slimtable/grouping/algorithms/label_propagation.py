@@ -13,21 +13,21 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.tuning import tune
 
-_MIN_FILLED = 0.97  # of a budget; where no α reaches it, propagation stops within a sweep instead
+_MIN_FILLED = 0.97  # least use of a budget; if no α reaches it, propagation stops within a sweep
 
 
 @register_grouping("label_propagation")
 @dataclass(frozen=True)
 class LabelPropagation(Grouping):
-    """Every node takes the label that most of its neighbours have; equal counts go to the first of them.
+    """Every node takes the most frequent label of its neighbours; ties go to the first label.
 
-    Nodes start with labels of their own and are visited in random order, users and items mixed. Nothing balances the
-    clusters; their number is set by how often nodes are visited at all.
+    Every node starts with its own label, and nodes are visited in random order, users and items mixed. Clusters are not
+    balanced; their number depends on the share of nodes that are visited.
 
     Attributes:
-        alpha: probability that a node is visited in a sweep; smaller gives more clusters.
+        alpha: probability that a node is visited in a sweep; smaller values give more clusters.
         sweeps: passes over the nodes.
-        stop_rows: stop within a sweep as soon as no more rows are left; None to finish all sweeps.
+        stop_rows: stop within a sweep once at most this many rows are left; None to finish all sweeps.
 
     Raises:
         ValueError: a number is out of range.

@@ -15,13 +15,13 @@ from slimtable.grouping.grouping import Labels, register_grouping
 @register_grouping("leiden")
 @dataclass(frozen=True)
 class Leiden(Modularity):
-    """As ``louvain``, with a refinement that splits badly connected communities before they become nodes.
+    """Like ``louvain``, with a refinement that splits badly connected communities before they are aggregated.
 
-    The refinement chooses at random, so the seed matters.
+    The refinement is random, so the seed has an effect.
     """
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
-        # scikit-network draws from C's rand(), whatever its random_state.
+        # scikit-network uses C's rand(), regardless of its random_state.
         ctypes.CDLL(None if os.name == "posix" else "msvcrt").srand(ctypes.c_uint(seed + 1))
         return super().labels(graph, seed)
 

@@ -16,13 +16,13 @@ from slimtable.grouping.tuning import tune
 
 @dataclass(frozen=True)
 class Modularity(Grouping):
-    """Base of the groupings that maximize modularity with a resolution, by scikit-network.
+    """Base class of groupings that maximize modularity by scikit-network.
 
     Attributes:
-        resolution: weight of the balance; larger gives more and smaller communities.
+        resolution: weight of the balance; larger values give more and smaller communities.
         modularity: scikit-network's kind of modularity; "dugue" is Barber's on a bipartite graph.
-        shuffle_nodes: visit nodes in a random order, which makes the seed matter; the published way does not.
-        secondary: which side gets secondary clusters by BACO's rule: "users", "items", "both" or "none", as published.
+        shuffle_nodes: visit nodes in random order, so that the seed has an effect; not in the published baseline.
+        secondary: the sides that get secondary clusters by BACO's rule: "users", "items", "both" or "none" (published).
 
     Raises:
         ValueError: the resolution is not positive.
@@ -41,7 +41,7 @@ class Modularity(Grouping):
         labels = Labels(solver.labels_row_, solver.labels_col_)
         if self.secondary == "none":
             return labels
-        scale = graph.num_edges**-0.5  # the weights with which γ is the resolution of modularity
+        scale = graph.num_edges**-0.5  # weights for which γ equals the resolution of modularity
         weights = graph.user_degrees() * scale, graph.item_degrees() * scale
         return with_secondary(graph, labels, weights, self.resolution, self.secondary)
 
@@ -54,15 +54,15 @@ class Modularity(Grouping):
 
     @abstractmethod
     def solver(self, seed: int) -> Any:
-        """scikit-network's object."""
+        """The algorithm object of scikit-network."""
 
 
 @register_grouping("louvain")
 @dataclass(frozen=True)
 class Louvain(Modularity):
-    """Louvain's method: nodes move to the best community of their neighbours, communities become nodes, and again.
+    """Louvain's method: nodes move to the best community among their neighbours, communities are aggregated, repeat.
 
-    The bipartite modularity at a resolution is maximized; users and items of a community share a row on each side.
+    It maximizes bipartite modularity at a resolution; the users of a community share a row, and so do its items.
     """
 
     def solver(self, seed: int) -> Any:

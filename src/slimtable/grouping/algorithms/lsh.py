@@ -15,17 +15,17 @@ from slimtable.grouping.sides import SidedGrouping
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_MAX_PLANES = 64  # ids that so many planes do not part have the same interactions
+_MAX_PLANES = 64  # ids that this many planes do not separate have the same interactions
 
 
 @register_grouping("lsh")
 @dataclass(frozen=True)
 class LSH(SidedGrouping):
-    """The signs of random projections of a user's row of B, or an item's column, are its group.
+    """Groups ids by the signs of random projections of their row (users) or column (items) of B.
 
-    The published baseline takes as many planes as K has bits, and a table as large as its largest code, which leaves
-    rows unused. Here planes are added while no more than K codes occur; the last one parts as many groups as still
-    have room, in the order of their codes. So nearly all of K rows are used, and none for nothing.
+    The published baseline uses as many planes as K has bits, and a table as large as its largest code, so that rows are
+    unused. Here planes are added while at most K codes occur; the last plane splits as many groups as fit, in the order
+    of their codes. Nearly all K rows are used, and none is empty.
     """
 
     co_clusters = False
@@ -38,7 +38,7 @@ class LSH(SidedGrouping):
 
 
 def _codes(matrix: csr_matrix, num_rows: int, generator: np.random.Generator) -> np.ndarray:
-    """Group of each row of a matrix, int64 (N,), at most ``num_rows`` of them."""
+    """Group of each row of a matrix, int64 (N,), with at most ``num_rows`` groups."""
     codes, count = np.zeros(matrix.shape[0], np.int64), 1
     for _ in range(_MAX_PLANES):
         above = matrix @ generator.standard_normal(matrix.shape[1]) > 0

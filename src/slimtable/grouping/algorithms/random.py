@@ -15,7 +15,7 @@ from slimtable.grouping.sides import SidedGrouping
 @register_grouping("random")
 @dataclass(frozen=True)
 class Random(SidedGrouping):
-    """Row ``id mod K`` on each side. Computed, so that the map takes no space; the seed changes nothing."""
+    """Row ``id mod K`` on each side; the map is computed and takes no space. The seed has no effect."""
 
     co_clusters = False
 

@@ -1,4 +1,4 @@
-"""Spectral biclustering (Kluger et al. 2003), on the building blocks of scikit-learn."""
+"""Spectral biclustering (Kluger et al. 2003), by parts of scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 _TOLERANCE, _MAX_SCALINGS = 1e-5, 1000  # of the bistochastic scaling
-_ROUNDS = 20  # of the one-dimensional k-means that judges a vector
+_ROUNDS = 20  # of the one-dimensional k-means that ranks vectors
 
 
 @register_grouping("sbc")
 @dataclass(frozen=True)
 class SBC(SidedGrouping):
-    """k-means on users and on items apart, each projected on the best singular vectors of the other side.
+    """Separate k-means on users and on items, each projected on the best singular vectors of the other side.
 
-    The matrix is scaled until all its rows have equal sums, and all its columns; of the singular vectors that follow
-    the first, those that are closest to as many constant pieces as there are clusters are taken. The steps are those
-    of scikit-learn's ``SpectralBiclustering``, which itself keeps a mask for every pair of a user and an item cluster:
-    hundreds of gigabytes at the sizes here. A node without edges is a group of its own, within the rows of its side.
+    The matrix is scaled until its row sums are equal, and its column sums. Of the singular vectors after the first,
+    those closest to piecewise constant (with as many pieces as clusters) are used. The steps are those of
+    scikit-learn's ``SpectralBiclustering``, which stores a mask per pair of clusters: hundreds of gigabytes at the
+    sizes here. A node without edges is a group of its own, counted in the rows of its side.
 
     Attributes:
-        n_components: singular vectors to choose from.
-        n_best: how many to take.
-        n_init: starts of k-means, of which the best counts.
-        mini_batch: k-means on samples, which is faster and worse.
+        n_components: number of singular vectors to choose from.
+        n_best: number of singular vectors to use.
+        n_init: number of starts of k-means; the best is used.
+        mini_batch: use mini-batch k-means, which is faster and worse.
 
     Raises:
         ValueError: a number is out of range.
@@ -64,7 +64,7 @@ class SBC(SidedGrouping):
         matrix = interaction_matrix(graph)[users][:, items]
         most = min(1 + self.n_components, *matrix.shape)
         left, _, right = randomized_svd(_bistochastic(matrix), most, random_state=seed)
-        first = min(1, most - 1)  # the first vector is constant; all there is where a side has one node
+        first = min(1, most - 1)  # skip the constant first vector, unless it is the only one
         best_left = _most_piecewise(left.T[first:], self.n_best, of_users)
         best_right = _most_piecewise(right[first:], self.n_best, of_items)
         user_labels = of_users + np.arange(graph.num_users)
@@ -78,23 +78,23 @@ class SBC(SidedGrouping):
         from sklearn.exceptions import ConvergenceWarning
 
         solver = MiniBatchKMeans if self.mini_batch else KMeans
-        with warnings.catch_warnings():  # equal points leave clusters empty: then there are fewer rows
+        with warnings.catch_warnings():  # equal points leave clusters empty, which gives fewer rows
             warnings.simplefilter("ignore", ConvergenceWarning)
             return solver(clusters, n_init=self.n_init, random_state=seed).fit(points).labels_
 
 
 def _clusters(side: str, rows: int, isolated: int) -> int:
-    """Clusters of the nodes that have edges, of a side with a number of rows."""
+    """Number of clusters for the nodes of a side that have edges."""
     if rows <= isolated:
         raise BudgetError(
             f"sbc gives each of {isolated:,} {side}s without interactions a row: {side}_rows={rows:,} leaves none for "
-            f"the others. The smallest is {isolated + 1:,}."
+            f"the others. The minimum is {isolated + 1:,}."
         )
     return rows - isolated
 
 
 def _bistochastic(matrix: csr_matrix) -> csr_matrix:
-    """The matrix with rows and columns scaled by turns until they change no more."""
+    """Scales rows and columns alternately until they converge."""
     scaled = matrix.copy()
     users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     for _ in range(_MAX_SCALINGS):
@@ -107,13 +107,13 @@ def _bistochastic(matrix: csr_matrix) -> csr_matrix:
 
 
 def _most_piecewise(vectors: np.ndarray, number: int, pieces: int) -> np.ndarray:
-    """The vectors (count, N) that few constants describe best: (number, N)."""
+    """The vectors (count, N) that are closest to piecewise constant: (number, N)."""
     distances = [_distance_to_pieces(vector, pieces) for vector in vectors]
     return vectors[np.argsort(distances, kind="stable")[:number]]
 
 
 def _distance_to_pieces(vector: np.ndarray, pieces: int) -> float:
-    """Distance between a vector and itself with each value replaced by the mean of its piece, by k-means on a line."""
+    """Distance of a vector from its best piecewise constant approximation, by one-dimensional k-means."""
     values = np.sort(vector)
     centres = np.quantile(values, (np.arange(pieces) + 0.5) / pieces)
     for _ in range(_ROUNDS):

@@ -14,22 +14,22 @@ from slimtable.grouping.graph import InteractionGraph
 from slimtable.grouping.grouping import Grouping, Labels, register_grouping
 from slimtable.grouping.matrix import interaction_matrix
 
-_PROBES = 5  # clusterings to find the number of clusters for a budget
-_AIM, _MIN = 0.988, 0.975  # of a budget: k-means with other starts then stays below it
+_PROBES = 5  # number of clusterings to find the number of clusters for a budget
+_AIM, _MIN = 0.988, 0.975  # target and least use of a budget, so that k-means with other starts stays below it
 
 
 @register_grouping("scc")
 @dataclass(frozen=True)
 class SCC(Grouping):
-    """k-means on the first singular vectors of the normalized matrix, users and items together.
+    """Joint k-means of users and items on the first singular vectors of the normalized matrix.
 
-    A cluster costs a row on each side that it has nodes of, so the rows are between one and two per cluster. For a
-    budget the number of clusters is found with one start of k-means each. A node without edges is a group of its own.
+    A cluster costs one row per side on which it has nodes, one or two in total. The number of clusters for a budget is
+    found with one start of k-means each. A node without edges is a group of its own.
 
     Attributes:
-        n_clusters: clusters of users and items together; None where a budget is given.
-        n_init: starts of k-means, of which the best counts.
-        mini_batch: k-means on samples, which is faster and worse.
+        n_clusters: number of clusters of users and items together; None if a budget is given.
+        n_init: number of starts of k-means; the best is used.
+        mini_batch: use mini-batch k-means, which is faster and worse.
 
     Raises:
         ValueError: a number is below 1.
@@ -49,14 +49,14 @@ class SCC(Grouping):
             raise BudgetError("scc needs `n_clusters` or a number of rows. Try --rows 25%.")
         users, items = np.flatnonzero(graph.user_degrees()), np.flatnonzero(graph.item_degrees())
         matrix = interaction_matrix(graph)[users][:, items]
-        clusters = min(self.n_clusters, max(len(users), len(items)))  # scikit-learn takes no more than rows
+        clusters = min(self.n_clusters, max(len(users), len(items)))  # the maximum of scikit-learn
         of_users = clusters + np.arange(graph.num_users)
         of_items = clusters + graph.num_users + np.arange(graph.num_items)
         of_users[users] = of_items[items] = 0
-        if clusters == 1 or min(matrix.shape) == 1:  # no singular vectors are left to tell nodes apart
+        if clusters == 1 or min(matrix.shape) == 1:  # no singular vectors are left to separate nodes
             return Labels(of_users, of_items)
         solver = SpectralCoclustering(clusters, n_init=self.n_init, mini_batch=self.mini_batch, random_state=seed)
-        with warnings.catch_warnings():  # nodes with equal neighbours leave clusters empty: then there are fewer rows
+        with warnings.catch_warnings():  # nodes with equal neighbours leave clusters empty, which gives fewer rows
             warnings.simplefilter("ignore", ConvergenceWarning)
             turned = clusters > len(users)
             solver.fit(matrix.T if turned else matrix)

@@ -1,1 +1,1 @@
-"""What several models are built from."""
+"""Modules that several models share."""

@@ -1,4 +1,4 @@
-"""Dropout whose mask is drawn some seven times faster than PyTorch's on a CPU; it was a third of a SASRec step."""
+"""Dropout with a mask that is sampled about seven times faster than PyTorch's on a CPU (a third of a SASRec step)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_STEPS = 1 << 16  # of a random number; a share is rounded to one of them
+_STEPS = 1 << 16  # of a random number; the dropout share is rounded to one of them
 
 
 class Dropout(nn.Module):
-    """Sets a share of the activations to zero while training and scales up the others.
+    """Sets a share of the activations to zero during training and scales up the others.
 
-    On a CPU the mask comes from 16 random bits per value of a generator that is seeded from PyTorch's, so that
-    ``torch.manual_seed`` decides it; elsewhere it is PyTorch's own.
+    On a CPU the mask uses 16 random bits per value from a NumPy generator that is seeded by PyTorch's, so that
+    ``torch.manual_seed`` determines it; on other devices it is PyTorch's own dropout.
 
     Args:
-        share: of the activations to drop, in [0, 1); on a CPU rounded to a multiple of 2⁻¹⁶.
+        share: share of the activations to drop, in [0, 1); on a CPU rounded to a multiple of 2⁻¹⁶.
 
     Raises:
         ValueError: the share is out of range.
@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drops from values of any shape."""
+        """Applies dropout to values of any shape."""
         dropped = min(round(self.share * _STEPS), _STEPS - 1)
         if not self.training or not dropped:
             return values

@@ -1,4 +1,4 @@
-"""One compiled lookup over all fields whose tables hold whole rows, with sparse gradients."""
+"""A compiled lookup over all fields at once, for tables that store whole rows, with sparse gradients."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch.autograd.function import once_differentiable
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
 from slimtable.embeddings.table import EmbeddingTable, stored_rows
 
-_IDS_ARE_ROWS = np.zeros(0, np.int32)  # stands for a map from each id to itself
-_ONE_EACH = np.zeros(0, np.int64)  # stands for the offsets of a field with one id in a row
+_IDS_ARE_ROWS = np.zeros(0, np.int32)  # the identity map
+_ONE_EACH = np.zeros(0, np.int64)  # the offsets of a field with one id per row
 
 
 class FieldRows(NamedTuple):
-    """Where the rows of a field come from.
+    """The ids and row map of a field.
 
     Attributes:
         ids: int32 or int64 (T,).
-        offsets: int64 (B,) where the ids of each row of the batch begin; empty where each has one.
-        row_map: int32 (N,) row of each id; empty where ids are rows.
-        num_embeddings: how many ids there are, N.
-        sparse: whether the gradient of the table is sparse.
+        offsets: int64 (B,) start of the ids of each row of the batch; empty if each has one.
+        row_map: int32 (N,) row of each id; empty if ids are rows.
+        num_embeddings: number of ids, N.
+        sparse: true if the gradient of the table is sparse.
     """
 
     ids: np.ndarray
@@ -37,15 +37,15 @@ class FieldRows(NamedTuple):
 
 
 def gather_fields(embeddings: Sequence[EmbeddingTable], ids: Sequence[Tensor | tuple[Tensor, Tensor]]) -> Tensor | None:
-    """Rows (B, F, width) of all fields at once.
+    """Looks up rows (B, F, width) of all fields at once.
 
     Args:
         embeddings: the table of each field, all of one width.
-        ids: of each field, as in :class:`slimtable.models.parts.fields.CTRBatch`.
+        ids: ids of each field, as in :class:`slimtable.models.parts.fields.CTRBatch`.
 
     Returns:
-        The rows, the mean where a field has several values and zeros where it has none; None where this cannot be:
-        a table computes its rows, or is not float32 on the CPU.
+        The rows; the mean if a field has several values, zeros if it has none. None if not supported: a table
+        computes its rows, or is not float32 on the CPU.
 
     Raises:
         IndexError: an id is out of range.
@@ -74,16 +74,16 @@ def gather_fields(embeddings: Sequence[EmbeddingTable], ids: Sequence[Tensor | t
         )
     counts = {len(of_field[1] if isinstance(of_field, tuple) else of_field) for of_field in ids}
     if len(counts) != 1:  # compiled loops would read beyond the end of the shorter ones
-        raise ValueError(f"The fields of a batch must have as many rows each, got {sorted(counts)}.")
+        raise ValueError(f"The fields of a batch must have equal numbers of rows, got {sorted(counts)}.")
     return _GatherFields.apply(sources, *tables)  # type: ignore[no-untyped-call]
 
 
 class _GatherFields(torch.autograd.Function):
-    """Rows (B, F, width) of the tables, one for each source."""
+    """Autograd function for rows (B, F, width) of the tables."""
 
     @staticmethod
     def forward(ctx: Any, sources: Sequence[FieldRows], *tables: Tensor) -> Tensor:
-        """Args: the source of each field, and the table that its rows are in."""
+        """Args: ids and row map of each field, and its table."""
         first = sources[0]
         batch = len(first.offsets) if len(first.offsets) else len(first.ids)
         out = torch.empty(batch, len(tables), tables[0].shape[1])
@@ -105,7 +105,7 @@ class _GatherFields(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        """The gradient of every table: sparse and not coalesced, or sums over the ids that use each row."""
+        """The gradient of every table: sparse and not coalesced, or dense sums per row."""
         grad = grads[0].contiguous().numpy()
         found: list[Tensor | None] = []
         for field, (rows, offsets, sparse, shape) in enumerate(
@@ -125,7 +125,7 @@ class _GatherFields(torch.autograd.Function):
 
 @njit(cache=True, nogil=True)
 def _gather(out, field, table, ids, offsets, row_map, num_embeddings, rows):  # type: ignore[no-untyped-def]
-    """Fills ``out[:, field]`` and the row of each id; False where an id is out of range."""
+    """Fills ``out[:, field]`` and the row of each id; returns False if an id is out of range."""
     for i in range(ids.shape[0]):
         if ids[i] < 0 or ids[i] >= num_embeddings:
             return False
@@ -154,7 +154,7 @@ def _gather(out, field, table, ids, offsets, row_map, num_embeddings, rows):  # 
 
 @njit(cache=True, nogil=True)
 def _spread(values, grad, field, offsets):  # type: ignore[no-untyped-def]
-    """The gradient of the row at each id from that of the field's means."""
+    """Gradient of the row of each id, from the gradient of the field's means."""
     width = values.shape[1]
     if offsets.shape[0] == 0:
         for b in range(values.shape[0]):

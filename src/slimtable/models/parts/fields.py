@@ -23,7 +23,7 @@ class CTRBatch:
     Attributes:
         labels: float (B,).
         numeric: float (B, I).
-        ids: for each field int32 (B,), or int32 ids (T,) with int64 offsets (B,) where it has several values.
+        ids: for each field int32 (B,), or int32 ids (T,) with int64 offsets (B,) if it has several values.
     """
 
     labels: Tensor
@@ -32,7 +32,7 @@ class CTRBatch:
 
     @classmethod
     def from_clicks(cls, clicks: Clicks, device: str | torch.device = "cpu") -> Self:
-        """The tensors of some clicks; on the CPU they share memory with it."""
+        """Tensors of clicks; on the CPU they share memory."""
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -45,7 +45,7 @@ class CTRBatch:
 
 
 class FieldTables(nn.Module):
-    """The tables of all fields, in the order of the schema; each may be of another method.
+    """The tables of all fields, in the order of the schema; methods may differ between fields.
 
     Args:
         tables: a table for each field, all of one width.
@@ -61,11 +61,11 @@ class FieldTables(nn.Module):
             raise ValueError(f"The tables of the fields must be of one width, got {sorted(widths)}.")
         self.width = widths.pop()
         self.names = tuple(tables)
-        # Not by name, since a field may be called as nothing in a module can be: "type", or "user.age".
+        # Not by name: fields may have names that modules cannot have, such as "type" or "user.age".
         self.tables = nn.ModuleList(tables.values())
 
     def forward(self, batch: CTRBatch) -> Tensor:
-        """Rows (B, F, width); a field with several values gives their mean, and zeros where a row has none."""
+        """Rows (B, F, width); the mean if a field has several values, zeros if it has none."""
         gathered = gather_fields(list(self.embeddings().values()), batch.ids)
         if gathered is not None:
             return gathered
@@ -79,7 +79,7 @@ class FieldTables(nn.Module):
         return dict(zip(self.names, self.tables, strict=True))  # type: ignore[arg-type]
 
     def bits(self) -> int:
-        """All bits of the tables, as served."""
+        """All bits served of the tables."""
         return sum(table.bits() for table in self.embeddings().values())
 
     def dense_bits(self) -> int:

@@ -1,4 +1,4 @@
-"""Parts that several CTR models have: linear terms, pairwise products and a perceptron."""
+"""Layers of CTR models: linear terms, pairwise products and a perceptron."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slimtable.config import Config, Share
 
 @dataclass(frozen=True)
 class NetworkConfig(Config):
-    """Options of models with a network.
+    """Options of models with a perceptron.
 
     Attributes:
         hidden: widths of its hidden layers.
@@ -32,7 +32,7 @@ class NetworkConfig(Config):
 
 
 def check_widths(config: Config, option: str, widths: Sequence[int]) -> None:
-    """Raises ValueError where there is no layer, or one without units."""
+    """Raises ValueError if there is no layer, or a width is not positive."""
     if not widths or min(widths) < 1:
         raise ValueError(
             f"`{type(config).__name__}.{option}` must be the positive widths of at least one layer, got {list(widths)}."
@@ -76,13 +76,13 @@ def network_input(vectors: Tensor, numeric: Tensor) -> Tensor:
 
 
 def perceptron(inputs: int, widths: Sequence[int], dropout: float = 0.0, *, output: bool) -> nn.Sequential:
-    """Linear layers with ReLU between them, and with dropout after each hidden one.
+    """A perceptron with ReLU and dropout after each hidden layer.
 
     Args:
         inputs: width of the input.
         widths: of the hidden layers.
         dropout: share of activations that training drops.
-        output: add a linear layer to one number.
+        output: add a linear output layer of width 1.
     """
     layers: list[nn.Module] = []
     for width in widths:

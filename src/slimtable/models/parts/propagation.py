@@ -1,4 +1,4 @@
-"""Rows averaged over the neighbourhoods of a graph between users and items, as LightGCN does in every step."""
+"""Propagation of rows over a user-item graph, for LightGCN."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Propagation:
     """``mean(E, ÂE, …, ÂᴸE)`` with ``Â = D^-½ A D^-½``, for rows E of users and of items.
 
     The graph is kept as two rectangular matrices in CSR form, users × items and its transpose: each is the backward
-    of the other, so no product transposes anything. On the CPU a compiled kernel multiplies, which takes about half
-    the time of ``torch.sparse`` with MKL; other devices take ``torch.sparse``.
+    of the other, so no product needs a transpose. On the CPU a compiled kernel multiplies, which takes about half
+    the time of ``torch.sparse`` with MKL; other devices use ``torch.sparse``.
 
     Args:
-        starts: int32 (num_users + 1,), where the items of each user start; on the device to compute on.
-        items: int32 (E,), the items of the users one after the other, no item twice for a user.
+        starts: int32 (num_users + 1,), start of the items of each user; on the compute device.
+        items: int32 (E,), the items of all users, without duplicates per user.
         num_items: number of items. Users and items without edges are allowed.
     """
 
@@ -39,7 +39,7 @@ class Propagation:
         self._to_items = _Matrix(item_starts, rows[order], values[order], len(user_degrees), self.device)
 
     def __call__(self, users: Tensor, items: Tensor, num_layers: int) -> tuple[Tensor, Tensor]:
-        """The means, with gradients.
+        """Means over the layers, with gradients.
 
         Args:
             users: float32 (num_users, d).
@@ -53,7 +53,7 @@ class Propagation:
         return means
 
     def mean(self, users: Tensor, items: Tensor, num_layers: int) -> tuple[Tensor, Tensor]:
-        """As calling it, without gradients; by Horner's rule, ``(E + Â(E + Â(E + …))) / (L + 1)``."""
+        """Means without gradients, by Horner's rule, ``(E + Â(E + Â(E + …))) / (L + 1)``."""
         users_out, items_out = users, items
         for layer in range(num_layers):
             scale = 1.0 if layer < num_layers - 1 else 1.0 / (num_layers + 1)
@@ -109,7 +109,7 @@ class _Matrix:
         if threads == 1:
             multiply(0, len(base))
         else:
-            # Rows are cut so that each thread has as many edges; every row is summed alike, whatever the cut.
+            # Rows are split so that each thread has equally many edges; the sum of a row does not depend on the split.
             starts = self._arrays[0]
             cuts = np.searchsorted(starts, np.linspace(0, starts[-1], threads + 1)[1:-1])
             bounds = [0, *cuts.tolist(), len(base)]
