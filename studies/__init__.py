@@ -1,9 +1,8 @@
 """Papers reproduced: their tables and figures, with the paper's values beside ours."""
 
-from studies.baco.study import reproduce_baco
-from studies.mgqe.experiments import ITEMS, Profile, make_profile
-from studies.mgqe.study import reproduce_mgqe
-from studies.run import Reproduction
-from studies.saec.study import reproduce_saec
+from studies.baco.study import BACO
+from studies.mgqe.study import MGQE
+from studies.run import Reproduction, reproduce
+from studies.saec.study import Saec
 
-__all__ = ["ITEMS", "Profile", "Reproduction", "make_profile", "reproduce_baco", "reproduce_mgqe", "reproduce_saec"]
+__all__ = ["BACO", "MGQE", "Reproduction", "Saec", "reproduce"]

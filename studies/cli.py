@@ -15,41 +15,50 @@ from slimtable.cli.output import show, show_json, table
 
 if TYPE_CHECKING:
     from studies.run import Reproduction
-    from studies.study import Rendered
+    from studies.study import Rendered, Study
 
 app = typer.Typer(help="Reproduce the tables and figures of a paper.", no_args_is_help=True)
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="A table or figure, by the name of its file; may be repeated.", show_default="all of them"),
+]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Fewer epochs in larger steps: minutes instead of days, said in captions.")
 ]
 Render = Annotated[bool, typer.Option("--render", help="Train nothing; draw what is there, gaps and all.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of results; finished runs in it are not repeated.",
+        show_default="runs/PAPER, or runs/PAPER-quick with --quick",
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Seeds of each row; of baco, of its leading rows, the others have one.",
+        show_default="3, of baco on Gowalla 1; 1 or 2 with --quick",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one per core")]
 
 
+def _setting(metavar: str, help_text: str) -> Any:
+    """An option that changes a training setting, of some panels or of all."""
+    return typer.Option(metavar=metavar, help=help_text)
+
+
 def mgqe(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="A table or figure, such as table4; may be repeated.", show_default="all of them"),
-    ] = None,
+    only: Only = None,
     quick: Quick = False,
     render: Render = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of results; finished runs in it are not repeated.",
-            show_default="runs/mgqe, or runs/mgqe-quick with --quick",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Seeds of each row of the tables.", show_default="3; 1 or 2 with --quick"),
-    ] = None,
+    out: Out = None,
+    seeds: Seeds = None,
     batch_size: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="BACKBONE=N",
-            help="Another batch size for a model, such as neumf=1024; captions say so. May be repeated.",
-        ),
+        _setting("BACKBONE=N", "Another batch size for a model, such as neumf=1024; captions say so. May be repeated."),
     ] = None,
     data_root: DataRoot = None,
     workers: Workers = None,
@@ -59,62 +68,34 @@ def mgqe(
 
     DIR then holds a file for each of them, README.md and report.html. Stop it at any time and call it again to go on.
     """
-    from studies import make_profile, reproduce_mgqe
+    from studies import MGQE
 
-    out = out if out is not None else _usual_out("mgqe", quick)
-    sizes = _batch_sizes(batch_size or [])
-    asked = quick or sizes or seeds is not None or not render
-    result = reproduce_mgqe(
-        out,
-        make_profile(quick, seeds, sizes) if asked else None,
-        only=only or [],
-        render=render,
-        data_root=data_root,
-        workers=workers,
-        on_item=None if as_json else _tell,
-    )
-    _show(result, as_json)
+    changes: dict[str, dict[str, Any]] = {}
+    for text in batch_size or []:
+        model_name, equals, number = text.partition("=")
+        if not model_name or not equals or not number.isdecimal() or not int(number):
+            raise ValueError(f"--batch-size takes BACKBONE=N, such as neumf=1024, got {text!r}.")
+        changes[model_name] = {"batch_size": int(number)}
+    _reproduce(MGQE, only, quick, render, out, seeds, changes, data_root, workers, as_json)
 
 
 def baco(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="A table or figure, such as beauty; may be repeated.", show_default="all of them"),
-    ] = None,
+    only: Only = None,
     quick: Quick = False,
     render: Render = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of results; finished runs in it are not repeated.",
-            show_default="runs/baco, or runs/baco-quick with --quick",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Seeds of the leading rows; the others have one.", show_default="3, Gowalla 1; 1 with --quick"
-        ),
-    ] = None,
+    out: Out = None,
+    seeds: Seeds = None,
     batch_size: Annotated[
         list[str] | None,
-        typer.Option(metavar="[DATA=]N", help="Another batch size, such as 1024 or gowalla=8192; captions say so."),
+        _setting("[DATA=]N", "Another batch size, such as 1024 or gowalla=8192; captions say so."),
     ] = None,
-    learning_rate: Annotated[
-        list[str] | None, typer.Option(metavar="[DATA=]X", help="Another learning rate, likewise.")
-    ] = None,
-    epochs: Annotated[
-        list[str] | None, typer.Option(metavar="[DATA=]N", help="Another largest number of epochs, likewise.")
-    ] = None,
-    patience: Annotated[
-        list[str] | None, typer.Option(metavar="[DATA=]N", help="Other epochs without a better one, likewise.")
-    ] = None,
+    learning_rate: Annotated[list[str] | None, _setting("[DATA=]X", "Another learning rate, likewise.")] = None,
+    epochs: Annotated[list[str] | None, _setting("[DATA=]N", "Another largest number of epochs, likewise.")] = None,
+    patience: Annotated[list[str] | None, _setting("[DATA=]N", "Other epochs without a better one, likewise.")] = None,
     evaluate_every: Annotated[
-        list[str] | None, typer.Option(metavar="[DATA=]N", help="Other epochs between validations, likewise.")
+        list[str] | None, _setting("[DATA=]N", "Other epochs between validations, likewise.")
     ] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(metavar="[DATA=]NAME", help="Train elsewhere, such as gowalla=cuda.")
-    ] = None,
+    device: Annotated[list[str] | None, _setting("[DATA=]NAME", "Train elsewhere, such as gowalla=cuda.")] = None,
     data_root: DataRoot = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -123,49 +104,25 @@ def baco(
 
     DIR then holds a file for each of them, README.md and report.html. Stop it at any time and call it again to go on.
     """
-    from studies import reproduce_baco
-    from studies.baco.experiments import PANELS, make_profile
+    from studies import BACO
 
-    out = out if out is not None else _usual_out("baco", quick)
-    given = {
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "patience": patience,
-        "evaluate_every": evaluate_every,
-        "device": device,
-    }
-    changes = _changes({name: texts for name, texts in given.items() if texts}, [panel.name for panel in PANELS])
-    asked = quick or changes or seeds is not None or not render
-    result = reproduce_baco(
-        out,
-        make_profile(quick, seeds, changes) if asked else None,
-        only=only or [],
-        render=render,
-        data_root=data_root,
-        workers=workers,
-        on_item=None if as_json else _tell,
-    )
-    _show(result, as_json)
+    given = (batch_size, learning_rate, epochs, patience, evaluate_every, device)
+    panels = [panel.name for panel in BACO.panels["full"]]
+    changes: dict[str, dict[str, Any]] = {}
+    for name, texts in zip(BACO.changeable, given, strict=True):
+        for text in texts or []:
+            panel, equals, value = text.rpartition("=")
+            for changed in [panel] if equals else panels:
+                changes.setdefault(changed, {})[name] = value if name == "device" else _number(name, value)
+    _reproduce(BACO, only, quick, render, out, seeds, changes, data_root, workers, as_json)
 
 
 def saec(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="A table or figure, such as movietweetings; may be repeated.", show_default="all of them"),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One seed and few rows: minutes instead of hours.")] = False,
+    only: Only = None,
+    quick: Quick = False,
     render: Render = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of results; what is finished in it is not repeated.",
-            show_default="runs/saec, or runs/saec-quick with --quick",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds of each row.", show_default="3; 1 with --quick")
-    ] = None,
+    out: Out = None,
+    seeds: Seeds = None,
     data_root: DataRoot = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -175,13 +132,30 @@ def saec(
     DIR then holds a file for each table and figure, README.md and report.html. Stop it at any time and call it again to
     go on.
     """
-    from studies import reproduce_saec
-    from studies.saec.experiments import make_profile
+    from studies import Saec
 
-    asked = quick or seeds is not None or not render
-    result = reproduce_saec(
-        out if out is not None else _usual_out("saec", quick),
-        make_profile(quick, seeds) if asked else None,
+    _reproduce(Saec, only, quick, render, out, seeds, {}, data_root, workers, as_json)
+
+
+def _reproduce(
+    paper: type[Study[Any]],
+    only: list[str] | None,
+    quick: bool,
+    render: bool,
+    out: Path | None,
+    seeds: int | None,
+    changes: dict[str, dict[str, Any]],
+    data_root: Path | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    from studies import reproduce
+
+    asked = quick or changes or seeds is not None or not render
+    result = reproduce(
+        paper,
+        out if out is not None else Path("runs") / (f"{paper.name}-quick" if quick else paper.name),
+        paper.of(quick, seeds, changes) if asked else None,
         only=only or [],
         render=render,
         data_root=data_root,
@@ -191,19 +165,10 @@ def saec(
     _show(result, as_json)
 
 
-def _usual_out(paper: str, quick: bool) -> Path:
-    return Path("runs") / (f"{paper}-quick" if quick else paper)
-
-
 def _show(result: Reproduction, as_json: bool) -> None:
     if as_json:
-        show_json(
-            {
-                "profile": result.study.scale,
-                "report": str(result.report),
-                "items": [{"item": each.item, "missing": each.missing} for each in result.items],
-            }
-        )
+        items = [{"item": each.item, "missing": each.missing} for each in result.items]
+        show_json({"profile": result.study.profile.name, "report": str(result.report), "items": items})
         return
     for each in result.items:
         for drawn in each.tables:
@@ -218,64 +183,27 @@ def _tell(item: Rendered) -> None:
     show(f"{item.item}: {state}")
 
 
-def _batch_sizes(texts: list[str]) -> dict[str, int]:
-    """Reads ``BACKBONE=N`` pairs."""
-    sizes = {}
-    for text in texts:
-        model_name, equals, number = text.partition("=")
-        if not model_name or not equals or not number.isdecimal() or not int(number):
-            raise ValueError(f"--batch-size takes BACKBONE=N, such as neumf=1024, got {text!r}.")
-        sizes[model_name] = int(number)
-    return sizes
-
-
-def _changes(given: dict[str, list[str]], panels: list[str]) -> dict[str, dict[str, Any]]:
-    """Reads ``[DATA=]VALUE`` texts of training settings: what each panel is given; all panels where none is named."""
-    changes: dict[str, dict[str, Any]] = {}
-    for name, texts in given.items():
-        for text in texts:
-            panel, equals, value = text.rpartition("=")
-            changed = [panel] if equals else panels
-            for each in changed:
-                changes.setdefault(each, {})[name] = value if name == "device" else _number(name, value)
-    return changes
-
-
 def _number(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
+        value = math.nan
     if not math.isfinite(value):
         flag = f"--{name.replace('_', '-')}"
         raise ValueError(f"{flag} takes a number or DATA=number, such as gowalla=100, got {text!r}.")
     return value
 
 
-app.command(
-    "mgqe",
-    epilog=examples(
-        "python -m studies mgqe --quick",
-        "python -m studies mgqe --only table4 --only figure7 --seeds 3 --out runs/mgqe",
-        "python -m studies mgqe --render --out runs/mgqe",
-    ),
-)(mgqe)
-app.command(
-    "baco",
-    epilog=examples(
-        "python -m studies baco --quick",
-        "python -m studies baco --only beauty --only quartiles --seeds 3 --out runs/baco",
-        "python -m studies baco --render --out runs/baco",
-    ),
-)(baco)
-app.command(
-    "saec",
-    epilog=examples(
-        "python -m studies saec --quick",
-        "python -m studies saec --only movietweetings --only sizes --seeds 3 --out runs/saec",
-        "python -m studies saec --render --out runs/saec",
-    ),
-)(saec)
+for _command, _items in (
+    (mgqe, "--only table4 --only figure7"),
+    (baco, "--only beauty --only quartiles"),
+    (saec, "--only movietweetings --only sizes"),
+):
+    _name = _command.__name__
+    _call, _out = f"python -m studies {_name}", f"--out runs/{_name}"
+    app.command(
+        _name, epilog=examples(f"{_call} --quick", f"{_call} {_items} --seeds 3 {_out}", f"{_call} --render {_out}")
+    )(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

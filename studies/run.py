@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from slimtable.bench.grids import run_grids
+from slimtable.bench.grids import GridsResult, run_grids
 from slimtable.bench.results import RESULTS, Record, read_results
 from slimtable.errors import SlimtableError
 from slimtable.files import replace_file, write_json
@@ -18,8 +18,6 @@ from studies.study import Place, Rendered, Study
 _SCALE, _TRAINING = "profile", "train"
 _SEEDS = "seeds"  # how many were asked for; more or fewer are no other settings
 SETTINGS, REPORT, INDEX = "reproduction.json", "report.html", "README.md"
-
-_S = TypeVar("_S", bound=Study)
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,15 @@ class Reproduction:
     """
 
     out: Path
-    study: Study
+    study: Study[Any]
     items: list[Rendered]
     report: Path
 
 
 def reproduce(
-    paper: type[Study],
+    paper: type[Study[Any]],
     out: str | Path,
-    study: Study | None = None,
+    study: Study[Any] | None = None,
     *,
     only: Sequence[str] = (),
     render: bool = False,
@@ -57,7 +55,7 @@ def reproduce(
     several workers, a script that calls this must guard the call by ``if __name__ == "__main__":``.
 
     Args:
-        paper: which one.
+        paper: which one: :class:`studies.MGQE`, :class:`studies.BACO` or :class:`studies.Saec`.
         out: folder of the results.
         study: how much to do; None for what the folder was begun with, else all of it.
         only: names of its items; empty for all.
@@ -83,28 +81,32 @@ def reproduce(
     out = Path(out)
     study = _agreed(out, paper, study)
     chosen = [item for item in study.items if not only or item in only]
-    root = None if data_root is None else Path(data_root)
-    printer = _Printer(out, study, root, on_item)
+    place = Place(study.profile, out, data_root=None if data_root is None else Path(data_root))
+    printer = _Printer(study, place, on_item)
+    done: GridsResult | None = None
+    unmeasured: list[str] = []
     if render:
+        trains = any(study.items[item].wants for item in chosen)
         begun = (out / RESULTS).is_file() and (out / RESULTS).stat().st_size
-        records = read_results(out) if begun or not study.untrained.issuperset(chosen) else []
-        failed: Callable[[], None] | None = None
+        records = read_results(out) if begun or trains else []
     else:
         out.mkdir(parents=True, exist_ok=True)
         _write_settings(out, study, chosen)
         done = run_grids(
-            study.grids(chosen, out, root),
+            study.grids(chosen, place),
             out,
             workers=workers,
             progress=progress,
             on_change=lambda finished: printer.write_complete(chosen, finished),
         )
-        records, failed = done.records, done.raise_failures
-        study.measure(chosen, out, root, workers=workers, progress=progress)
+        records = done.records
+        unmeasured = study.measure(chosen, place, workers=workers, progress=progress)
     printer.write(chosen, records)
     printer.write_pages(records)
-    if failed is not None:
-        failed()
+    if done is not None:
+        done.raise_failures()
+    if unmeasured:
+        raise SlimtableError(f"{len(unmeasured)} measurements failed. {'; '.join(unmeasured)}")
     printer.raise_errors()
     return Reproduction(out, study, list(printer.items.values()), out / REPORT)
 
@@ -112,70 +114,62 @@ def reproduce(
 class _Printer:
     """Writes tables and figures, each once for the same runs."""
 
-    def __init__(
-        self, out: Path, study: Study, data_root: Path | None, on_item: Callable[[Rendered], None] | None
-    ) -> None:
-        self.out, self.study, self.data_root, self.on_item = out, study, data_root, on_item
+    def __init__(self, study: Study[Any], place: Place[Any], on_item: Callable[[Rendered], None] | None) -> None:
+        self.study, self.place, self.on_item = study, place, on_item
         self.items: dict[str, Rendered] = {}
         self.errors: dict[str, SlimtableError] = {}
 
     def write_complete(self, chosen: Sequence[str], records: Sequence[Record]) -> None:
         """Writes those that lack no run and were not written yet."""
-        place = Place(self.out, records, self.data_root)
-        done = [item for item in chosen if item not in self.items and not self.study.missing(item, place)]
-        self.write(done, records)
+        place = replace(self.place, records=records)
+        self.write([item for item in chosen if item not in self.items and not self.study.missing(item, place)], records)
 
-    def write(self, chosen: Sequence[str], records: Sequence[Record]) -> None:
-        """Writes what was not written yet."""
-        place = Place(self.out, records, self.data_root)
+    def write(self, chosen: Sequence[str], records: Sequence[Record], tell: bool = True) -> None:
+        """Writes what was not written yet; the others can still be made where one cannot."""
+        place = replace(self.place, records=records)
         for item in chosen:
             if item in self.items or item in self.errors:
                 continue
             try:
-                self._write(self.study.render(item, place))
-            except SlimtableError as error:  # the others can still be made
+                self.items[item] = self.study.render(item, place)
+            except SlimtableError as error:
                 self.errors[item] = error
                 continue
-            if self.on_item is not None:
+            self._write_files(self.items[item])
+            if self.on_item is not None and tell:
                 self.on_item(self.items[item])
 
     def write_pages(self, records: Sequence[Record]) -> None:
         """Writes the pages with all items, those that are there from before included."""
-        place = Place(self.out, records, self.data_root)
-        for item in self.study.items:
-            if item not in self.items and any((self.out / f"{item}{end}").is_file() for end in (".md", ".png")):
-                try:
-                    self._write(self.study.render(item, place))
-                except SlimtableError as error:
-                    self.errors[item] = error
-        items = [self.items[item] for item in self.study.items if item in self.items]
+        out, study = self.place.out, self.study
+        before = [item for item in study.items if any((out / f"{item}{end}").is_file() for end in (".md", ".png"))]
+        self.write(before, records, tell=False)
+        items = [self.items[item] for item in study.items if item in self.items]
         self.items = {item.item: item for item in items}
-        named = self.out.name if self.out.is_absolute() else self.out.as_posix()  # tell nobody where a home folder lies
-        command = command_line(self.study.name, self.study.options(), self.study.seeds(), named)
-        runs = self.study.runs(place)
-        _write_text(self.out / INDEX, to_markdown(self.study.heading, items, command, runs))
-        _write_text(self.out / REPORT, to_html(self.study.heading, items, command, runs))
+        named = out.name if out.is_absolute() else out.as_posix()  # tell nobody where a home folder lies
+        command = command_line(study.name, study.options(), study.seeds(), named)
+        runs = study.behind(replace(self.place, records=records))
+        _write(out / INDEX, to_markdown(study.heading, items, command, runs))
+        _write(out / REPORT, to_html(study.heading, items, command, runs))
 
     def raise_errors(self) -> None:
         """Raises the first error of an item that could not be drawn."""
         for error in self.errors.values():
             raise error
 
-    def _write(self, rendered: Rendered) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        _write_text(self.out / f"{rendered.item}.csv", rendered.csv)
-        if rendered.tables:
-            _write_text(self.out / f"{rendered.item}.md", item_markdown(rendered))
-        picture = self.out / f"{rendered.item}.png"
-        if rendered.picture is not None:
-            with replace_file(picture) as file:
-                file.write(rendered.picture)
+    def _write_files(self, item: Rendered) -> None:
+        out = self.place.out
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / f"{item.item}.csv", item.csv)
+        if item.tables:
+            _write(out / f"{item.item}.md", item_markdown(item))
+        if item.picture is not None:
+            _write(out / f"{item.item}.png", item.picture)
         else:
-            picture.unlink(missing_ok=True)
-        self.items[rendered.item] = rendered
+            (out / f"{item.item}.png").unlink(missing_ok=True)
 
 
-def _agreed(out: Path, paper: type[_S], study: Study | None) -> Study:
+def _agreed(out: Path, paper: type[Study[Any]], study: Study[Any] | None) -> Study[Any]:
     """The study asked for, or the one that the folder was begun with; they must not differ.
 
     Raises:
@@ -183,14 +177,14 @@ def _agreed(out: Path, paper: type[_S], study: Study | None) -> Study:
     """
     path = out / SETTINGS
     if not path.is_file():
-        return study if study is not None else paper.usual()
+        return study if study is not None else paper.of()
     try:
         begun: dict[str, Any] = json.loads(path.read_text())
         earlier = paper.begun(begun)
         study = earlier if study is None else study
-        trained = begun[_TRAINING]
-        same = begun[_SCALE] == study.scale and set(trained) <= set(study.training())
-        same = same and all(study.training()[panel] == train for panel, train in trained.items())
+        settings = {panel.name: panel.settings() for panel in study.profile.panels}
+        same = begun[_SCALE] == study.profile.name
+        same = same and all(settings.get(panel) == train for panel, train in begun[_TRAINING].items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
     if not same:
@@ -202,15 +196,15 @@ def _agreed(out: Path, paper: type[_S], study: Study | None) -> Study:
     return study
 
 
-def _write_settings(out: Path, study: Study, chosen: Sequence[str]) -> None:
+def _write_settings(out: Path, study: Study[Any], chosen: Sequence[str]) -> None:
     """Keeps what the folder is trained with: the panels of earlier calls and those that are trained now."""
     path = out / SETTINGS
     trained: dict[str, Any] = json.loads(path.read_text())[_TRAINING] if path.is_file() else {}
-    panels = study.panels_of(chosen)
-    trained |= {panel: train for panel, train in study.training().items() if panel in panels}
-    write_json(path, {_SCALE: study.scale, _TRAINING: trained, _SEEDS: study.seeds()})
+    names = study.trained_panels(chosen)
+    trained |= {panel.name: panel.settings() for panel in study.profile.panels if panel.name in names}
+    write_json(path, {_SCALE: study.profile.name, _TRAINING: trained, _SEEDS: study.seeds()})
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     with replace_file(path) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)

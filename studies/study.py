@@ -1,35 +1,177 @@
-"""What reproducing any paper needs to know about it, and what comes out for each of its tables and figures."""
+"""What a paper is: panels that are trained, items that are made of the runs, and how much of it is done."""
 
 from __future__ import annotations
 
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from slimtable.bench.grids import Grid
+from slimtable.bench.jobs import Source
 from slimtable.bench.results import Record
+from slimtable.config import Config
 from slimtable.reporting.tables import Table
+from studies.series import Row, Runs, Want
 
 Line = dict[str, Any]
 """A line of numbers for a CSV file."""
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A table or figure.
+class Panel:
+    """A model on some data.
 
     Attributes:
-        item: its name.
-        title: what it is called in the paper, and on which data it is.
-        statement: what the paper says of it.
-        notes: how ours was made, a paragraph each.
+        name: what the experiments call it.
+        title: what captions call it.
+        data: name of the dataset.
+        model_name: registry name of the model.
+        train: training settings.
+        seeds: seeds of its leading rows.
+        split: name of the split; None for the one that is usual for the data.
+    """
+
+    name: str
+    title: str
+    data: str
+    model_name: str
+    train: Config
+    seeds: int = 3
+    split: str | None = None
+
+    def source(self, data_root: Path | None) -> Source:
+        """Where its data comes from."""
+        return Source(self.data, data_root, self.split)
+
+    def settings(self) -> dict[str, Any]:
+        """What its figures depend on, as JSON values; folders of results with different ones are not mixed."""
+        return self.train.to_dict()
+
+    def seeded(self, seeds: int) -> Self:
+        """The same with another number of seeds."""
+        return replace(self, seeds=seeds)
+
+    def trained(self, **changes: Any) -> Self:
+        """The same with other training settings."""
+        return replace(self, train=type(self.train).from_dict({**self.train.to_dict(), **changes}))
+
+
+P = TypeVar("P", bound=Panel)
+
+
+@dataclass(frozen=True)
+class Profile(Generic[P]):
+    """How much of a paper is done.
+
+    Attributes:
+        name: "full" or "quick".
+        panels: what is trained.
+        asked_seeds: how many seeds were asked for; None for the usual ones.
+    """
+
+    name: str
+    panels: tuple[P, ...]
+    asked_seeds: int | None = None
+
+    @property
+    def quick(self) -> bool:
+        """Whether it takes minutes instead of days."""
+        return self.name == "quick"
+
+    def panel(self, name: str) -> P:
+        """A panel by its name."""
+        return next(panel for panel in self.panels if panel.name == name)
+
+
+@dataclass(frozen=True)
+class Place(Generic[P]):
+    """What items are made from.
+
+    Attributes:
+        profile: what was asked for.
+        out: folder of the results.
+        records: the finished runs, of other experiments too.
+        data_root: folder of datasets; None for the usual one.
+    """
+
+    profile: Profile[P]
+    out: Path
+    records: Sequence[Record] = ()
+    data_root: Path | None = None
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The finished runs, by what they are of."""
+        return Runs(self.records)
+
+    def rows(self, wants: Sequence[Want]) -> list[Row[Want]]:
+        """A row for each configuration that is wanted."""
+        return [Row(want, want.name, self.runs.series(want)) for want in wants]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What makes up a table or figure.
+
+    Attributes:
+        notes: how it was made, a paragraph each.
         tables: its tables, or the numbers of its picture that are worth reading.
-        csv: all its numbers.
+        lines: all its numbers.
         picture: a PNG file, or None.
+    """
+
+    notes: Sequence[str]
+    tables: Sequence[Table]
+    lines: Sequence[Line]
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Item(Generic[P]):
+    """A table or figure of a paper, or one that goes beyond it.
+
+    Attributes:
+        name: its name on the command line, and of its files.
+        title: what it is called in the paper, and on which data it is.
+        statement: what the paper says of it, in our words.
+        make: makes it from what is there; what was not run is said, never made up.
+        panels: names of the panels that it is on.
+        wants: the configurations that it needs on one of these panels, if it trains.
+    """
+
+    name: str
+    title: str
+    statement: str
+    make: Callable[[Item[P], Place[P]], Content]
+    panels: tuple[str, ...] = ()
+    wants: Callable[[P, Place[P]], Sequence[Want]] | None = None
+
+    def panels_of(self, profile: Profile[P]) -> list[P]:
+        """The panels that it is on."""
+        return [panel for panel in profile.panels if panel.name in self.panels]
+
+    def wanted(self, place: Place[P]) -> list[Want]:
+        """The configurations that it needs."""
+        panels = self.panels_of(place.profile) if self.wants else []
+        return [want for panel in panels if self.wants for want in self.wants(panel, place)]
+
+    def rows(self, place: Place[P]) -> list[tuple[P, list[Row[Want]]]]:
+        """The rows that it needs on each of its panels, with their runs."""
+        wants = self.wanted(place)
+        panels = self.panels_of(place.profile)
+        return [(panel, place.rows([want for want in wants if want.panel is panel])) for panel in panels]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A table or figure as it is written: see :class:`Item` and :class:`Content`.
+
+    Attributes:
         missing: wanted runs that are not there.
     """
 
@@ -44,114 +186,150 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What items are made from.
+class Study(ABC, Generic[P]):
+    """A paper, and how much of it is done.
 
     Attributes:
-        out: folder of the results.
-        records: the finished runs, of other experiments too.
-        data_root: folder of datasets; None for the usual one.
+        profile: how much.
     """
 
-    out: Path
-    records: Sequence[Record]
-    data_root: Path | None
-
-
-class Study(ABC):
-    """A paper, and how much of it is done."""
+    profile: Profile[P]
 
     name: ClassVar[str]
     """Its word on the command line."""
     heading: ClassVar[str]
     """Title of the page with everything."""
-    items: ClassVar[tuple[str, ...]]
-    """Names of its tables and figures, in order."""
-    untrained: ClassVar[frozenset[str]] = frozenset()
-    """Those that need no finished run."""
+    items: ClassVar[Mapping[str, Item[Any]]]
+    """Its tables and figures, in order."""
+    panels: ClassVar[Mapping[str, Sequence[Any]]]
+    """What is trained, "full" and "quick"."""
+    changeable: ClassVar[tuple[str, ...]] = ()
+    """Training settings that may be given."""
+    called_by: ClassVar[str] = "name"
+    """The attribute by which the command line names panels."""
 
     @classmethod
-    @abstractmethod
-    def usual(cls) -> Self:
-        """All of it, as the paper did."""
-
-    @classmethod
-    @abstractmethod
-    def begun(cls, settings: dict[str, Any]) -> Self:
-        """What a folder was begun with.
+    def of(
+        cls, quick: bool = False, seeds: int | None = None, changes: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Self:
+        """The study that a user asks for.
 
         Args:
-            settings: from :meth:`settings`, with the number of seeds under ``seeds`` if that was set.
+            quick: minutes instead of days.
+            seeds: seeds of the leading rows, counted from 0; None for the usual number.
+            changes: other training settings, by field, of the panels of a name.
+
+        Raises:
+            ValueError: a number is out of range, or there is no such panel.
         """
+        if seeds is not None and seeds < 1:
+            raise ValueError(f"`seeds` must be at least 1, got {seeds}.")
+        scale = "quick" if quick else "full"
+        known = list(dict.fromkeys(getattr(panel, cls.called_by) for panel in cls.panels[scale]))
+        if unknown := next((name for name in changes or {} if name not in known), None):
+            raise ValueError(f"No experiment trains {unknown!r}. They train {', '.join(known)}.")
+        panels = [
+            panel.trained(**(changes or {}).get(getattr(panel, cls.called_by), {})) for panel in cls.panels[scale]
+        ]
+        seeded = panels if seeds is None else [panel.seeded(seeds) for panel in panels]
+        return cls(Profile(scale, tuple(seeded), seeds))
 
-    @property
-    @abstractmethod
-    def scale(self) -> str:
-        """How much is done: "full" or "quick"."""
+    @classmethod
+    def begun(cls, settings: dict[str, Any]) -> Self:
+        """What a folder was begun with: its profile, the number of seeds and the settings of its panels."""
+        quick = settings["profile"] == "quick"
+        called = {panel.name: getattr(panel, cls.called_by) for panel in cls.panels["quick" if quick else "full"]}
+        changes = {
+            called.get(panel, panel): {name: value for name, value in train.items() if name in cls.changeable}
+            for panel, train in settings["train"].items()
+        }
+        return cls.of(quick, settings.get("seeds"), {name: given for name, given in changes.items() if given})
 
-    @abstractmethod
-    def training(self) -> dict[str, dict[str, Any]]:
-        """Training settings of each panel as JSON values; folders of results with different ones are not mixed."""
-
-    def panels_of(self, items: Sequence[str]) -> set[str]:
-        """Panels that some items train; all by default."""
-        return set(self.training())
-
-    @abstractmethod
-    def seeds(self) -> int | None:
-        """How many seeds were asked for; None where rows differ."""
-
-    @abstractmethod
     def options(self) -> list[str]:
         """Command-line words that make this study of the usual one, without the number of seeds."""
+        words = ["--quick"] if self.profile.quick else []
+        usual = {panel.name: panel for panel in self.panels[self.profile.name]}
+        changed = dict.fromkeys(
+            (f"--{name.replace('_', '-')}", f"{getattr(panel, self.called_by)}={getattr(panel.train, name)}")
+            for panel in self.profile.panels
+            for name in self.changeable
+            if getattr(panel.train, name) != getattr(usual[panel.name].train, name)
+        )
+        return words + [word for pair in changed for word in pair]
+
+    def seeds(self) -> int | None:
+        """How many seeds were asked for; None where rows differ."""
+        return self.profile.asked_seeds
+
+    def trained_panels(self, items: Sequence[str]) -> set[str]:
+        """Names of the panels that some items train."""
+        return {panel for item in items for panel in self.items[item].panels if self.items[item].wants}
 
     @abstractmethod
-    def grids(self, items: Sequence[str], out: Path, data_root: Path | None) -> list[Grid]:
-        """What has to be trained for some items, in order.
+    def grids(self, items: Sequence[str], place: Place[P]) -> list[Grid]:
+        """What has to be trained for some items, in order."""
 
-        Args:
-            items: their names.
-            out: folder of the results, where something that all runs go by may be kept.
-            data_root: folder of datasets; None for the usual one.
-        """
-
-    def measure(
-        self, items: Sequence[str], out: Path, data_root: Path | None, *, workers: int | None, progress: bool
-    ) -> None:
+    def measure(self, items: Sequence[str], place: Place[P], *, workers: int | None, progress: bool) -> list[str]:
         """Measures what is not there yet of items that need more than trainings; nothing by default.
 
         Args:
             items: their names.
-            out: folder of the results, where it is kept.
-            data_root: folder of datasets; None for the usual one.
+            place: where it is kept.
             workers: processes, one thread each, that may be used; None for one per core.
             progress: show a progress bar on a terminal.
-        """
-        return
-
-    def runs(self, place: Place) -> Sequence[Record]:
-        """What the page names as the runs behind it; the finished trainings by default.
-
-        Args:
-            place: what items are made from.
 
         Returns:
-            Records with "date", "versions" and "cpu".
+            What failed, and why; the others are finished.
         """
+        return []
+
+    def behind(self, place: Place[P]) -> Sequence[Record]:
+        """What the page names as the runs behind it: records with "date", "versions" and "cpu"."""
         return place.records
 
-    @abstractmethod
-    def missing(self, item: str, place: Place) -> int:
+    def missing(self, item: str, place: Place[P]) -> int:
         """How many runs of an item are not there."""
+        rows = place.rows(self.items[item].wanted(place))
+        return sum(len(row.of.configs) - (len(row.series.seeds) if row.series else 0) for row in rows)
 
-    @abstractmethod
-    def render(self, item: str, place: Place) -> Rendered:
-        """Makes a table or figure from the runs that are there; what was not run is said, never made up.
+    def render(self, item: str, place: Place[P]) -> Rendered:
+        """Makes a table or figure.
 
         Raises:
             DatasetError: it needs a dataset that is not there.
             SlimtableError: the runs were made on different data.
         """
+        about, missing = self.items[item], self.missing(item, place)
+        content = about.make(about, place)
+        notes = (*content.notes, *self.notes_on_missing(missing))
+        tables, numbers = tuple(content.tables), to_csv(content.lines)
+        return Rendered(item, about.title, about.statement, notes, tables, numbers, content.picture, missing)
+
+    def notes_on_missing(self, missing: int) -> list[str]:
+        """What is said where runs are missing."""
+        if not missing:
+            return []
+        return [f"{missing} of the wanted runs are missing; this is made from those that are there."]
+
+
+def by_name(*items: Item[P]) -> dict[str, Item[P]]:
+    """Items as a study has them."""
+    return {item.name: item for item in items}
+
+
+def spell_settings(train: Config, usual: Config, texts: Mapping[str, str], source: str = "paper") -> str:
+    """Training settings in words, with those of a paper where they differ.
+
+    Args:
+        train: the settings.
+        usual: those of the paper.
+        texts: by field, words with a place for its value.
+        source: what the usual ones are called.
+    """
+    both = [(text, getattr(train, field), getattr(usual, field)) for field, text in texts.items()]
+    return ", ".join(
+        text.format(value) + ("" if value == other else f" ({source}: {other})") for text, value, other in both
+    )
 
 
 def to_csv(lines: Sequence[Line]) -> str:

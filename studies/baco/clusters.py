@@ -1,19 +1,21 @@
-"""How large the clusters of groupings are, and whose."""
+"""What groupings look like: how large their clusters are, and whose; and how many rows BACO has after each sweep."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slimtable.bench.jobs import Source
-from slimtable.files import write_json
 from slimtable.grouping import Groups, InteractionGraph, group
-from studies.kept import read_kept
+from slimtable.grouping.algorithms.baco import BACO
+from studies.baco.experiments import SWEEPS, Entry, Panel
+from studies.baco.size import training_graph
+from studies.kept import kept
+from studies.study import Place
 
-_FILE = "clusters.json"
+SIDES = ("users", "items")
 
 
 @dataclass(frozen=True)
@@ -37,66 +39,60 @@ class Clusters:
     largest: int
     singletons_percent: float
     gini: float
-    sizes: tuple[int, ...]
-    counts: tuple[int, ...]
-    degrees: tuple[int, ...]
-    size_by_degree: tuple[float, ...]
+    sizes: Sequence[int]
+    counts: Sequence[int]
+    degrees: Sequence[int]
+    size_by_degree: Sequence[float]
 
 
-def measure_clusters(
-    panel: str, source: Source, groupings: dict[str, tuple[str, int | None]], out: Path
-) -> dict[str, dict[str, Clusters]]:
-    """Groups the training part of a dataset and looks at the clusters; kept beside the results, to be done once.
-
-    Args:
-        panel: name of the data.
-        source: the data.
-        groupings: text and number of rows of each, by name; None for as many as its options give.
-        out: folder of the results.
-
-    Returns:
-        The clusters of "users" and "items" for each name.
+def measure_clusters(panel: Panel, entry: Entry, place: Place[Panel]) -> dict[str, Clusters]:
+    """The clusters of "users" and "items" in the training part of a panel; kept beside the results.
 
     Raises:
-        DatasetError: something is to be grouped, and the data cannot be had.
+        DatasetError: they were not measured yet, and the data cannot be had.
     """
-    path = out / _FILE
-    cached = read_kept(path)
-    keys = {name: f"{panel}: {text}, {rows} rows" for name, (text, rows) in groupings.items()}
-    if not set(keys.values()) <= set(cached):
-        graph = InteractionGraph.from_interactions(source.load_split().train)
-        for name, (text, rows) in groupings.items():
-            groups = group(graph, text, num_rows=rows)
-            cached[keys[name]] = {side: asdict(of_side(graph, groups, side)) for side in ("users", "items")}
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(path, cached)
-    return {name: {side: _read(values) for side, values in cached[key].items()} for name, key in keys.items()}
+    text, rows = entry.grouping(panel.size(place))
+
+    def measure() -> dict[str, Any]:
+        graph = training_graph(panel.source(place.data_root))
+        groups = group(graph, text, num_rows=rows)
+        return {side: asdict(of_side(graph, groups, side)) for side in SIDES}
+
+    found = kept(place.out / "clusters.json", f"{panel.name}: {text}, {rows} rows", measure)
+    return {side: Clusters(**found[side]) for side in SIDES}
 
 
 def of_side(graph: InteractionGraph, groups: Groups, side: str) -> Clusters:
     """The clusters of the "users" or the "items"."""
     rows = (groups.users if side == "users" else groups.items).rows
     degrees = graph.user_degrees() if side == "users" else graph.item_degrees()
-    figures = groups.statistics.users if side == "users" else groups.statistics.items
+    about = groups.statistics.users if side == "users" else groups.statistics.items
     members = np.bincount(rows)
     sizes, counts = np.unique(members, return_counts=True)
     within = np.log(members[rows])
     ranges = np.floor(np.log2(np.maximum(degrees, 1))).astype(np.int64)
     used = np.unique(ranges[degrees > 0])
     means = [float(np.exp(within[(ranges == each) & (degrees > 0)].mean())) for each in used]
-    return Clusters(
-        figures.rows,
-        figures.median,
-        figures.largest,
-        figures.singletons_percent,
-        figures.gini,
-        tuple(sizes.tolist()),
-        tuple(counts.tolist()),
-        tuple((2**used).tolist()),
-        tuple(means),
-    )
+    figures = (about.rows, about.median, about.largest, about.singletons_percent, about.gini)
+    return Clusters(*figures, sizes.tolist(), counts.tolist(), (2**used).tolist(), means)
 
 
-def _read(values: dict[str, Any]) -> Clusters:
-    fields: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
-    return Clusters(**fields)
+def rows_after_sweeps(panel: Panel, place: Place[Panel]) -> tuple[float, list[int]]:
+    """Sweeps on with the γ that meets the budget after the usual number of sweeps; kept beside the results.
+
+    Returns:
+        γ, and the rows of both sides after each of :data:`SWEEPS` sweeps.
+
+    Raises:
+        DatasetError: it was not done yet, and the data cannot be had.
+    """
+    rows = panel.size(place).second_rows
+
+    def measure() -> dict[str, Any]:
+        graph = training_graph(panel.source(place.data_root))
+        gamma = BACO().for_rows(graph, rows, seed=0).gamma
+        after = group(graph, BACO(gamma=gamma, sweeps=SWEEPS)).statistics.sweeps
+        return {"gamma": gamma, "rows": list(after)}
+
+    found = kept(place.out / "sweeps.json", f"{panel.name}: {rows} rows, {SWEEPS} sweeps", measure)
+    return found["gamma"], found["rows"]

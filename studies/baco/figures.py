@@ -25,16 +25,7 @@ _SMALL = 9  # points
 
 
 def draw_quartiles(lines: Mapping[str, Sequence[Estimate]], title: str, quality: str) -> bytes:
-    """Quality by quarter of the users.
-
-    Args:
-        lines: the estimate of each quarter, least active users first, by method.
-        title: what the picture is of.
-        quality: name of the figure with its unit.
-
-    Returns:
-        A PNG file.
-    """
+    """Quality by quarter of the users, least active first, by method."""
     figure, (axes,) = blank_figure(1, 1, (6.4, 4.4))
     quarters = np.arange(4)
     for place, (name, estimates) in enumerate(lines.items()):
@@ -55,17 +46,7 @@ def draw_quartiles(lines: Mapping[str, Sequence[Estimate]], title: str, quality:
 def draw_sizes(
     lines: Mapping[str, Sequence[tuple[float, Estimate]]], full: Estimate | None, title: str, quality: str
 ) -> bytes:
-    """Quality against the number of rows.
-
-    Args:
-        lines: rows in percent of users and items, and the quality there, by method.
-        full: quality of full tables, drawn as a level; None where they were not run.
-        title: what the picture is of.
-        quality: name of the figure with its unit.
-
-    Returns:
-        A PNG file.
-    """
+    """Quality against the number of rows in percent of users and items, by method; that of full tables as a level."""
     figure, (axes,) = blank_figure(1, 1, (6.4, 4.4))
     if full is not None:
         axes.axhline(full.mean, color="#555555", linewidth=1.0, linestyle="--", label="Full")
@@ -84,14 +65,7 @@ def draw_sizes(
 
 
 def draw_clusters(data: Mapping[str, Mapping[str, Mapping[str, Clusters]]]) -> bytes:
-    """Cluster sizes: how many clusters are how large, and how large those of nodes of some degree are.
-
-    Args:
-        data: clusters of "users" and "items", by grouping, by name of the data.
-
-    Returns:
-        A PNG file.
-    """
+    """How many clusters are how large, and how large those of nodes of some degree are: by data, grouping and side."""
     shown = [(title, clusters, side) for title, clusters in data.items() for side in ("users", "items")]
     figure, panels = blank_figure(len(shown), 2, (10.4, 3.8 * len(shown)))
     for row, (title, clusters, side) in enumerate(shown):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from slimtable.bench.jobs import Source, fingerprint
-from slimtable.errors import SlimtableError
-from slimtable.files import write_json
 from slimtable.grouping import InteractionGraph, group
-from studies.kept import read_kept
+from studies.kept import keep, read_kept_as
 
 _FILE = "matched-sizes.json"
 _GROUPING = "louvain"  # at GraphHash's resolution, with seed 0
@@ -37,6 +36,11 @@ class Size:
     fingerprint: str
 
     @property
+    def ids(self) -> int:
+        """Users and items together."""
+        return self.num_users + self.num_items
+
+    @property
     def rows(self) -> int:
         """Rows of both sides together."""
         return self.user_rows + self.item_rows
@@ -51,44 +55,25 @@ class Size:
         return {**asdict(self), "rows": self.rows, "second_rows": self.second_rows}
 
 
+@lru_cache(maxsize=1)
+def training_graph(source: Source) -> InteractionGraph:
+    """The graph of a dataset's training part."""
+    return InteractionGraph.from_interactions(source.load_split().train)
+
+
 def matched_size(panel: str, source: Source, embedding_dim: int, out: Path) -> Size:
     """The sizes of a panel, kept beside the results so that they are found once.
-
-    Args:
-        panel: its name.
-        source: its data.
-        embedding_dim: width of a row.
-        out: folder of the results.
-
-    Returns:
-        The sizes.
 
     Raises:
         DatasetError: they are not known yet, and the data cannot be had.
         SlimtableError: the file is damaged.
     """
-    known = known_sizes(out)
-    if panel in known and known[panel].embedding_dim == embedding_dim:
-        return known[panel]
+    known = read_kept_as(out / _FILE, Size).get(panel)
+    if known is not None and known.embedding_dim == embedding_dim:
+        return known
     parts = source.load_split()
     groups = group(InteractionGraph.from_interactions(parts.train), _GROUPING)
-    size = Size(
-        parts.num_users,
-        parts.num_items,
-        groups.users.num_rows,
-        groups.items.num_rows,
-        embedding_dim,
-        fingerprint(parts),
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / _FILE, {name: asdict(each) for name, each in (known | {panel: size}).items()})
+    rows = groups.users.num_rows, groups.items.num_rows
+    size = Size(parts.num_users, parts.num_items, *rows, embedding_dim, fingerprint(parts))
+    keep(out / _FILE, panel, asdict(size))
     return size
-
-
-def known_sizes(out: Path) -> dict[str, Size]:
-    """The sizes that were found before, by panel."""
-    path = out / _FILE
-    try:
-        return {name: Size(**each) for name, each in read_kept(path).items()}
-    except TypeError as error:
-        raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error

@@ -1,43 +1,6 @@
-"""What captions say of the BACO paper's tables and figures, and of how ours were made."""
+"""What captions say of how our tables and figures were made."""
 
 from __future__ import annotations
-
-TITLES = {
-    "beauty": "Ways to share rows, compared on Amazon Beauty",
-    "small_start": "The same from a small start",
-    "gowalla": "Ways to share rows, compared on Gowalla",
-    "equal_bytes": "Sharing rows against quantizing them, at equal bytes served",
-    "quartiles": "Recall by how active users are in training",
-    "sizes": "Quality against the number of rows",
-    "clusters": "Sizes of clusters",
-    "ablations": "What each part of BACO gives",
-    "timing": "Seconds of all groupings",
-}
-
-STATEMENTS = {
-    "beauty": (
-        "at less than a quarter of the rows, BACO loses 1.3 points of R@10 (17 % of it), GraphHash 1.8 and random "
-        "hashing 4.6; SCC comes next to BACO."
-    ),
-    "small_start": "its rows are drawn from N(0, 1); it does not look at other starts.",
-    "gowalla": "BACO loses 1.2 points of R@10 (9 % of it), GraphHash 2.2, Leiden 2.2 and random hashing 6.5.",
-    "equal_bytes": "no such table; quantization is not compared.",
-    "quartiles": "BACO is above GraphHash and Leiden for users of every activity, and below full.",
-    "sizes": "BACO is above GraphHash at every size, and gains with more rows.",
-    "clusters": (
-        "BACO's clusters differ more in size than those of GraphHash and Leiden: nodes of low degree stand in large "
-        "clusters, those of high degree in tiny ones."
-    ),
-    "ablations": (
-        "second clusters bring the users' rows nearer to those of full tables; it prints distances of embeddings, no "
-        "recall."
-    ),
-    "timing": (
-        "BACO is up to 346 times as fast as the strongest baselines; its table of seconds was not to be had, and the "
-        "baseline that is meant is most likely SCC."
-    ),
-}
-"""In our words."""
 
 MEASURED = (
     "R is capped recall, hits over min(k, withheld items of the user), as the paper has it; R@20, all divides by all "

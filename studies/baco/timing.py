@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,16 @@ import numpy as np
 
 from slimtable.bench.jobs import Source
 from slimtable.bench.machine import cpu_name
+from slimtable.bench.pool import Failure, run_limited
 from slimtable.data.interactions.interactions import Interactions
-from slimtable.errors import BudgetError, SlimtableError
-from slimtable.files import write_json
+from slimtable.errors import BudgetError
 from slimtable.grouping import InteractionGraph, group
-from slimtable.training.threads import one_thread
-from studies.kept import read_kept
+from studies.baco.experiments import Entry, Panel, datasets, timed
+from studies.kept import keep, read_kept_as
+from studies.study import Place
 
 _FILE = "timing.json"
+_LIMIT, _QUICK_LIMIT = 600.0, 60.0  # seconds after which a grouping is stopped
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,35 @@ class Timing:
     cpu: str
 
 
+def timings(place: Place[Panel], measure: bool = False) -> Iterator[tuple[Panel, Entry, Timing | None]]:
+    """The time of each grouping that is wanted, kept beside the results.
+
+    Args:
+        place: whose.
+        measure: take those that were not taken; else they are None.
+    """
+    limit = _QUICK_LIMIT if place.profile.quick else _LIMIT
+    for panel in datasets(place.profile):
+        for entry in timed(place.profile):
+            grouping, rows = entry.grouping(panel.size(place))
+            key = timing_key(panel.name, grouping, rows, limit)
+            timing = read_kept_as(place.out / _FILE, Timing).get(key)
+            if timing is None and measure:
+                timing = time_grouping(panel.source(place.data_root), grouping, rows, limit)
+                keep_timing(place.out, key, timing)
+            yield panel, entry, timing
+
+
+def timing_key(panel: str, grouping: str, num_rows: int | None, limit: float) -> str:
+    """What tells times apart."""
+    return f"{panel}: {grouping}, {num_rows} rows, at most {limit:g} s"
+
+
+def keep_timing(out: Path, key: str, timing: Timing) -> None:
+    """Keeps a time beside the results."""
+    keep(out / _FILE, key, asdict(timing))
+
+
 def time_grouping(source: Source, grouping: str, num_rows: int | None, limit: float) -> Timing:
     """Times a grouping of a dataset's training part, with one thread; compiling is not counted.
 
@@ -55,60 +85,20 @@ def time_grouping(source: Source, grouping: str, num_rows: int | None, limit: fl
     Returns:
         The times.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, source, grouping, num_rows), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        found = ours.recv() if ours.poll(limit) else None
-    except EOFError:
-        found = {"ended": "its process ended without a word"}
-    finally:
-        process.kill()
-        process.join()
-    values: dict[str, Any] = {"rows": None, "seconds": None, "tuning_seconds": None, "ended": "stopped"}
-    return Timing(**(values | (found or {})), limit=limit, cpu=cpu_name())
+    found = run_limited((source, grouping, num_rows), _time, limit)
+    if isinstance(found, dict):
+        return Timing(**found, ended="done", limit=limit, cpu=cpu_name())
+    ended = found.reason if isinstance(found, Failure) else "stopped"
+    return Timing(None, None, None, ended, limit, cpu_name())
 
 
-def known_timings(out: Path) -> dict[str, Timing]:
-    """What was timed before, by :func:`timing_key`."""
-    path = out / _FILE
-    try:
-        return {key: Timing(**values) for key, values in read_kept(path).items()}
-    except TypeError as error:
-        raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
-
-
-def keep_timing(out: Path, key: str, timing: Timing) -> None:
-    """Keeps a time beside the results."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / _FILE, {name: asdict(each) for name, each in (known_timings(out) | {key: timing}).items()})
-
-
-def timing_key(panel: str, grouping: str, num_rows: int | None, limit: float) -> str:
-    """What tells times apart."""
-    return f"{panel}: {grouping}, {num_rows} rows, at most {limit:g} s"
-
-
-def _work(connection: Connection, source: Source, grouping: str, num_rows: int | None) -> None:
-    try:
-        with one_thread():
-            graph = InteractionGraph.from_interactions(source.load_split().train)
-            _compile(grouping)
-            groups = group(graph, grouping, num_rows=num_rows)
-    except Exception as error:  # the other groupings can still be timed
-        connection.send({"ended": f"{type(error).__name__}: {error}".split("\n")[0]})
-        return
+def _time(job: tuple[Source, str, int | None]) -> dict[str, Any]:
+    source, grouping, num_rows = job
+    graph = InteractionGraph.from_interactions(source.load_split().train)
+    _compile(grouping)
+    groups = group(graph, grouping, num_rows=num_rows)
     statistics = groups.statistics
-    connection.send(
-        {
-            "rows": groups.num_rows,
-            "seconds": statistics.seconds,
-            "tuning_seconds": statistics.tuning_seconds,
-            "ended": "done",
-        }
-    )
+    return {"rows": groups.num_rows, "seconds": statistics.seconds, "tuning_seconds": statistics.tuning_seconds}
 
 
 def _compile(grouping: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,51 +26,22 @@ _FEW_EPOCHS = 10  # up to which each epoch gets a mark
 _MOST_ERROR = 1.5  # times the smallest error of a panel, above which a point is only named
 
 
-@dataclass(frozen=True)
-class SizeCurve:
-    """A line of Figure 6.
+SizeCurve = tuple[str, str, Sequence[tuple[float, Estimate]]]
+"""A line of Figure 6: its method, what the legend calls it, and the quality at each size in percent, ascending."""
 
-    Attributes:
-        method: registry name.
-        label: what the legend calls it.
-        sizes: percent of the uncompressed model at the usual width, ascending.
-        quality: at each size.
-    """
-
-    method: str
-    label: str
-    sizes: tuple[float, ...]
-    quality: tuple[Estimate, ...]
+LossCurves = Mapping[int, Sequence[tuple[int, float]]]
+"""Epochs and training losses of a method, by seed."""
 
 
-@dataclass(frozen=True)
-class LossCurve:
-    """The training loss of a method.
-
-    Attributes:
-        method: registry name.
-        by_seed: epochs and losses of each seed.
-    """
-
-    method: str
-    by_seed: Mapping[int, Sequence[tuple[int, float]]]
-
-    def mean(self) -> list[tuple[int, float]]:
-        """The mean over seeds at the epochs that all seeds have."""
-        losses = [dict(points) for points in self.by_seed.values()]
-        common = sorted(set.intersection(*(set(points) for points in losses)))
-        return [(epoch, float(np.mean([points[epoch] for points in losses]))) for epoch in common]
+def mean_loss(by_seed: LossCurves) -> list[tuple[int, float]]:
+    """The mean over seeds at the epochs that all seeds have."""
+    losses = [dict(points) for points in by_seed.values()]
+    common = sorted(set.intersection(*(set(points) for points in losses)))
+    return [(epoch, float(np.mean([points[epoch] for points in losses]))) for epoch in common]
 
 
 def draw_popularity(counts: Mapping[str, np.ndarray]) -> bytes:
-    """Figure 4: interactions by rank, on linear and on log scales.
-
-    Args:
-        counts: interactions of each user, item, …, descending, by what they are of.
-
-    Returns:
-        A PNG file.
-    """
+    """Figure 4: interactions of each user, item, …, descending, by rank, on linear and on log scales."""
     figure, panels = blank_figure(1, 2, (10.0, 4.0))
     for axes, scale in zip(panels, ("linear", "log"), strict=True):
         for place, (name, values) in enumerate(counts.items()):
@@ -90,14 +60,7 @@ def draw_popularity(counts: Mapping[str, np.ndarray]) -> bytes:
 
 
 def draw_sizes(panels: Sequence[tuple[str, Measure, Sequence[SizeCurve]]]) -> bytes:
-    """Figure 6: quality against size, a panel for each recommender.
-
-    Args:
-        panels: title, measure and lines of each.
-
-    Returns:
-        A PNG file.
-    """
+    """Figure 6: quality against size, a panel with its title, measure and lines for each recommender."""
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure, axes_of_panels = blank_figure(rows, columns, (6.4 * columns, 4.6 * rows))
@@ -119,27 +82,20 @@ def draw_sizes(panels: Sequence[tuple[str, Measure, Sequence[SizeCurve]]]) -> by
     return to_png(figure)
 
 
-def draw_losses(panels: Sequence[tuple[str, Sequence[LossCurve]]]) -> bytes:
+def draw_losses(panels: Sequence[tuple[str, Mapping[str, LossCurves]]]) -> bytes:
     """Figure 7: training loss over epochs, mean over seeds and each seed thin, a panel for each recommender."""
     figure, axes_of_panels = blank_figure(1, len(panels), (4.6 * len(panels), 4.0))
     for axes, (title, curves) in zip(axes_of_panels, panels, strict=True):
-        for curve in curves:
-            colour = _STYLES[curve.method]["color"]
-            for points in curve.by_seed.values():
+        for method, by_seed in curves.items():
+            colour = _STYLES[method]["color"]
+            for points in by_seed.values():
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=0.7, alpha=0.45)
-            epochs, means = zip(*curve.mean(), strict=True)
+            epochs, means = zip(*mean_loss(by_seed), strict=True)
             # Dashed on top, since the lines of the paper's claim lie on each other.
-            dashes = "-" if curve.method == "full" else (0, (4, 3))
-            axes.plot(
-                epochs,
-                means,
-                color=colour,
-                linewidth=2.2,
-                linestyle=dashes,
-                marker="o" if len(epochs) <= _FEW_EPOCHS else "",
-                markersize=4,
-                label=_legend(curve, len(curve.by_seed)),
-            )
+            style = {"color": colour, "linewidth": 2.2, "linestyle": "-" if method == "full" else (0, (4, 3))}
+            marker = "o" if len(epochs) <= _FEW_EPOCHS else ""
+            label = f"{method}, {len(by_seed)} seed{'s' if len(by_seed) > 1 else ''}"
+            axes.plot(epochs, means, marker=marker, markersize=4, label=label, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("training loss")
@@ -176,45 +132,32 @@ def draw_similarities(similarities: Sequence[Similarity]) -> bytes:
 
 
 def _draw_size_panel(axes: Axes, title: str, measure: Measure, curves: Sequence[SizeCurve]) -> None:
-    for curve in curves:
-        means = [estimate.mean for estimate in curve.quality]
-        spread = [estimate.std or 0.0 for estimate in curve.quality]
-        style = _STYLES[curve.method]
-        axes.errorbar(
-            curve.sizes, means, yerr=spread, label=curve.label, markersize=6, capsize=2.5, linewidth=1.3, **style
-        )
-    sizes = [size for curve in curves for size in curve.sizes]
-    size_axis(axes, 0.8 * min(sizes), 1.25 * max(sizes))
+    for method, label, points in curves:
+        sizes, quality = zip(*points, strict=True)
+        means, spread = [each.mean for each in quality], [each.std or 0.0 for each in quality]
+        style = {"markersize": 6, "capsize": 2.5, "linewidth": 1.3, **_STYLES[method]}
+        axes.errorbar(sizes, means, yerr=spread, label=label, **style)
+    every = [point for *_, points in curves for point in points]
+    size_axis(axes, 0.8 * min(size for size, _ in every), 1.25 * max(size for size, _ in every))
     if measure.lower_is_better:
-        _leave_out_the_worst(axes, measure, curves)
+        _leave_out_the_worst(axes, measure, every)
     axes.set_ylabel(f"{measure.name} on the test part{measure.unit}")
     axes.set_title(title, loc="left", fontsize=10)
 
 
-def _leave_out_the_worst(axes: Axes, measure: Measure, curves: Sequence[SizeCurve]) -> None:
+def _leave_out_the_worst(axes: Axes, measure: Measure, points: Sequence[tuple[float, Estimate]]) -> None:
     """Cuts errors off that would press all others together, and says at the edge what they are."""
-    points = [(size, each.mean) for curve in curves for size, each in zip(curve.sizes, curve.quality, strict=True)]
-    best = min(error for _, error in points)
-    if max(error for _, error in points) <= _MOST_ERROR * best:
+    best = min(each.mean for _, each in points)
+    if max(each.mean for _, each in points) <= _MOST_ERROR * best:
         return
-    ends = [each.mean + sign * (each.std or 0.0) for curve in curves for each in curve.quality for sign in (-1, 1)]
+    ends = [each.mean + sign * (each.std or 0.0) for _, each in points for sign in (-1, 1)]
     shown = [error for error in ends if error <= _MOST_ERROR * best]
     pad = 0.08 * (max(shown) - min(shown)) or 0.01 * best
     axes.set_ylim(min(shown) - pad, max(shown) + 2 * pad)
-    for size, error in points:
-        if error > _MOST_ERROR * best:
-            axes.annotate(
-                f"{measure.name} {error:.1f} ↑",
-                (size, 0.97),
-                xycoords=("data", "axes fraction"),
-                fontsize=8,
-                ha="left",
-                va="top",
-            )
-
-
-def _legend(curve: LossCurve, seeds: int) -> str:
-    return f"{curve.method}, {seeds} seed{'s' if seeds > 1 else ''}"
+    edge: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "fontsize": 8, "ha": "left", "va": "top"}
+    for size, each in points:
+        if each.mean > _MOST_ERROR * best:
+            axes.annotate(f"{measure.name} {each.mean:.1f} ↑", (size, 0.97), **edge)
 
 
 def _over_between(matrix: np.ndarray) -> np.ndarray:

@@ -3,156 +3,97 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from slimtable.bench.jobs import Source
-from slimtable.bench.labels import label_of
-from slimtable.bench.measures import HIT_RATE, RMSE
-from slimtable.bench.table import Row
+from slimtable.bench.columns import spell, spell_difference
+from slimtable.bench.measures import HIT_RATE, NDCG, RMSE, Measure, leading_measures
+from slimtable.bench.published import Figures
 from slimtable.embeddings.base import method_of
 from slimtable.files import write_json
-from slimtable.reporting.tables import Table
-from studies.mgqe.experiments import (
-    LEADING,
-    ON_PAIRS,
-    RANKED,
-    Panel,
-    Profile,
-    curves,
-    spell_training,
-    table_rows,
-    wanted,
-)
-from studies.mgqe.figures import (
-    LossCurve,
-    SizeCurve,
-    draw_losses,
-    draw_popularity,
-    draw_similarities,
-    draw_sizes,
-)
-from studies.mgqe.published import PUBLISHED
-from studies.mgqe.similarity import (
-    FILMS_PER_SET,
-    GENRES,
-    Similarity,
-    mean_similarity,
-    measure_similarities,
-)
-from studies.mgqe.store import Store
-from studies.mgqe.tables import (
-    NOT_RUN,
-    compact_table,
-    epochs_of,
-    error_table,
-    numbers,
-    paper_error_table,
-    ranked_table,
-)
-from studies.mgqe.texts import COMPACT, QUICK, STAND_IN, STATEMENTS, TITLES, VERDICTS
-from studies.study import Rendered, to_csv
+from slimtable.reporting.tables import ABSENT, Table
+from studies.mgqe import texts
+from studies.mgqe.experiments import LEADING, ON_PAIRS, Panel, curves, spell_training
+from studies.mgqe.figures import draw_losses, draw_popularity, draw_similarities, draw_sizes, mean_loss
+from studies.mgqe.published import PUBLISHED, RANKING, REGRESSION
+from studies.mgqe.similarity import FILMS_PER_SET, GENRES, mean_similarity, measure_similarities
+from studies.series import Row, Series, Want, at_best
+from studies.study import Content, Item, Line, Place
+from studies.tables import NOT_RUN, SEEDS, Column, differing, estimated, of_runs, printed, row_table, verdict
 
 POPULARITY = "figure4.json"
+Rows = Sequence[Row[Want]]
+
+_SIZE = of_runs("size %", lambda runs: f"{runs.records[0]['size_percent']:.2f}")
+_TABLES = of_runs("tables %", lambda runs: f"{_tables_percent(runs):.2f}")
+_EPOCHS = Column("epochs", lambda row: str(row.of.train.epochs))
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """What items are made from.
-
-    Attributes:
-        out: folder of the results.
-        profile: what was asked for.
-        store: the finished runs.
-        data_root: folder of datasets; None for the usual one.
-    """
-
-    out: Path
-    profile: Profile
-    store: Store
-    data_root: Path | None
-
-
-_Content = tuple[list[str], list[Table], list[dict[str, Any]], bytes | None]
-"""Notes, tables, lines of numbers and picture."""
-
-
-def render_item(item: str, place: Workplace) -> Rendered:
-    """Makes a table or figure from the runs that are there; what was not run is said, never made up.
-
-    Args:
-        item: its name.
-        place: what it is made from.
-
-    Returns:
-        The item.
-
-    Raises:
-        DatasetError: Figure 4 or 8 needs a dataset that is not there.
-        SlimtableError: the runs were made on different data.
-    """
-    missing = place.store.missing(wanted(item, place.profile))
-    notes, tables, lines, picture = _MAKERS[item](item, place)
-    if missing:
-        notes.append(f"{missing} of the wanted runs are missing; this is made from those that are there.")
-    return Rendered(
-        item,
-        TITLES[item],
-        f"Paper: {STATEMENTS[item]}",
-        tuple(notes),
-        tuple(tables),
-        to_csv(lines),
-        picture,
-        missing,
-    )
-
-
-def _ranked(item: str, place: Workplace) -> _Content:
-    tables, lines, panels = [], [], []
-    for name, configs in table_rows(item):
-        panel = place.profile.panel(name)
-        rows = place.store.rows(panel, configs)
-        tables.append(ranked_table(panel, configs, rows))
-        lines += [numbers(panel, config, row, rows[0]) for config, row in zip(configs, rows, strict=True)]
-        panels.append(panel)
+def compared(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Tables 3, 4 and 6: the paper's figures beside ours; where nothing was run, they stand alone."""
+    found = item.rows(place)
     source = PUBLISHED.note.removeprefix("Paper: ")
-    if item == "table6":
+    if item.name == "table6":
         source = f"{source.partition(' The')[0]} The paper prints no sizes for its variants."
-    return [*_training(panels, place), VERDICTS, source], tables, lines, None
+    tables = []
+    for panel, rows in found:
+        published, full = RANKING[panel.name], rows[0].series
+        columns = [_SIZE, printed("size %", published, 1)]
+        for measure in (HIT_RATE, NDCG):
+            columns += [estimated(measure.name, measure.of), printed(measure.name, published)]
+        columns += [of_runs("HR@10, best epoch", _best_epoch), differing("HR@10 − full [95 %]", HIT_RATE.of, full)]
+        columns += [Column("paper HR@10 − full", partial(_paper_difference, published), True)]
+        columns += [_verdict(full, HIT_RATE), SEEDS]
+        tables.append(row_table(panel.title, "method", columns, rows))
+    return Content([*_training(found, place), texts.VERDICTS, source], tables, _numbers(found))
 
 
-def _on_pairs(item: str, place: Workplace) -> _Content:
-    tables, lines, panels = [], [], []
-    for name, configs in table_rows(item):
-        panel = place.profile.panel(name)
-        rows = place.store.rows(panel, configs)
-        tables.append(error_table(panel, configs, rows))
-        lines += [numbers(panel, config, row, rows[0]) for config, row in zip(configs, rows, strict=True)]
-        panels.append(panel)
-    tables.append(paper_error_table())
-    return [STAND_IN, *_training(panels, place), VERDICTS], tables, lines, None
+def on_pairs(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Table 5: ours on the datasets that stand in, and the paper's own apart from them."""
+    found = item.rows(place)
+    tables = []
+    for panel, rows in found:
+        full = rows[0].series
+        columns = [_SIZE, *(estimated(measure.name, measure.of) for measure in leading_measures(panel.model_name))]
+        columns += [differing("RMSE − full [95 %]", RMSE.of, full), _verdict(full, RMSE), SEEDS]
+        tables.append(row_table(panel.title, "method", columns, rows))
+    lines = tuple((name, f"{row['RMSE on AAR']:.2f}", f"{row['size %']:.1f}") for name, row in REGRESSION.items())
+    heads = ("method", "RMSE on AAR", "size %")
+    tables.append(Table("The paper's Table 5, on private data; not comparable", heads, lines))
+    return Content([texts.STAND_IN, *_training(found, place), texts.VERDICTS], tables, _numbers(found))
 
 
-def _compact(item: str, place: Workplace) -> _Content:
-    tables, lines, panels = [], [], []
-    for name in RANKED:
-        panel = place.profile.panel(name)
-        wants = [want for want in wanted(item, place.profile) if want.panel == name]
-        rows = [place.store.rows(panel, [want.config], None, want.epochs)[0] for want in wants]
-        tables.append(compact_table(panel, wants, rows))
-        for want, row in zip(wants, rows, strict=True):
-            about = {} if row is None else {"tables_percent": 100 / row.embedding_compression_ratio}
-            lines.append(numbers(panel, want.config, row, rows[0]) | about | {"epochs": epochs_of(panel, want)})
-        panels.append(panel)
-    return [COMPACT, *_training(panels, place), VERDICTS], tables, lines, None
+def compact(item: Item[Panel], place: Place[Panel]) -> Content:
+    """The small tables beside the uncompressed ones that were trained for as many epochs."""
+    found = item.rows(place)
+    columns = [_TABLES, _SIZE, *(estimated(measure.name, measure.of) for measure in (HIT_RATE, NDCG))]
+    tables = []
+    for panel, rows in found:
+
+        def difference(row: Row[Want], rows: Rows = rows) -> str:
+            return spell_difference(row.runs.difference(_full(row, rows), HIT_RATE.of))
+
+        def judged(row: Row[Want], rows: Rows = rows) -> str:
+            return verdict(row.runs, _full(row, rows), HIT_RATE)
+
+        own = [Column("HR@10 − full [95 %]", difference), Column("verdict", judged)]
+        tables.append(row_table(panel.title, "method", [*columns, *own, _EPOCHS, SEEDS], rows))
+    lines = [
+        numbers(panel, row, _full(row, rows))
+        | ({"tables_percent": _tables_percent(row.series)} if row.series else {})
+        | {"epochs": row.of.train.epochs}
+        for panel, rows in found
+        for row in rows
+    ]
+    return Content([texts.COMPACT, *_training(found, place), texts.VERDICTS], tables, lines)
 
 
-def _popularity(item: str, place: Workplace) -> _Content:
-    panel = place.profile.panel("gmf")
+def popularity(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Figure 4, from the data alone."""
+    (panel,) = item.panels_of(place.profile)
     counts = {name: np.array(values) for name, values in _counts(panel, place).items()}
     shares = []
     for name, values in counts.items():
@@ -164,110 +105,90 @@ def _popularity(item: str, place: Workplace) -> _Content:
         for rank, value in enumerate(values, start=1)
     ]
     note = f"{panel.data}: {' and '.join(shares)}. The paper's other panel is of its private data."
-    return [note], [], lines, draw_popularity(counts)
+    return Content([note], [], lines, draw_popularity(counts))
 
 
-def _counts(panel: Panel, place: Workplace) -> dict[str, list[int]]:
+def _counts(panel: Panel, place: Place[Panel]) -> dict[str, list[int]]:
     """Interactions of every item and user, descending; kept beside the results, so that the data is needed once."""
     path = place.out / POPULARITY
     if path.is_file():
         cached = json.loads(path.read_text())
         if cached["data"] == panel.data:
             return {name: cached[name] for name in ("items", "users")}
-    parts = Source(panel.data, place.data_root).load_split()
-    counts = {"items": parts.train.item_counts(), "users": parts.train.user_counts()}
+    train = panel.source(place.data_root).load_split().train
+    counts = {"items": train.item_counts(), "users": train.user_counts()}
     descending = {name: np.sort(values)[::-1].tolist() for name, values in counts.items()}
     place.out.mkdir(parents=True, exist_ok=True)
     write_json(path, {"data": panel.data, **descending})
     return descending
 
 
-def _sizes(item: str, place: Workplace) -> _Content:
-    lines: list[dict[str, Any]] = []
-    drawn, absent, panels = [], [], []
-    for panel in place.profile.panels:
-        found = _size_curves(panel, place.store, lines)
+def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Figure 6: quality against size."""
+    lines: list[Line] = []
+    drawn, absent, shown = [], [], []
+    for panel in item.panels_of(place.profile):
+        measure = leading_measures(panel.model_name)[0]
+        found = []
+        for (method, varied), wants in curves(panel).items():
+            points = []
+            for row in place.rows(wants):
+                of_width = place.runs.of(panel, panel.train)
+                if row.series is not None and of_width:
+                    size = 100 * row.series.records[0]["bits"] / of_width[0]["full_bits"]
+                    points.append((size, row.series.estimate(measure.of)))
+                    lines.append(_size_line(panel, varied, row, size, measure))
+            if points:
+                found.append((method, f"{method}, {varied}", points))
         if found:
-            drawn.append((panel.title, RMSE if panel.name in ON_PAIRS else HIT_RATE, found))
-            panels.append(panel)
+            drawn.append((panel.title, measure, found))
+            shown.append(panel)
         else:
             absent.append(panel.title)
     width = place.profile.panels[0].train.embedding_dim
-    notes = [
-        f"Size is that of the whole model over the uncompressed one at d = {width}. Bars are one standard deviation "
-        "where there are several seeds; for RMSE, lower is better, and errors far above the others are named at the "
-        "edge. What the tables hold, and uniform, are means over their seeds, every other point is seed 0 alone: small "
-        "steps between them mean nothing.",
-        *_training(panels, place),
-    ]
+    notes = [texts.SIZES.format(width=width), *_training([(panel, []) for panel in shown], place)]
     if absent:
         notes.append(f"Not run: {', '.join(absent)}.")
-    if set(ON_PAIRS) & {panel.name for panel in panels}:
-        notes.append(STAND_IN)
-    return notes, [], lines, draw_sizes(drawn) if drawn else None
+    if any(panel.name in ON_PAIRS for panel in shown):
+        notes.append(texts.STAND_IN)
+    return Content(notes, [], lines, draw_sizes(drawn) if drawn else None)
 
 
-def _size_curves(panel: Panel, store: Store, lines: list[dict[str, Any]]) -> list[SizeCurve]:
-    """The lines of a panel, from the points that were run; their numbers are added to ``lines``."""
-    full_bits = store.full_bits(panel)
-    found: list[SizeCurve] = []
-    if full_bits is None:
-        return found
-    for curve in curves(panel):
-        sizes, quality = [], []
-        for embedding_dim, config in curve.points:
-            (row,) = store.rows(panel, [config], embedding_dim)
-            if row is None:
-                continue
-            sizes.append(100 * row.bits / full_bits)
-            quality.append(row.quality)
-            lines.append(_size_line(panel, curve.varied, embedding_dim, label_of(config), row, sizes[-1]))
-        if sizes:
-            found.append(SizeCurve(curve.method, f"{curve.method}, {curve.varied}", tuple(sizes), tuple(quality)))
-    return found
+def _size_line(panel: Panel, varied: str, row: Row[Want], size: float, measure: Measure) -> Line:
+    quality = row.runs.estimate(measure.of)
+    line: Line = {"panel": panel.name, "method": row.name, "varied": varied}
+    line |= {"embedding_dim": row.of.train.embedding_dim, "bits": row.runs.records[0]["bits"]}
+    line |= {"size_percent_of_usual_width": size, "seeds": " ".join(map(str, row.runs.seeds))}
+    return line | {"metric": measure.name, "mean": quality.mean, "std": quality.std}
 
 
-def _size_line(panel: Panel, varied: str, dim: int | None, label: str, row: Row, size: float) -> dict[str, Any]:
-    line: dict[str, Any] = {"panel": panel.name, "method": label, "varied": varied}
-    line |= {"embedding_dim": dim or panel.train.embedding_dim, "bits": row.bits, "size_percent_of_usual_width": size}
-    measure = row.measures[0]
-    line |= {"seeds": " ".join(map(str, row.seeds)), "metric": measure.name}
-    return line | {"mean": row.quality.mean, "std": row.quality.std}
-
-
-def _losses(item: str, place: Workplace) -> _Content:
-    drawn, lines, cells, panels = [], [], [], []
-    for name in RANKED:
-        panel = place.profile.panel(name)
-        found = []
-        for want in wanted(item, place.profile):
-            runs = place.store.runs(panel, want.config) if want.panel == name else {}
-            by_seed = {
-                seed: [(p["epoch"], p["loss"]) for p in run["curve"]] for seed, run in runs.items() if run["curve"]
-            }
-            if by_seed:
-                found.append(LossCurve(method_of(want.config).method, by_seed))
+def losses(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Figure 7: the training loss over epochs."""
+    drawn, lines, cells = [], [], []
+    for panel, rows in item.rows(place):
+        found = {}
+        for row in rows:
+            runs = row.series.by_seed if row.series else {}
+            by_seed = {seed: [(p["epoch"], p["loss"]) for p in run["curve"]] for seed, run in runs.items()}
+            if by_seed := {seed: points for seed, points in by_seed.items() if points}:
+                found[method_of(row.of.config).method] = by_seed
                 lines += [
-                    {"panel": name, "method": label_of(want.config), "seed": seed, "epoch": epoch, "loss": loss}
+                    {"panel": panel.name, "method": row.name, "seed": seed, "epoch": epoch, "loss": loss}
                     for seed, points in by_seed.items()
                     for epoch, loss in points
                 ]
-        cells.append((panel.title, *_last_losses(found)))
+        cells.append((panel.title, *_last_losses({name: mean_loss(each)[-1] for name, each in found.items()})))
         if found:
-            drawn.append((panel.title, found))
-            panels.append(panel)
-    columns = ("backbone", "epochs", *(f"loss of {label}" for label in LEADING), "mgqe over full")
-    table = Table("Training loss after the last epoch, mean over seeds", columns, tuple(cells))
-    notes = [
-        "The loss is that of the task, without MGQE's penalty. Thin lines are single seeds.",
-        *_training(panels, place),
-    ]
-    return notes, [table], lines, draw_losses(drawn) if drawn else None
+            drawn.append((panel, found))
+    heads = ("backbone", "epochs", *(f"loss of {label}" for label in LEADING), "mgqe over full")
+    table = Table("Training loss after the last epoch, mean over seeds", heads, tuple(cells))
+    note = "The loss is that of the task, without MGQE's penalty. Thin lines are single seeds."
+    picture = draw_losses([(panel.title, found) for panel, found in drawn]) if drawn else None
+    return Content([note, *_training(drawn, place)], [table], lines, picture)
 
 
-def _last_losses(found: Sequence[LossCurve]) -> tuple[str, str, str, str]:
+def _last_losses(last: dict[str, tuple[int, float]]) -> tuple[str, str, str, str]:
     """Epochs, last loss of full and of MGQE, and the latter over the former."""
-    last = {curve.method: curve.mean()[-1] for curve in found}
     full, mgqe = (last.get(label) for label in LEADING)
     epochs = str(max(epoch for epoch, _ in last.values())) if last else NOT_RUN
     shown = [NOT_RUN if each is None else f"{each[1]:.4f}" for each in (full, mgqe)]
@@ -275,59 +196,84 @@ def _last_losses(found: Sequence[LossCurve]) -> tuple[str, str, str, str]:
     return epochs, shown[0], shown[1], ratio
 
 
-def _similarities(item: str, place: Workplace) -> _Content:
-    panel = place.profile.panel("gmf")
-    wants = wanted(item, place.profile)
-    runs = {label_of(want.config): place.store.runs(panel, want.config) for want in wants}
+def similarities(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Figure 8: how alike the codes of films are."""
+    ((panel, rows),) = item.rows(place)
+    runs = {row.name: dict(row.series.by_seed) if row.series else {} for row in rows}
     measured = measure_similarities(place.out, runs, place.data_root)
-    found = [mean_similarity(label, by_seed) for label, by_seed in measured.items()]
+    found = {label: mean_similarity(label, by_seed) for label, by_seed in measured.items()}
     lines = [
         {"method": each.label, "seeds": " ".join(map(str, each.seeds)), "codes": each.num_codes}
         | {"genre": GENRES[row], "other": GENRES[column], "equal_codes": value}
-        for each in found
+        for each in found.values()
         for (row, column), value in np.ndenumerate(each.matrix)
     ]
-    notes = [
-        f"Two disjoint sets of {FILMS_PER_SET} films, {FILMS_PER_SET // len(GENRES)} of each genre, drawn with seed 0; "
-        "a film with several of the four genres counts as the one that has the fewest films. A cell is the mean number "
-        "of positions at which the item codes of two films, one of each set, are equal; colours are relative to the "
-        "mean between genres, on one scale. The contrast is the mean of the diagonal minus that of the rest.",
-        *_training([panel], place),
-    ]
-    return notes, [_contrasts(found, wants)], lines, draw_similarities(found) if found else None
-
-
-def _contrasts(found: Sequence[Similarity], wants: Sequence[Any]) -> Table:
-    by_label = {each.label: each for each in found}
     cells = []
-    for label in (label_of(want.config) for want in wants):
-        each = by_label.get(label)
-        if each is None:
-            cells.append((label, *[NOT_RUN] * 5))
+    for row in rows:
+        if (each := found.get(row.name)) is None:
+            cells.append((row.name, *[NOT_RUN] * 5))
             continue
-        within = np.eye(len(each.matrix), dtype=bool)
-        figures = (each.matrix[within].mean(), each.matrix[~within].mean(), each.contrast)
-        relative = f"{100 * each.relative_contrast:+.1f} %"
-        cells.append((label, *(f"{figure:.2f}" for figure in figures), relative, str(len(each.seeds))))
-    columns = ("method", "within genres", "between genres", "contrast", "contrast over between", "trainings")
-    return Table("Mean number of equal codes", columns, tuple(cells))
+        figures = (f"{figure:.2f}" for figure in (each.within, each.between, each.contrast))
+        cells.append((row.name, *figures, f"{100 * each.relative_contrast:+.1f} %", str(len(each.seeds))))
+    heads = ("method", "within genres", "between genres", "contrast", "contrast over between", "trainings")
+    notes = [texts.FILMS.format(films=FILMS_PER_SET, each=FILMS_PER_SET // len(GENRES))]
+    picture = draw_similarities(list(found.values())) if found else None
+    table = Table("Mean number of equal codes", heads, tuple(cells))
+    return Content([*notes, *_training([(panel, rows)], place)], [table], lines, picture)
 
 
-def _training(panels: Sequence[Panel], place: Workplace) -> list[str]:
+def numbers(panel: Panel, row: Row[Want], full: Series | None) -> Line:
+    """A row with all its digits, for a CSV file; what was not run is left empty."""
+    line: Line = {"panel": panel.name, "data": panel.data, "backbone": panel.model_name, "method": row.name}
+    if row.series is not None:
+        runs, measures = row.series, leading_measures(panel.model_name)
+        line["seeds"] = " ".join(map(str, runs.seeds))
+        line |= {name: runs.records[0][name] for name in ("bits", "full_bits", "size_percent")}
+        for measure in measures:
+            estimate = runs.estimate(measure.of)
+            line |= {measure.name: estimate.mean, f"{measure.name} std": estimate.std}
+        difference = runs.difference(full, measures[0].of)
+        name = f"{measures[0].name} minus full"
+        line |= {name: difference and difference.mean, f"{name} half width": difference and difference.half_width}
+        line["verdict"] = verdict(runs, full, measures[0])
+    if paper := RANKING.get(panel.name, {}).get(row.name):
+        line |= {f"paper {name}": paper.get(name) for name in ("HR@10", "NDCG@10")}
+        line["paper size_percent"] = paper.get("size %")
+    return line
+
+
+def _numbers(found: Sequence[tuple[Panel, Rows]]) -> list[Line]:
+    return [numbers(panel, row, rows[0].series) for panel, rows in found for row in rows]
+
+
+def _full(row: Row[Want], rows: Rows) -> Series | None:
+    """The uncompressed table that was trained as a row was."""
+    return next((other.series for other in rows if other.name == "full" and other.of.train == row.of.train), None)
+
+
+def _verdict(full: Series | None, measure: Measure) -> Column:
+    return of_runs("verdict", lambda runs: verdict(runs, full, measure))
+
+
+def _best_epoch(runs: Series) -> str:
+    validated = all(record["metrics"]["best"] is not None for record in runs.records)
+    return spell(runs.estimate(at_best(HIT_RATE))) if validated else ABSENT
+
+
+def _tables_percent(runs: Series) -> float:
+    return 100 / runs.records[0]["embedding_compression_ratio"]
+
+
+def _paper_difference(published: Figures, row: Row[Want]) -> str:
+    paper, full = (published.get(name) for name in (row.name, "full"))
+    if paper is None or full is None or paper is full:
+        return ABSENT
+    return f"{paper['HR@10'] - full['HR@10'] + 0.0:+.2f}"
+
+
+def _training(found: Sequence[tuple[Panel, Any]], place: Place[Panel]) -> list[str]:
     """How the runs were made, and where that is less than the paper did."""
-    if not panels:
+    if not found:
         return []
-    return [*([QUICK] if place.profile.name == "quick" else []), " ".join(map(spell_training, panels))]
-
-
-_MAKERS: dict[str, Callable[[str, Workplace], _Content]] = {
-    "table3": _ranked,
-    "table4": _ranked,
-    "table5": _on_pairs,
-    "table6": _ranked,
-    "figure4": _popularity,
-    "figure6": _sizes,
-    "figure7": _losses,
-    "figure8": _similarities,
-    "compact": _compact,
-}
+    spelled = " ".join(spell_training(panel) for panel, _ in found)
+    return [*([texts.QUICK] if place.profile.quick else []), spelled]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from slimtable.data.datasets.catalogue import data_root as find_data_root
 from slimtable.embeddings.base import MethodConfig, method_of
 from slimtable.embeddings.registry import saved_config
 from slimtable.errors import DatasetError, DatasetNotFoundError
-from slimtable.files import write_json
 from slimtable.training.packing import restore_run
 from slimtable.training.run_folder import CHECKPOINT
+from studies.kept import keep, read_kept
 
 GENRES = ("Sci-Fi", "Romance", "Animation", "Horror")
 FILMS_PER_SET = 200
@@ -47,26 +46,28 @@ class Similarity:
     matrix: np.ndarray
 
     @property
+    def within(self) -> float:
+        """Mean of films of one genre."""
+        return float(self.matrix[np.eye(len(self.matrix), dtype=bool)].mean())
+
+    @property
+    def between(self) -> float:
+        """Mean of films of two genres."""
+        return float(self.matrix[~np.eye(len(self.matrix), dtype=bool)].mean())
+
+    @property
     def contrast(self) -> float:
         """Mean within a genre minus mean between genres, in codes."""
-        within = np.eye(len(self.matrix), dtype=bool)
-        return float(self.matrix[within].mean() - self.matrix[~within].mean())
+        return self.within - self.between
 
     @property
     def relative_contrast(self) -> float:
         """The contrast over the mean between genres, so that methods whose codes agree more or less compare."""
-        between = ~np.eye(len(self.matrix), dtype=bool)
-        return self.contrast / float(self.matrix[between].mean())
+        return self.contrast / self.between
 
 
 def codes_of(packed: Packed) -> np.ndarray:
-    """The codes of every id of a packed table whose rows all have the same codebooks.
-
-    Args:
-        packed: a table of the layout ``scaled`` or ``coded``.
-
-    Returns:
-        int64 (N, M).
+    """The codes of every id of a packed table whose rows all have the same codebooks, int64 (N, M).
 
     Raises:
         ValueError: the layout has no codes, or tiers use different codebooks, so that equal codes mean nothing.
@@ -92,14 +93,11 @@ def codes_of(packed: Packed) -> np.ndarray:
 
 
 def choose_films(genre_of_film: np.ndarray, seed: int = _SEED) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Two disjoint sets of films, with equally many of each genre.
+    """Two disjoint sets of films, with equally many of each genre: the films of each genre in the first and the second.
 
     Args:
         genre_of_film: int (N,), index into :data:`GENRES`, or -1.
         seed: of the draw.
-
-    Returns:
-        The films of each genre in the first set and in the second.
 
     Raises:
         DatasetError: a genre has fewer than two films.
@@ -122,16 +120,13 @@ def similarity_matrix(codes: np.ndarray, first: list[np.ndarray], second: list[n
 
 
 def genres_of(raw_ids: np.ndarray, folder: Path) -> np.ndarray:
-    """The genre of each film.
+    """The genre of each film, int64 (N,): index into :data:`GENRES`, or -1 for a film of none of them.
 
     A film with several of the genres counts as the one with the fewest films, so that every genre has enough.
 
     Args:
         raw_ids: (N,) MovieLens ids, or SASRec's numbering 1 to N of them.
         folder: the folder of ml-1m.
-
-    Returns:
-        int64 (N,), index into :data:`GENRES`, or -1 for a film of none of them.
 
     Raises:
         DatasetNotFoundError: the folder lacks the list of films.
@@ -168,20 +163,16 @@ def measure_similarities(
     Raises:
         DatasetError: something is to be measured, and the list of films is missing or has too few of a genre.
     """
-    path = out / CACHE
-    cached: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    changed = False
+    cached, found = read_kept(out / CACHE), dict[str, dict[int, dict[str, Any]]]()
     for label, by_seed in runs.items():
         for seed, record in by_seed.items():
             key = f"{label}, seed {seed}, {record['date']}"
-            if key not in cached and (folder := _run_folder(out, record)) is not None:
-                cached[key] = _measure(folder, saved_config(record["method"], record["method_config"]), data_root)
-                changed = True
+            folder = run_folder(out, record)
+            if key not in cached and (folder / CHECKPOINT).is_file():
+                config = saved_config(record["method"], record["method_config"])
+                cached[key] = keep(out / CACHE, key, _measure(folder, config, data_root))
             if key in cached:
                 found.setdefault(label, {})[seed] = cached[key]
-    if changed:
-        write_json(path, cached)
     return found
 
 
@@ -204,11 +195,6 @@ def _measure(folder: Path, config: MethodConfig, data_root: Path | None) -> dict
         "num_codes": codes.shape[1],
         "matrix": similarity_matrix(codes, first, second).tolist(),
     }
-
-
-def _run_folder(out: Path, record: Record) -> Path | None:
-    folder = run_folder(out, record)
-    return folder if (folder / CHECKPOINT).is_file() else None
 
 
 def _need(path: Path) -> Path:

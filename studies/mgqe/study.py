@@ -1,115 +1,121 @@
-"""The MGQE paper as a study: its profile with what the runner asks for."""
+"""The MGQE paper as a study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slimtable.bench.grids import Grid
-from studies.mgqe.experiments import ITEMS, Profile, grids, make_profile, wanted
-from studies.mgqe.items import Workplace, render_item
-from studies.mgqe.store import Store
-from studies.run import Reproduction, reproduce
-from studies.study import Place, Rendered, Study
-
-
-def _whole() -> Profile:
-    return make_profile(quick=False)
+from studies.mgqe import items
+from studies.mgqe.experiments import (
+    COMPARED,
+    COMPARED_ON_PAIRS,
+    FULL_PANELS,
+    LEADING,
+    ON_PAIRS,
+    QUICK_PANELS,
+    RANKED,
+    VARIANTS,
+    VISUALIZED,
+    Panel,
+    compact_wants,
+    curve_wants,
+    grids,
+    wants,
+)
+from studies.study import Item, Place, Study, by_name
 
 
 @dataclass(frozen=True)
-class MGQE(Study):
-    """Kang et al. 2020.
+class MGQE(Study[Panel]):
+    """Kang et al. 2020."""
 
-    Attributes:
-        profile: how much of it is done.
-    """
-
-    profile: Profile = field(default_factory=_whole)
-
-    name: ClassVar[str] = "mgqe"
-    heading: ClassVar[str] = "Multi-granular quantized embeddings (Kang et al. 2020, arXiv 2002.08530), reproduced"
-    items: ClassVar[tuple[str, ...]] = ITEMS
-    untrained: ClassVar[frozenset[str]] = frozenset({"figure4"})
-
-    @classmethod
-    def usual(cls) -> Self:
-        return cls()
-
-    @classmethod
-    def begun(cls, settings: dict[str, Any]) -> Self:
-        quick = settings["profile"] == "quick"
-        sizes = {p.model_name: settings["train"][p.name]["batch_size"] for p in make_profile(quick).panels}
-        return cls(make_profile(quick, settings.get("seeds"), sizes))
-
-    @property
-    def scale(self) -> str:
-        return self.profile.name
-
-    def training(self) -> dict[str, dict[str, Any]]:
-        return {panel.name: panel.train.to_dict() for panel in self.profile.panels}
+    name = "mgqe"
+    heading = "Multi-granular quantized embeddings (Kang et al. 2020, arXiv 2002.08530), reproduced"
+    panels = {"full": FULL_PANELS, "quick": QUICK_PANELS}  # noqa: RUF012
+    changeable = ("batch_size",)
+    called_by = "model_name"
+    items = by_name(
+        Item(
+            "table3",
+            "Table 3: personalized item recommendation on MovieLens",
+            "Paper: the low-rank table drops clearly, the quantized ones mostly improve on full, and MGQE is best with "
+            "about 20 % of the size.",
+            items.compared,
+            ("gmf", "neumf"),
+            wants(*COMPARED),
+        ),
+        Item(
+            "table4",
+            "Table 4: sequential recommendation on MovieLens",
+            "Paper: MGQE keeps the quality at 27.5 % of the size, while the others generally drop.",
+            items.compared,
+            ("sasrec",),
+            wants(*COMPARED),
+        ),
+        Item(
+            "table5",
+            "Table 5: item-to-item recommendation, on data that stands in",
+            "Paper: SQ (our uniform) drops, DPQ and MGQE improve clearly.",
+            items.on_pairs,
+            ON_PAIRS,
+            wants(*COMPARED_ON_PAIRS),
+        ),
+        Item(
+            "table6",
+            "Table 6: variants of MGQE on MovieLens",
+            "Paper: the shared variant reaches or betters full on all models; unshared K is the runner-up, and best on "
+            "NeuMF.",
+            items.compared,
+            RANKED,
+            wants(*VARIANTS),
+        ),
+        Item(
+            "figure4",
+            "Figure 4: distribution of the data",
+            "Paper: few popular items dominate the training data, while most are rarely seen: a power law.",
+            items.popularity,
+            ("gmf",),
+        ),
+        Item(
+            "figure6",
+            "Figure 6: quality against size",
+            "Paper: full tables drop clearly as they get narrower; at equal size MGQE is best, and at equal quality "
+            "smallest. It prints no numbers for it.",
+            items.sizes,
+            (*RANKED, *ON_PAIRS),
+            curve_wants,
+        ),
+        Item(
+            "figure7",
+            "Figure 7: training loss of MGQE and of full tables",
+            "Paper: training of MGQE is stable and closely follows that of full tables. It prints no numbers for it.",
+            items.losses,
+            RANKED,
+            wants(*LEADING),
+        ),
+        Item(
+            "figure8",
+            "Figure 8: similarity of codes within and between genres",
+            "Paper: both give films of one genre similar codes; SQ (our uniform) does not tell dissimilar films apart "
+            "well, while MGQE gives them much lower similarity. It prints no numbers for it.",
+            items.similarities,
+            ("gmf",),
+            wants(*VISUALIZED),
+        ),
+        Item(
+            "compact",
+            "Beyond the paper: tables of at most a tenth of the size",
+            "Paper: no such table; with one scalar per subspace, its sizes are 20 to 30 % of the whole model.",
+            items.compact,
+            RANKED,
+            compact_wants,
+        ),
+    )
 
     def seeds(self) -> int | None:
-        return self.profile.seeds()
+        counts = {number for panel in self.profile.panels for number in (panel.seeds, panel.other_seeds)}
+        return counts.pop() if len(counts) == 1 else None
 
-    def options(self) -> list[str]:
-        words, usual = ["--quick"] if self.scale == "quick" else [], make_profile(self.scale == "quick")
-        sizes = {}
-        for panel, other in zip(self.profile.panels, usual.panels, strict=False):
-            if panel.train.batch_size != other.train.batch_size:
-                sizes[panel.model_name] = panel.train.batch_size
-        for model_name, size in sizes.items():
-            words += ["--batch-size", f"{model_name}={size}"]
-        return words
-
-    def grids(self, items: Sequence[str], out: Path, data_root: Path | None) -> list[Grid]:
-        return grids(items, self.profile, data_root)
-
-    def missing(self, item: str, place: Place) -> int:
-        return Store(place.records, self.profile).missing(wanted(item, self.profile))
-
-    def render(self, item: str, place: Place) -> Rendered:
-        store = Store(place.records, self.profile)
-        return render_item(item, Workplace(place.out, self.profile, store, place.data_root))
-
-
-def reproduce_mgqe(
-    out: str | Path,
-    profile: Profile | None = None,
-    *,
-    only: Sequence[str] = (),
-    render: bool = False,
-    data_root: str | Path | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-    on_item: Callable[[Rendered], None] | None = None,
-) -> Reproduction:
-    """Reproduces tables and figures of the MGQE paper.
-
-    Args:
-        out: folder of the results.
-        profile: how much to do; None for what the folder was begun with, else all of it.
-        only: names of :data:`studies.mgqe.experiments.ITEMS`; empty for all.
-        render: train nothing, and draw from the runs that are there.
-        data_root: folder of datasets; None for the usual one.
-        workers: processes, one thread each; 1 for this process alone, None for one per core.
-        progress: show a progress bar on a terminal.
-        on_item: called with each table and figure as soon as its runs are finished and it is written.
-
-    Returns:
-        The folder's tables and figures; errors are those of :func:`studies.run.reproduce`.
-    """
-    study = None if profile is None else MGQE(profile)
-    return reproduce(
-        MGQE,
-        out,
-        study,
-        only=only,
-        render=render,
-        data_root=data_root,
-        workers=workers,
-        progress=progress,
-        on_item=on_item,
-    )
+    def grids(self, chosen: Sequence[str], place: Place[Panel]) -> list[Grid]:
+        return grids([self.items[item] for item in chosen], place)

@@ -1,40 +1,96 @@
-"""Measures the cells of the experiments on Saec: compress, test, train on, test again, at every moment."""
+"""Measures the cells of the experiments on Saec, and keeps each as a line of JSON as soon as it is finished."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+import fcntl
+import json
+import os
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from slimtable.data.clicks.clicks import Clicks
-from slimtable.embeddings.base import MethodConfig
-from slimtable.errors import BudgetError
-from slimtable.models.ctr import CTRModel, get_ctr_model
-from slimtable.progress import progress_bar
-from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
-from slimtable.training.field_compression import compress_fields, field_bits
-from slimtable.training.threads import one_thread
-from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Entry, Panel
-from studies.saec.moments import Log, Moment, counts_of, load_log, trained_moments
-from studies.saec.plans import Configs, Fields, budget_of, find_plan, widest
-from studies.saec.store import keep_cell, read_cells
+from slimtable.bench.machine import cpu_name, versions
+from slimtable.bench.pool import Failure, run_here, run_parallel
+from slimtable.bench.results import Record
+from slimtable.errors import BudgetError, SlimtableError
+from slimtable.progress import watch
+from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Panel
+from studies.saec.moments import (
+    Measured,
+    Moment,
+    compress_at,
+    counts_of,
+    figures_at,
+    load_log,
+    trained_moments,
+)
+from studies.saec.moving import measure_moving
+from studies.saec.new_values import measure_new_values
+from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
 
-Measured = dict[str, Any]
-_LOOK_EVERY = 1.0  # seconds between two looks at the file of finished cells
+CELLS = "cells.jsonl"
+_KEYS = {"panel", "seed", "entry", "windows", "date", "versions", "cpu"}
+
+Cells = dict[tuple[str, int, str], Record]
+"""Finished cells by :attr:`studies.saec.experiments.Cell.key`."""
+Group = tuple[Sequence[Cell], Path, Path | None]
+"""Cells of one panel and seed, the folder, and that of datasets."""
+
+
+def read_cells(out: Path) -> Cells:
+    """The finished cells of a folder; a last line cut off is none.
+
+    Raises:
+        SlimtableError: a line is damaged.
+    """
+    path = out / CELLS
+    content = path.read_bytes() if path.is_file() else b""
+    found = {}
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            if missing := _KEYS - set(record):
+                raise KeyError(f"no {missing}")
+            found[record["panel"], record["seed"], record["entry"]] = record
+        except (ValueError, KeyError, TypeError):
+            raise SlimtableError(f"Line {number} of {path} is no finished cell. Delete the line.") from None
+    return found
+
+
+def keep_cell(out: Path, cell: Cell, measured: list[Measured], why: str = "") -> None:
+    """Adds a finished cell and waits until it is on disk; several processes may do so at once.
+
+    Args:
+        out: the folder.
+        cell: what was measured.
+        measured: for every tested window its figures as JSON values; nothing where it cannot be.
+        why: it cannot be.
+    """
+    record = {
+        **dict(zip(("panel", "seed", "entry"), cell.key, strict=True)),
+        "windows": measured,
+        "why": why,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "cpu": cpu_name(),
+    }
+    with (out / CELLS).open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # a kill may have cut the last line off
+        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def measure_cells(
     cells: Sequence[Cell], out: Path, data_root: Path | None, *, workers: int = 1, progress: bool = True
-) -> None:
+) -> list[Failure[Group]]:
     """Measures what is not there yet, and keeps each cell as soon as it is finished.
 
     Args:
@@ -43,48 +99,30 @@ def measure_cells(
         data_root: folder of datasets; None for the usual one.
         workers: processes, one thread each; a panel with a seed is done by one of them.
         progress: show a progress bar on a terminal.
+
+    Returns:
+        What failed; the others are finished.
     """
     known = read_cells(out)
     groups = [list(group) for _, group in groupby(cells, lambda cell: (cell.panel.name, cell.seed))]
     waiting = [left for group in groups if (left := [cell for cell in group if cell.key not in known])]
     total = sum(map(len, waiting))
-    if not total:
-        return
-    with progress_bar(progress) as bar:
-        task = bar.add_task(f"{total} cells", total=total)
-        if workers == 1 or len(waiting) == 1:
-            for group in waiting:
-                for _ in _measure_group(group, out, data_root):
-                    bar.advance(task)
-            return
-        with ProcessPoolExecutor(min(workers, len(waiting)), get_context("spawn")) as pool:
-            running = {pool.submit(_measure_whole_group, group, out, data_root) for group in waiting}
-            try:
-                while running:
-                    done, running = wait(running, timeout=_LOOK_EVERY)
-                    for future in done:
-                        future.result()
-                    bar.update(task, completed=len(read_cells(out)) - len(known))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    jobs: list[Group] = [(group, out, data_root) for group in waiting]
+    workers = min(workers, len(jobs))
+    done = run_here(jobs, _measure_group) if workers <= 1 else run_parallel(jobs, _measure_group, workers)
+    with watch(f"{total} cells", total, lambda: len(read_cells(out)) - len(known), progress):
+        return [outcome for outcome in done if outcome is not None]
 
 
-def _measure_whole_group(cells: Sequence[Cell], out: Path, data_root: Path | None) -> None:
-    for _ in _measure_group(cells, out, data_root):
-        pass
-
-
-def _measure_group(cells: Sequence[Cell], out: Path, data_root: Path | None) -> Iterator[None]:
-    """Measures and keeps the cells of one panel and seed."""
+def _measure_group(group: Group) -> None:
+    """Measures and keeps cells."""
+    cells, out, data_root = group
     for cell in cells:
-        with one_thread():
-            try:
-                measured, why = measure_cell(cell, data_root), ""
-            except BudgetError as error:  # a finding too: the row has no size as small as that
-                measured, why = [], str(error)
+        try:
+            measured, why = measure_cell(cell, data_root), ""
+        except BudgetError as error:  # a finding too: the row has no size as small as that
+            measured, why = [], str(error)
         keep_cell(out, cell, measured, why)
-        yield
 
 
 def measure_cell(cell: Cell, data_root: Path | None) -> list[Measured]:
@@ -112,32 +150,28 @@ def _rates(cell: Cell, data_root: Path | None) -> list[Panel]:
     panel, entry = cell.panel, cell.entry
     if entry.kind not in ("trained", "uncompressed", "compressed") or not panel.windows:
         return [panel]
-    if entry.kind != "trained":
-        log = load_log(panel.data, panel.windows, data_root)
-        if (entry.embedding_dim or widest(entry, panel, log)) == EMBEDDING_DIM:
-            return [panel]
-    rate = panel.train.row_learning_rate
-    return [replace(panel, train=replace(panel.train, row_learning_rate=rate * factor)) for factor in OTHER_RATES]
+    if entry.kind != "trained" and _width(cell, data_root) == EMBEDDING_DIM:
+        return [panel]
+    return [panel.trained(row_learning_rate=panel.train.row_learning_rate * factor) for factor in OTHER_RATES]
+
+
+def _width(cell: Cell, data_root: Path | None) -> int:
+    log = load_log(cell.panel.data, cell.panel.windows, data_root)
+    return cell.entry.embedding_dim or widest(cell.entry, cell.panel, log.sizes[: log.steps])
 
 
 def _measure_at(cell: Cell, data_root: Path | None) -> list[Measured]:
     panel, seed, entry = cell.panel, cell.seed, cell.entry
-    log = load_log(panel.data, panel.windows, data_root)
     if entry.kind == "trained":
-        return _trained(panel, log, seed, entry)
-    width = entry.embedding_dim or widest(entry, panel, log)
-    moments = _moments(panel, seed, width, data_root)
+        return _trained(cell, data_root)
+    moments = _moments(panel, seed, _width(cell, data_root), data_root)
     if entry.kind == "uncompressed":
-        return [_uncompressed(panel, moment) for moment in moments]
+        return [figures_at(moment, moment.model, moment.metrics, moment.metrics) for moment in moments]
     if entry.kind == "new-values":
-        from studies.saec.new_values import measure_new_values
-
-        return [measure_new_values(panel, seed, entry, moment) for moment in moments if moment.number]
+        return [measure_new_values(seed, entry, moment) for moment in moments if moment.number]
     if entry.kind == "hysteresis":
-        from studies.saec.moving import measure_moving
-
-        return measure_moving(panel, seed, entry, moments)
-    return [compress_at(panel, seed, entry, moment)[0] for moment in moments]
+        return measure_moving(seed, entry, moments)
+    return [compress_at(seed, entry, moment)[0] for moment in moments]
 
 
 @lru_cache(maxsize=2)  # the usual width, and one other
@@ -146,112 +180,11 @@ def _moments(panel: Panel, seed: int, embedding_dim: int, data_root: Path | None
     return list(trained_moments(panel, log, seed, embedding_dim))
 
 
-def compress_at(
-    panel: Panel,
-    seed: int,
-    entry: Entry,
-    moment: Moment,
-    previous: CTRModel | None = None,
-    configs: Configs | None = None,
-) -> tuple[Measured, CTRModel]:
-    """Compresses a model, tests it, trains it on and tests it again.
-
-    Args:
-        panel: the log and model.
-        seed: of what is drawn.
-        entry: how.
-        moment: when.
-        previous: the compressed model of the moment before, to continue from.
-        configs: of every field; None to find them.
-
-    Returns:
-        The figures, and the model.
-    """
-    seconds = {"train": moment.seconds}
-    if entry.weighed:
-        start = time.perf_counter()
-        sensitivity = moment.sensitivity
-        moment_seconds = time.perf_counter() - start  # next to nothing where it is known already
-        seconds["sensitivity"] = moment_seconds
-    else:
-        sensitivity = {}
-    start = time.perf_counter()
-    if configs is None:
-        configs = find_plan(entry, fields_at(panel, entry, moment, sensitivity))
-    seconds["allocate"] = time.perf_counter() - start
-    start = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        compressed = compress_fields(
-            moment.model, configs, moment.counts, previous=previous, sensitivity=sensitivity or None
-        )
-    seconds["compress"] = time.perf_counter() - start
-    before = evaluate_clicks(compressed, moment.test)
-    start = time.perf_counter()
-    retrain(compressed, panel, seed, moment.soft if entry.soft else moment.train)
-    seconds["retrain"] = time.perf_counter() - start
-    start = time.perf_counter()
-    after = evaluate_clicks(compressed, moment.test)
-    seconds["evaluate"] = time.perf_counter() - start
-    return _figures(panel, moment, compressed, before, after, seconds), compressed
-
-
-def retrain(model: CTRModel, panel: Panel, seed: int, clicks: Clicks) -> None:
-    """Trains a compressed model on, in place."""
-    how = panel.retrain
-    trainer = CTRTrainer(model, how.config(panel.train.batch_size, seed))
-    for _ in range(how.epochs):
-        trainer.fit(clicks, epochs=1)
-        for optimizer in (trainer.optimizer, trainer.row_optimizer):
-            for group in optimizer.param_groups if optimizer is not None else ():
-                group["lr"] *= how.decay
-
-
-def fields_at(panel: Panel, entry: Entry, moment: Moment, sensitivity: Mapping[str, np.ndarray]) -> Fields:
-    """What plans go by at a moment."""
-    sizes = {field: table.num_embeddings for field, table in moment.model.fields.embeddings().items()}
-    full_width = get_ctr_model(panel.model).width(EMBEDDING_DIM)
-    bits = budget_of(entry, sizes, full_width)
-    return Fields(sizes, moment.model.fields.width, bits, moment.counts, moment.tables, sensitivity)
-
-
-def _uncompressed(panel: Panel, moment: Moment) -> Measured:
-    return _figures(panel, moment, moment.model, moment.metrics, moment.metrics, {"train": moment.seconds})
-
-
-def _trained(panel: Panel, log: Log, seed: int, entry: Entry) -> list[Measured]:
+def _trained(cell: Cell, data_root: Path | None) -> list[Measured]:
     """Tables that are compressed from the start, as large as the last vocabulary allows; nothing is retrained."""
-    sizes = log.sizes[log.steps - 1]
-    full_width = get_ctr_model(panel.model).width(EMBEDDING_DIM)
-    counts = counts_of(log, log.steps)
-    configs: dict[str, MethodConfig] = find_plan(
-        entry, Fields(sizes, full_width, budget_of(entry, sizes, full_width), counts, {}, {})
-    )
-    found = []
-    for moment in trained_moments(panel, log, seed, EMBEDDING_DIM, configs, counts):
-        metrics = evaluate_clicks(moment.model, moment.test)
-        found.append(_figures(panel, moment, moment.model, metrics, metrics, {"train": moment.seconds}))
-    return found
-
-
-def _figures(
-    panel: Panel,
-    moment: Moment,
-    model: CTRModel,
-    before: Mapping[str, float],
-    after: Mapping[str, float],
-    seconds: Mapping[str, float],
-) -> Measured:
-    size, values = field_bits(model), sum(len(counts) for counts in moment.counts.values())
-    return {
-        "window": moment.number,
-        "bits": size.total,
-        "vectors": size.num_vectors,
-        "values": values,
-        "dense_bits": 32 * values * get_ctr_model(panel.model).width(EMBEDDING_DIM),
-        "width": model.fields.width,
-        "row_learning_rate": panel.train.row_learning_rate,
-        "before": dict(before),
-        "after": dict(after),
-        "seconds": dict(seconds),
-    }
+    panel, log = cell.panel, load_log(cell.panel.data, cell.panel.windows, data_root)
+    sizes, counts, width = log.sizes[log.steps - 1], counts_of(log, log.steps), full_width(panel)
+    fields = Fields(sizes, width, budget_of(cell.entry, sizes, width), counts, {}, {})
+    configs = find_plan(cell.entry, fields)
+    moments = trained_moments(panel, log, cell.seed, EMBEDDING_DIM, configs, counts)
+    return [figures_at(moment, moment.model, moment.metrics, moment.metrics) for moment in moments]

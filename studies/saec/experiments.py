@@ -12,9 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from slimtable.training.ctr_trainer import CTRTrainConfig
-
-ITEMS = ("movietweetings", "criteo", "ml-1m", "sizes", "new-values", "hysteresis", "seconds")
-"""What can be reproduced."""
+from studies import study
+from studies.study import Item, Profile
 
 RATIO = 27.0
 """How many times smaller than float32 the tables of the poster are: 4.46 GB over 161 MB, nearly."""
@@ -23,7 +22,6 @@ FEWER = 50.0
 BOUND = 0.002
 """What AUC may fall, and log loss rise, by."""
 EMBEDDING_DIM = 16
-SEEDS = 3
 
 Kind = Literal["uncompressed", "compressed", "trained", "new-values", "hysteresis"]
 
@@ -58,36 +56,24 @@ class Retraining:
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A click log with a model.
+class Panel(study.Panel):
+    """A click log with a model; ``train`` is how the uncompressed model is trained, whatever the seed.
 
     Attributes:
-        name: what the experiments call it.
-        item: the item that compares everything on it.
-        title: what captions call it.
-        data: name of the log.
-        model: registry name of the model.
-        train: how the uncompressed model is trained, whatever the seed.
         windows: into how many windows of time the log is cut; 0 for a seeded 80/10/10 split.
         patience: epochs without a better validation log loss after which training on a split ends.
         retrain: how compressed models are trained on.
     """
 
-    name: str
-    item: str
-    title: str
-    data: str
-    model: str
     train: CTRTrainConfig
     windows: int = 8
     patience: int = 2
     retrain: Retraining = field(default_factory=Retraining)
 
     def settings(self) -> dict[str, Any]:
-        """What its figures depend on, as JSON values."""
         return {
             "data": self.data,
-            "model": self.model,
+            "model": self.model_name,
             "windows": self.windows,
             "patience": self.patience,
             "train": self.train.to_dict(),
@@ -125,60 +111,48 @@ class Entry:
     on_split: bool = False
 
 
-def _compressed(name: str, plan: str, **about: Any) -> Entry:
-    return Entry(name, "compressed", plan, **about)
+def _saec(name: str, options: Mapping[str, Any], **about: Any) -> Entry:
+    return Entry(name, "compressed", "saec", options, **about)
+
+
+def _bits(name: str, bits: int, **about: Any) -> Entry:
+    return Entry(name, "compressed", "uniform", {"bits": bits}, **about)
 
 
 FULL = Entry("uncompressed", "uncompressed", ratio=0, quick=True)
 _SHARE = {"alpha": 0.35}  # rows in proportion to this power of a field's values
 PLAIN = {**_SHARE, "row_bits": 32, "levels": 1}
 OURS = {**_SHARE, "row_bits": 8, "levels": 1, "small_bits": 8}
-AS_PUBLISHED = _compressed("Saec, as reconstructed", "saec", options=PLAIN, soft=False, quick=True)
-SOFT = _compressed("Saec, soft labels", "saec", options=PLAIN)
-SAEC = _compressed("Saec, ours", "saec", options=OURS, weighed=True, quick=True)
 _LEVELS = {"row_bits": 8, "levels": 4, "small_bits": 8}  # rows of fields by gain, which takes long
-LEVELS = _compressed("Saec, ours, 4 levels", "saec", options=_LEVELS, weighed=True, on_split=True)
-BYTES_ALONE = _compressed(
-    "Saec, ours, 4 levels, any number of vectors",
-    "saec",
-    options={**_LEVELS, "fewer": False},
-    weighed=True,
-    on_split=True,
-)
+_ANY = {**_LEVELS, "fewer": False}
+AS_PUBLISHED = _saec("Saec, as reconstructed", PLAIN, soft=False, quick=True)
+SAEC = _saec("Saec, ours", OURS, weighed=True, quick=True)
+LEVELS = _saec("Saec, ours, 4 levels", _LEVELS, weighed=True, on_split=True)
 
-NARROW = _compressed("low dimension, 8 bits", "uniform", options={"bits": 8}, embedding_dim=0, quick=True)
+NARROW = _bits("low dimension, 8 bits", 8, embedding_dim=0, quick=True)
 """The low-dimension baseline at equal bytes."""
 WIDTHS = tuple(
     Entry(f"low dimension, d = {width}, float32", "uncompressed", embedding_dim=width, ratio=0, quick=width == 1)
     for width in (1, 2, 4)
 )
-HASHED = Entry("hashing", "trained", "hashing", quick=True)
-HEAD = Entry("own rows for the head, hashing for the rest", "trained", "head")
-DOUBLE = Entry("double hashing", "trained", "double")
-QR = Entry("quotient–remainder", "trained", "qr")
-BITS = tuple(
-    _compressed(f"{bits} bits, d = 16", "uniform", options={"bits": bits}, ratio=0, quick=bits == 4) for bits in (4, 2)
-)
-EQUAL_BITS = tuple(
-    _compressed(f"{bits} bits, widest d that fits", "uniform", options={"bits": bits}, embedding_dim=0)
-    for bits in (4, 2)
-)
-PQ = _compressed("PQ", "pq", quick=True)
-MGQE = _compressed("MGQE", "mgqe")
+BITS = tuple(_bits(f"{bits} bits, d = 16", bits, ratio=0, quick=bits == 4) for bits in (4, 2))
+EQUAL_BITS = tuple(_bits(f"{bits} bits, widest d that fits", bits, embedding_dim=0) for bits in (4, 2))
+PQ = Entry("PQ", "compressed", "pq", quick=True)
+MGQE = Entry("MGQE", "compressed", "mgqe")
 
 COMPARED = (
     FULL,
     AS_PUBLISHED,
-    SOFT,
+    _saec("Saec, soft labels", PLAIN),
     SAEC,
     LEVELS,
-    BYTES_ALONE,
+    _saec("Saec, ours, 4 levels, any number of vectors", _ANY, weighed=True, on_split=True),
     NARROW,
     *WIDTHS,
-    HASHED,
-    HEAD,
-    DOUBLE,
-    QR,
+    Entry("hashing", "trained", "hashing", quick=True),
+    Entry("own rows for the head, hashing for the rest", "trained", "head"),
+    Entry("double hashing", "trained", "double"),
+    Entry("quotient–remainder", "trained", "qr"),
     *BITS,
     *EQUAL_BITS,
     PQ,
@@ -201,79 +175,50 @@ MOVING = tuple(
     for name, share in HYSTERESIS.items()
 )
 
-
 FAMILIES: Mapping[str, Entry] = MappingProxyType(
     {"ours": SAEC, "ours, 4 levels": LEVELS, "as reconstructed": AS_PUBLISHED}
 )
 """What is made smaller and smaller in the item ``sizes``."""
 
 
-def sized(family: str, ratio: float) -> Entry:
-    """A row of a family at a size; at the usual one it is a row of the comparisons."""
-    entry = FAMILIES[family]
+def _sized(entry: Entry, ratio: float) -> Entry:
     if ratio == RATIO:
         return entry
     return replace(entry, name=f"{entry.name}, 1/{ratio:g}", ratio=float(ratio), quick=entry is SAEC and ratio == 90)
 
 
-_MT, _CRITEO, _ML = "movietweetings-ctr", "criteo", "ml-1m-ctr"
-_ON_SPLIT = Retraining(epochs=3, decay=0.3)
+SIZED = {family: tuple(_sized(entry, ratio) for ratio in RATIOS) for family, entry in FAMILIES.items()}
+"""The rows of each family by size; at the usual one it is a row of the comparisons."""
 
-PANELS = (
-    Panel(
-        "movietweetings-deepfm",
-        "movietweetings",
-        "MovieTweetings, DeepFM",
-        _MT,
-        "deepfm",
-        CTRTrainConfig(row_learning_rate=0.1),
-    ),
-    Panel(
-        "movietweetings-dlrm",
-        "movietweetings",
-        "MovieTweetings, DLRM",
-        _MT,
-        "dlrm",
-        CTRTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
-    ),
-    Panel(
-        "criteo-deepfm",
-        "criteo",
-        "Criteo, DeepFM",
-        _CRITEO,
-        "deepfm",
-        CTRTrainConfig(learning_rate=3e-3, row_learning_rate=0.01),
-    ),
-    Panel(
-        "criteo-dlrm",
-        "criteo",
-        "Criteo, DLRM",
-        _CRITEO,
-        "dlrm",
-        CTRTrainConfig(learning_rate=3e-3, batch_size=256, row_learning_rate=0.05),
-    ),
-    Panel(
-        "ml-1m-deepfm",
-        "ml-1m",
-        "MovieLens-1M, DeepFM",
-        _ML,
-        "deepfm",
-        CTRTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
-        windows=0,
-        retrain=_ON_SPLIT,
-    ),
-    Panel(
-        "ml-1m-dlrm",
-        "ml-1m",
-        "MovieLens-1M, DLRM",
-        _ML,
-        "dlrm",
-        CTRTrainConfig(epochs=12, batch_size=1024, row_learning_rate=0.05),
-        windows=0,
-        retrain=_ON_SPLIT,
-    ),
+
+def _panel(log: str, title: str, data: str, model: str, windows: int = 8, **train: Any) -> Panel:
+    name, retrain = model.lower(), Retraining() if windows else Retraining(epochs=3, decay=0.3)
+    config = CTRTrainConfig(**train)
+    return Panel(f"{log}-{name}", f"{title}, {model}", data, name, config, windows=windows, retrain=retrain)
+
+
+_MT = ("movietweetings", "MovieTweetings", "movietweetings-ctr")
+_CRITEO = ("criteo", "Criteo", "criteo")
+_ML = ("ml-1m", "MovieLens-1M", "ml-1m-ctr")
+_SMALL_STEPS: Mapping[str, Any] = {"learning_rate": 3e-3, "batch_size": 256, "row_learning_rate": 0.05}
+_LARGE_STEPS: Mapping[str, Any] = {"epochs": 12, "batch_size": 1024, "row_learning_rate": 0.05}
+
+FULL_PANELS = (
+    _panel(*_MT, "DeepFM", row_learning_rate=0.1),
+    _panel(*_MT, "DLRM", **_SMALL_STEPS),
+    _panel(*_CRITEO, "DeepFM", learning_rate=3e-3, row_learning_rate=0.01),
+    _panel(*_CRITEO, "DLRM", **_SMALL_STEPS),
+    _panel(*_ML, "DeepFM", 0, **_LARGE_STEPS),
+    _panel(*_ML, "DLRM", 0, **_LARGE_STEPS),
 )
 """Settings of training were chosen by the log loss of uncompressed models, seed 0."""
+
+QUICK_PANELS = tuple(
+    (panel if panel.windows else panel.trained(epochs=2)).seeded(1)
+    for panel in FULL_PANELS
+    if panel.windows or panel.model_name == "deepfm"
+)
+"""One seed, MovieLens-1M with one model alone, and ten of its epochs less."""
 
 
 @dataclass(frozen=True)
@@ -297,72 +242,44 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """How much is done.
+class CellItem(Item[Panel]):
+    """An item that is made of cells.
 
     Attributes:
-        name: "full" or "quick".
-        panels: logs and models.
-        asked_seeds: how many seeds were asked for; None for the usual number.
+        entries: its rows.
     """
 
-    name: str = "full"
-    panels: tuple[Panel, ...] = PANELS
-    asked_seeds: int | None = None
+    entries: Sequence[Entry] = COMPARED
 
-    @property
-    def quick(self) -> bool:
-        """Whether most rows are left out."""
-        return self.name == "quick"
-
-    @property
-    def seeds(self) -> int:
-        """Seeds of every cell."""
-        return self.asked_seeds if self.asked_seeds is not None else 1 if self.quick else SEEDS
-
-    def panels_of(self, item: str) -> tuple[Panel, ...]:
-        """The panels of an item."""
-        if item in ("new-values", "hysteresis", "seconds"):
-            return tuple(panel for panel in self.panels if panel.windows)
-        return tuple(panel for panel in self.panels if item in ("sizes", panel.item))
-
-    def entries_of(self, item: str, panel: Panel) -> tuple[Entry, ...]:
-        """The rows of an item on a panel."""
-        chosen: Mapping[str, Sequence[Entry]] = {
-            "sizes": [FULL, *(sized(family, ratio) for family in FAMILIES for ratio in RATIOS)],
-            "new-values": [NEW_VALUES],
-            "hysteresis": MOVING,
-            "seconds": [FULL, SAEC],
-        }
-        entries = (entry for entry in chosen.get(item, COMPARED) if entry.quick or not self.quick)
-        return tuple(entry for entry in entries if not (entry.on_split and panel.windows))
-
-    def cells(self, items: Sequence[str]) -> list[Cell]:
-        """All cells that some items need, each once, those of one panel and seed together."""
-        found: dict[tuple[str, int, str], Cell] = {}
-        for item in items:
-            for panel in self.panels_of(item):
-                for entry in self.entries_of(item, panel):
-                    for seed in range(self.seeds):
-                        cell = Cell(panel, seed, entry)
-                        found.setdefault(cell.key, cell)
-        order = {panel.name: place for place, panel in enumerate(self.panels)}
-        return sorted(found.values(), key=lambda cell: (cell.seed, order[cell.panel.name]))
+    def entries_on(self, panel: Panel, profile: Profile[Panel]) -> list[Entry]:
+        """Its rows on a panel."""
+        return [
+            entry
+            for entry in self.entries
+            if (entry.quick or not profile.quick) and not (entry.on_split and panel.windows)
+        ]
 
 
-def make_profile(quick: bool, seeds: int | None = None) -> Profile:
-    """The profile that a user asks for.
+def cells_of(items: Sequence[CellItem], profile: Profile[Panel]) -> list[Cell]:
+    """All cells that some items need, each once, those of one panel and seed together."""
+    found: dict[tuple[str, int, str], Cell] = {}
+    for item in items:
+        for panel in item.panels_of(profile):
+            for entry in item.entries_on(panel, profile):
+                for seed in range(panel.seeds):
+                    cell = Cell(panel, seed, entry)
+                    found.setdefault(cell.key, cell)
+    order = {panel.name: place for place, panel in enumerate(profile.panels)}
+    return sorted(found.values(), key=lambda cell: (cell.seed, order[cell.panel.name]))
 
-    Args:
-        quick: one seed, few rows, and ten of MovieLens-1M's epochs less.
-        seeds: counted from 0; None for 3, or for 1 where it is quick.
 
-    Raises:
-        ValueError: the number of seeds is not positive.
-    """
-    if seeds is not None and seeds < 1:
-        raise ValueError(f"`seeds` must be at least 1, got {seeds}.")
-    if not quick:
-        return Profile(asked_seeds=seeds)
-    panels = tuple(panel if panel.windows else replace(panel, train=replace(panel.train, epochs=2)) for panel in PANELS)
-    return Profile("quick", tuple(panel for panel in panels if panel.windows or panel.model == "deepfm"), seeds)
+def spell_training(panel: Panel) -> str:
+    """How a panel is trained, in a sentence."""
+    train, more = panel.train, panel.retrain
+    epochs = "one pass" if train.epochs == 1 else f"at most {train.epochs} epochs"
+    passes = "one pass" if more.epochs == 1 else f"{more.epochs} epochs, rates × {more.decay:g} after each"
+    return (
+        f"{panel.title}: {epochs}, batches of {train.batch_size}, Adam at {train.learning_rate:g} for the network and "
+        f"rowwise Adagrad at {train.row_learning_rate:g} for rows; retraining {passes}, Adam at "
+        f"{more.learning_rate:g} and {more.row_learning_rate:g}."
+    )

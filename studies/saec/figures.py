@@ -12,22 +12,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from slimtable.reporting.figures import COLOURS, blank_figure, to_png
 from studies.saec.experiments import AS_PUBLISHED, BOUND, FAMILIES, FULL, RATIOS, SAEC, Panel
-from studies.saec.tables import Rows, Runs, runs_of, times_smaller
+from studies.saec.tables import AUC, LOG_LOSS, Panels, runs_of, smallest, times_smaller, windows_of
+from studies.series import Series
 
 _GREY = "#555555"
 _SMALL = 9  # points
 _NAMES = {"auc": "AUC", "log_loss": "log loss"}
 
 
-def draw_windows(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
-    """AUC and log loss of every window, and its vectors and bytes, as on the poster.
-
-    Args:
-        panels: rows of each log and model.
-
-    Returns:
-        A PNG file; None where Saec or the uncompressed model was not run.
-    """
+def draw_windows(panels: Panels) -> bytes | None:
+    """AUC and log loss of every window, and its vectors and bytes, as on the poster; None where nothing was run."""
     drawn = [(panel, runs_of(FULL, rows), runs_of(SAEC, rows)) for panel, rows in panels]
     both = [(panel, full, saec) for panel, full, saec in drawn if full is not None and saec is not None]
     if not both:
@@ -35,7 +29,7 @@ def draw_windows(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
     figure, panes = blank_figure(len(both), 4, (16.0, 3.7 * len(both)))
     for row, (panel, full, saec) in enumerate(both):
         plain = runs_of(AS_PUBLISHED, next(rows for other, rows in panels if other is panel))
-        windows = [window["window"] + 2 for window in full.windows()[0]]  # tested on the one after the next, from 1
+        windows = [window["window"] + 2 for window in windows_of(full)[0]]  # tested on the one after the next, from 1
         quality, sizes = panes[4 * row : 4 * row + 2], panes[4 * row + 2 : 4 * row + 4]
         for axes, metric in zip(quality, ("auc", "log_loss"), strict=True):
             axes.plot(windows, _metric(full, "after", metric), color=_GREY, linewidth=2.8, label="uncompressed")
@@ -67,20 +61,15 @@ def draw_windows(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
     return to_png(figure)
 
 
-def draw_differences(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
-    """AUC of all rows less that of uncompressed tables, a pane for each model.
-
-    Returns:
-        A PNG file; None where nothing can be drawn.
-    """
+def draw_differences(panels: Panels) -> bytes | None:
+    """AUC of all rows less that of uncompressed tables, a pane for each model; None where nothing can be drawn."""
     drawn = []
     for panel, rows in panels:
         full = runs_of(FULL, rows)
         found = [
-            (entry.name, runs, difference)
-            for entry, runs in rows
-            if runs is not None and full is not None and runs is not full
-            if (difference := runs.difference(full, "auc")) is not None
+            (row.name, row.series, difference)
+            for row in rows
+            if row.series is not None and (difference := row.series.difference(full, AUC)) is not None
         ]
         if found:
             drawn.append((panel, found))
@@ -95,7 +84,7 @@ def draw_differences(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
         for place, (name, _, difference) in zip(places, found, strict=True):
             colour = COLOURS[0] if name.startswith("Saec") else COLOURS[1]
             axes.errorbar(difference.mean, place, xerr=difference.half_width, fmt="o", color=colour, capsize=2.5)
-        names = [f"{name} (÷ {runs.smallest(times_smaller):.0f})" for name, runs, _ in found]
+        names = [f"{name} (÷ {smallest(runs, times_smaller):.0f})" for name, runs, _ in found]
         axes.set_yticks(places, names, fontsize=_SMALL)
         axes.set_xscale("symlog", linthresh=BOUND)
         ticks = [-0.1, -0.05, -0.02, -0.01, -0.005, -BOUND, 0, BOUND, 0.005, 0.01]
@@ -110,21 +99,18 @@ def draw_differences(panels: Sequence[tuple[Panel, Rows]]) -> bytes | None:
     return to_png(figure)
 
 
-def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Runs]], Runs]]) -> bytes | None:
-    """What AUC and log loss lose as tables become smaller.
+def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Series]], Series]]) -> bytes | None:
+    """What AUC and log loss lose as tables become smaller; None where nothing was run.
 
     Args:
         panels: for each log and model the runs of each family, largest tables first, and the uncompressed ones.
-
-    Returns:
-        A PNG file; None where nothing was run.
     """
-    logs = list(dict.fromkeys(panel.item for panel, families, _ in panels if any(families.values())))
+    logs = list(dict.fromkeys(panel.data for panel, families, _ in panels if any(families.values())))
     if not logs:
         return None
     figure, panes = blank_figure(2, len(logs), (5.0 * len(logs), 7.4))
     for column, log in enumerate(logs):
-        of_log = [each for each in panels if each[0].item == log]
+        of_log = [each for each in panels if each[0].data == log]
         for row, metric in enumerate(("auc", "log_loss")):
             axes = panes[row * len(logs) + column]
             sign = -1 if metric == "auc" else 1
@@ -133,7 +119,8 @@ def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Runs]], Runs]
             for line, (panel, families, full) in zip(("-", "--", ":"), of_log, strict=False):
                 for family, all_runs in families.items():
                     colour = COLOURS[list(FAMILIES).index(family)]  # the same on every log
-                    found = [(runs.smallest(times_smaller), runs.difference(full, metric)) for runs in all_runs]
+                    loss = AUC if metric == "auc" else LOG_LOSS
+                    found = [(smallest(runs, times_smaller), runs.difference(full, loss)) for runs in all_runs]
                     points = [(times, sign * each.mean) for times, each in found if each is not None]
                     if points:
                         axes.plot(
@@ -160,13 +147,13 @@ def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Runs]], Runs]
     return to_png(figure)
 
 
-def _metric(runs: Runs, when: str, metric: str) -> np.ndarray:
+def _metric(runs: Series, when: str, metric: str) -> np.ndarray:
     return _mean(runs, lambda window: window[when][metric])
 
 
-def _mean(runs: Runs, value: Any) -> np.ndarray:
+def _mean(runs: Series, value: Any) -> np.ndarray:
     """A figure of every window, mean over seeds."""
-    return np.mean([[value(window) for window in windows] for windows in runs.windows()], axis=0)
+    return np.mean([[value(window) for window in windows] for windows in windows_of(runs)], axis=0)
 
 
 def _legend_below(figure: Figure, *panes: Axes) -> None:

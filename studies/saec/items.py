@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from slimtable.bench.results import Record
 from slimtable.reporting.tables import Table
-from studies.saec.experiments import AS_PUBLISHED, FAMILIES, FULL, LEVELS, RATIOS, SAEC, Entry, Panel, Profile, sized
+from studies.saec import texts
+from studies.saec.cells import read_cells
+from studies.saec.experiments import (
+    AS_PUBLISHED,
+    FULL,
+    LEVELS,
+    SAEC,
+    SIZED,
+    CellItem,
+    Entry,
+    Panel,
+    spell_training,
+)
 from studies.saec.figures import draw_differences, draw_sizes, draw_windows
 from studies.saec.tables import (
+    LOG_LOSS,
+    Panels,
     Rows,
-    Runs,
     compared_table,
     moving_table,
     new_values_table,
@@ -22,138 +34,86 @@ from studies.saec.tables import (
     sizes_table,
     verdict,
 )
-from studies.saec.texts import (
-    CHOSEN,
-    MOVING,
-    NEW,
-    PRIMES,
-    QUICK,
-    ROWS,
-    SECONDS,
-    SIZES_COUNTED,
-    SOURCE,
-    SPLIT,
-    STATEMENTS,
-    TITLES,
-    TRAINED,
-    WINDOWS,
-    WITHIN,
-    spell_training,
-)
-from studies.study import Line, Rendered, to_csv
+from studies.series import Row, Series
+from studies.study import Content, Item, Place
 
 _TOO_LITTLE = "does not fit into the budget"
 
-Cells = Mapping[tuple[str, int, str], Record]
 
-
-@dataclass(frozen=True)
-class Content:
-    """What an item holds: see :class:`studies.study.Rendered`."""
-
-    notes: list[str]
-    tables: list[Table]
-    lines: list[Line]
-    picture: bytes | None = None
-
-
-def rows_of(item: str, panel: Panel, profile: Profile, cells: Cells) -> Rows:
-    """The rows of an item on a panel, each with its finished cells."""
-    found = []
-    for entry in profile.entries_of(item, panel):
-        keys = [(panel.name, seed, entry.name) for seed in range(profile.seeds)]
-        by_seed = {key[1]: cells[key] for key in keys if key in cells and cells[key]["windows"]}
-        if not by_seed and any(key in cells for key in keys):
-            entry = replace(entry, name=f"{entry.name} ({_TOO_LITTLE})")
-        found.append((entry, Runs(by_seed) if by_seed else None))
+def rows_of(item: Item[Panel], place: Place[Panel]) -> list[tuple[Panel, list[Row[Entry]]]]:
+    """The rows of an item on each of its panels, with their finished cells."""
+    assert isinstance(item, CellItem)
+    cells, found = read_cells(place.out), []
+    for panel in item.panels_of(place.profile):
+        rows = []
+        for entry in item.entries_on(panel, place.profile):
+            of_seeds = {seed: cells.get((panel.name, seed, entry.name)) for seed in range(panel.seeds)}
+            by_seed = {seed: cell for seed, cell in of_seeds.items() if cell and cell["windows"]}
+            unfit = not by_seed and any(of_seeds.values())
+            name = f"{entry.name} ({_TOO_LITTLE})" if unfit else entry.name
+            rows.append(Row(entry, name, Series(by_seed) if by_seed else None))
+        found.append((panel, rows))
     return found
 
 
-def render_item(item: str, profile: Profile, cells: Cells) -> Rendered:
-    """Makes an item from the cells that are there."""
-    panels = [(panel, rows_of(item, panel, profile, cells)) for panel in profile.panels_of(item)]
-    content = _MAKERS.get(item, _compared)(panels)
-    notes = [*([QUICK] if profile.quick else []), *content.notes, *(spell_training(panel) for panel, _ in panels)]
-    return Rendered(
-        item=item,
-        title=TITLES[item],
-        statement=STATEMENTS[item],
-        notes=(*notes, CHOSEN, SOURCE),
-        tables=tuple(content.tables),
-        csv=to_csv(content.lines),
-        picture=content.picture,
-        missing=sum(cell.key not in cells for cell in profile.cells([item])),
-    )
+def _content(
+    panels: Panels, place: Place[Panel], notes: Sequence[str], tables: Sequence[Table], picture: bytes | None = None
+) -> Content:
+    """What an item is, with what all of them say."""
+    quick = [texts.QUICK] if place.profile.quick else []
+    spelled = [spell_training(panel) for panel, _ in panels]
+    return Content([*quick, *notes, *spelled, texts.CHOSEN, texts.SOURCE], tables, numbers(panels), picture)
 
 
-Panels = list[tuple[Panel, Rows]]
-
-
-def _compared(panels: Panels) -> Content:
+def compared(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Everything on a log, with each model."""
+    panels = rows_of(item, place)
     windows = any(panel.windows for panel, _ in panels)
-    shown = [
-        entry
-        for entry in (AS_PUBLISHED, SAEC, LEVELS)
-        if any(entry is other for _, rows in panels for other, _ in rows)
-    ]
-    tables = [promises_table(panels, shown), *(compared_table(panel, rows) for panel, rows in panels)]
-    best = [_best_of_ours(rows) for _, rows in panels]
-    notes = [verdict(panel, entry, rows) for (panel, rows), entry in zip(panels, best, strict=True)]
-    notes += [WINDOWS if windows else SPLIT, SIZES_COUNTED, ROWS, TRAINED, PRIMES, WITHIN]
+    tables = [promises_table(panels, (AS_PUBLISHED, SAEC, LEVELS))]
+    tables += [compared_table(panel, rows) for panel, rows in panels]
+    notes = [verdict(panel, _best_of_ours(rows), rows) for panel, rows in panels]
+    notes += [texts.WINDOWS if windows else texts.SPLIT, texts.SIZES_COUNTED, texts.ROWS, texts.TRAINED]
     picture = draw_windows(panels) if windows else draw_differences(panels)
-    return Content(notes, tables, _lines(panels), picture)
+    return _content(panels, place, [*notes, texts.PRIMES, texts.WITHIN], tables, picture)
 
 
 def _best_of_ours(rows: Rows) -> Entry:
     """The row of ours that loses least log loss, among those that were run."""
-    full = runs_of(FULL, rows)
-    ours = [(entry, runs) for entry, runs in rows if entry.name.startswith("Saec, ours") and runs is not None]
-    if full is None or not ours:
+    ours = [row for row in rows if row.name.startswith("Saec, ours") and row.series is not None]
+    if runs_of(FULL, rows) is None or not ours:
         return SAEC
-    return min(ours, key=lambda row: row[1].estimate("log_loss").mean)[0]
+    return min(ours, key=lambda row: row.runs.estimate(LOG_LOSS).mean).of
 
 
-def _sizes(panels: Panels) -> Content:
-    tables, drawn = [], []
+def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
+    """Quality against size."""
+    panels, tables, drawn = rows_of(item, place), [], []
     for panel, rows in panels:
         families = {
-            family: [
-                (entry, runs)
-                for ratio in RATIOS
-                for entry, runs in rows
-                if entry.name.partition(" (")[0] == sized(family, ratio).name
-            ]
-            for family in FAMILIES
+            family: [row for entry in entries for row in rows if row.of is entry] for family, entries in SIZED.items()
         }
         families = {family: members for family, members in families.items() if members}
         full = runs_of(FULL, rows)
         tables.append(sizes_table(panel, families, full))
         if full is not None:
-            runs = {name: [each for _, each in family if each is not None] for name, family in families.items()}
+            runs = {name: [row.series for row in family if row.series] for name, family in families.items()}
             drawn.append((panel, runs, full))
-    return Content([SIZES_COUNTED, ROWS, WITHIN], tables, _lines(panels), draw_sizes(drawn))
+    return _content(panels, place, [texts.SIZES_COUNTED, texts.ROWS, texts.WITHIN], tables, draw_sizes(drawn))
 
 
-def _new_values(panels: Panels) -> Content:
-    tables = [new_values_table(panel, runs) for panel, rows in panels for _, runs in rows]
-    return Content([NEW, WINDOWS], tables, _lines(panels))
+def each_panel(
+    table: Callable[[Panel, Any], Table], *notes: str, single: bool = False
+) -> Callable[[Item[Panel], Place[Panel]], Content]:
+    """An item with a table for each panel: of its rows, or of the runs of the only one."""
+
+    def make(item: Item[Panel], place: Place[Panel]) -> Content:
+        panels = rows_of(item, place)
+        tables = [table(panel, rows[0].series if single else rows) for panel, rows in panels]
+        return _content(panels, place, notes, tables)
+
+    return make
 
 
-def _hysteresis(panels: Panels) -> Content:
-    return Content([MOVING, WINDOWS], [moving_table(panel, rows) for panel, rows in panels], _lines(panels))
-
-
-def _seconds(panels: Panels) -> Content:
-    return Content([SECONDS], [seconds_table(panel, rows) for panel, rows in panels], _lines(panels))
-
-
-def _lines(panels: Panels) -> list[Line]:
-    return [line for panel, rows in panels for entry, runs in rows for line in numbers(panel, entry, runs)]
-
-
-_MAKERS: dict[str, Callable[[Panels], Content]] = {
-    "sizes": _sizes,
-    "new-values": _new_values,
-    "hysteresis": _hysteresis,
-    "seconds": _seconds,
-}
+new_values = each_panel(new_values_table, texts.NEW, texts.WINDOWS, single=True)
+hysteresis = each_panel(moving_table, texts.MOVING, texts.WINDOWS)
+seconds = each_panel(seconds_table, texts.SECONDS)

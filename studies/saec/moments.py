@@ -1,18 +1,20 @@
-"""Uncompressed models at the moments at which they would be compressed: after every window, or once on a split."""
+"""Models at the moments at which they are compressed: after every window, or once on a split."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from slimtable.data.clicks.clicks import Bags, Clicks
+from slimtable.data.clicks.clicks import Clicks
 from slimtable.data.clicks.windows import encode_log, encode_windows, split_clicks
 from slimtable.data.datasets import load_click_dataset
 from slimtable.embeddings.base import MethodConfig
@@ -21,8 +23,13 @@ from slimtable.models.ctr import CTRModel, build_ctr_model
 from slimtable.models.parts.fields import FieldTables
 from slimtable.training.ctr_trainer import CTRTrainer, evaluate_clicks
 from slimtable.training.distillation import soften
+from slimtable.training.field_compression import compress_fields, field_bits
 from slimtable.training.sensitivity import measure_sensitivity
-from studies.saec.experiments import Panel
+from studies.saec.experiments import Entry, Panel
+from studies.saec.plans import Fields, budget_of, find_plan, full_width
+
+Measured = dict[str, Any]
+"""Figures as JSON values."""
 
 _MIN_COUNT = 1  # every value has a vector, as in production
 
@@ -50,6 +57,7 @@ class Moment:
     """When a model has been trained and is about to be compressed.
 
     Attributes:
+        panel: the log and model.
         number: how many came before.
         model: over tables of the values known by now.
         train: the clicks that it was trained on last.
@@ -60,6 +68,7 @@ class Moment:
         seconds: of training.
     """
 
+    panel: Panel
     number: int
     model: CTRModel
     train: Clicks
@@ -88,6 +97,17 @@ class Moment:
     def tables(self) -> dict[str, np.ndarray]:
         """By field, the vectors (ids, width)."""
         return {field: table.weight.numpy() for field, table in self.model.fields.embeddings().items()}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of ids by field."""
+        return {field: table.num_embeddings for field, table in self.model.fields.embeddings().items()}
+
+    def fields(self, entry: Entry) -> Fields:
+        """What the plan of a row goes by."""
+        bits = budget_of(entry, self.sizes, full_width(self.panel))
+        sensitivity = self.sensitivity if entry.weighed else {}
+        return Fields(self.sizes, self.model.fields.width, bits, self.counts, self.tables, sensitivity)
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +145,7 @@ def trained_moments(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_ctr_model(
-            panel.model,
+            panel.model_name,
             known,
             log.parts[0].numeric.shape[1],
             embedding_dim,
@@ -145,6 +165,7 @@ def trained_moments(
         for total, more in zip(counts.values(), train.counts(known), strict=True):
             total += more
         yield Moment(
+            panel,
             number,
             cut_to(model, sizes) if configs is None else model,
             train,
@@ -171,11 +192,6 @@ def cut_to(model: CTRModel, sizes: Mapping[str, int]) -> CTRModel:
     return copy.deepcopy(model, {id(model.fields): FieldTables(tables)})
 
 
-def values_of(field: np.ndarray | Bags) -> np.ndarray:
-    """The ids of a field, row after row."""
-    return field.values if isinstance(field, Bags) else field
-
-
 def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:
     """Trains until the validation log loss no longer falls, and goes back to the best epoch."""
     train, valid, test = split_clicks(log.parts[0], seed=seed)
@@ -194,4 +210,77 @@ def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:
     seconds = time.perf_counter() - start
     sizes = log.sizes[0]
     counts = dict(zip(sizes, train.counts(sizes), strict=True))
-    return Moment(0, model, train, test, test, {}, counts, seconds)
+    return Moment(panel, 0, model, train, test, test, {}, counts, seconds)
+
+
+def compress_at(seed: int, entry: Entry, moment: Moment, previous: CTRModel | None = None) -> tuple[Measured, CTRModel]:
+    """Compresses a model, tests it, trains it on and tests it again.
+
+    Args:
+        seed: of what is drawn.
+        entry: how.
+        moment: when.
+        previous: the compressed model of the moment before, to continue from.
+
+    Returns:
+        The figures, and the model.
+    """
+    seconds = {"train": moment.seconds}
+
+    @contextmanager
+    def timed(stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        seconds[stage] = time.perf_counter() - start
+
+    sensitivity = None
+    if entry.weighed:
+        with timed("sensitivity"):  # next to nothing where it is known already
+            sensitivity = moment.sensitivity
+    with timed("allocate"):
+        configs = find_plan(entry, moment.fields(entry))
+    with timed("compress"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        compressed = compress_fields(
+            moment.model, configs, moment.counts, previous=previous, sensitivity=sensitivity or None
+        )
+    before = evaluate_clicks(compressed, moment.test)
+    with timed("retrain"):
+        retrain(compressed, moment.panel, seed, moment.soft if entry.soft else moment.train)
+    with timed("evaluate"):
+        after = evaluate_clicks(compressed, moment.test)
+    return figures_at(moment, compressed, before, after, seconds), compressed
+
+
+def retrain(model: CTRModel, panel: Panel, seed: int, clicks: Clicks) -> None:
+    """Trains a compressed model on, in place."""
+    how = panel.retrain
+    trainer = CTRTrainer(model, how.config(panel.train.batch_size, seed))
+    for _ in range(how.epochs):
+        trainer.fit(clicks, epochs=1)
+        for optimizer in (trainer.optimizer, trainer.row_optimizer):
+            for group in optimizer.param_groups if optimizer is not None else ():
+                group["lr"] *= how.decay
+
+
+def figures_at(
+    moment: Moment,
+    model: CTRModel,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    seconds: Mapping[str, float] | None = None,
+) -> Measured:
+    """What is kept of a model: its size, and its metrics before and after retraining."""
+    size, values = field_bits(model), sum(len(counts) for counts in moment.counts.values())
+    return {
+        "window": moment.number,
+        "bits": size.total,
+        "vectors": size.num_vectors,
+        "values": values,
+        "dense_bits": 32 * values * full_width(moment.panel),
+        "width": model.fields.width,
+        "row_learning_rate": moment.panel.train.row_learning_rate,
+        "before": dict(before),
+        "after": dict(after),
+        "seconds": dict(seconds or {"train": moment.seconds}),
+    }

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from slimtable.artifact.delta import write_delta
 from slimtable.embeddings.shared_rows import SharedRows
 from slimtable.models.ctr import CTRModel
 from slimtable.training.packing import pack_model
-from studies.saec.cells import compress_at
-from studies.saec.experiments import HYSTERESIS, Entry, Panel
-from studies.saec.moments import Moment
+from studies.saec.experiments import HYSTERESIS, Entry
+from studies.saec.moments import Measured, Moment, compress_at
 
 
-def measure_moving(panel: Panel, seed: int, entry: Entry, moments: Sequence[Moment]) -> list[dict[str, Any]]:
+def measure_moving(seed: int, entry: Entry, moments: Sequence[Moment]) -> list[Measured]:
     """Compresses every window, continuing from the one before where the entry has a hysteresis.
 
     Args:
-        panel: the log and model.
         seed: of what is drawn.
         entry: how models are compressed.
         moments: all of them, in order.
@@ -31,12 +29,12 @@ def measure_moving(panel: Panel, seed: int, entry: Entry, moments: Sequence[Mome
     """
     continues = HYSTERESIS[entry.name] is not None
     options = {name: value for name, value in entry.options.items() if value is not None}
-    entry = Entry(entry.name, entry.kind, entry.plan, options, weighed=entry.weighed, ratio=entry.ratio)
+    entry = replace(entry, options=options)
     previous: CTRModel | None = None
     found = []
     with TemporaryDirectory() as folder:
         for moment in moments:
-            figures, model = compress_at(panel, seed, entry, moment, previous if continues else None)
+            figures, model = compress_at(seed, entry, moment, previous if continues else None)
             path = Path(folder) / f"{moment.number}.safetensors"
             figures["file"] = pack_model(model, path)
             if previous is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,16 @@ from slimtable.models.ctr import CTRModel
 from slimtable.models.parts.fields import FieldTables
 from slimtable.training.ctr_trainer import evaluate_clicks
 from slimtable.training.new_values import cooccurrence_vectors
-from studies.saec.cells import compress_at
-from studies.saec.experiments import Entry, Panel
-from studies.saec.moments import Moment
+from studies.saec.experiments import Entry
+from studies.saec.moments import Measured, Moment, compress_at
 
 _LEAST = 50  # impressions without which a window says nothing
 
 
-def measure_new_values(panel: Panel, seed: int, entry: Entry, moment: Moment) -> dict[str, Any]:
+def measure_new_values(seed: int, entry: Entry, moment: Moment) -> Measured:
     """The compressed and retrained model of a window, on impressions with values that are new to it.
 
     Args:
-        panel: the log and model.
         seed: of what is drawn.
         entry: how the model is compressed.
         moment: any but the first.
@@ -36,9 +33,9 @@ def measure_new_values(panel: Panel, seed: int, entry: Entry, moment: Moment) ->
         those with a value not seen at all: metrics by how such values are served, and how many "rows" there are;
         nothing where they are few.
     """
-    _, model = compress_at(panel, seed, entry, moment)
-    sizes = {field: table.num_embeddings for field, table in moment.model.fields.embeddings().items()}
-    found: dict[str, Any] = {"window": moment.number, "fresh": {}, "unseen": {}}
+    _, model = compress_at(seed, entry, moment)
+    sizes = moment.sizes
+    found: Measured = {"window": moment.number, "fresh": {}, "unseen": {}}
     rows = _having(moment.test, [moment.before[field] for field in sizes], list(sizes.values()))
     if len(rows) >= _LEAST:
         test = moment.test.take(rows)

@@ -11,9 +11,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from slimtable.artifact.bits import code_bits
 from slimtable.embeddings.base import MethodConfig, create
-from slimtable.embeddings.quantizer_config import tier_sizes
+from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.errors import BudgetError
 from slimtable.methods.double_hash import DoubleHashConfig
 from slimtable.methods.dpq import DPQConfig
@@ -26,7 +25,6 @@ from slimtable.methods.uniform import UniformConfig
 from slimtable.models.ctr import get_ctr_model
 from slimtable.training.field_allocation import allocate
 from studies.saec.experiments import EMBEDDING_DIM, FEWER, Entry, Panel
-from studies.saec.moments import Log
 
 Configs = dict[str, MethodConfig]
 
@@ -76,27 +74,12 @@ class Fields:
         return sum(self.bits_of_field(field, config) for field, config in configs.items())
 
     def bits_of_field(self, field: str, config: MethodConfig) -> int:
-        """Bits of the table of a field."""
-        size, width = self.sizes[field], self.width
-        if isinstance(config, FullConfig):
-            return 32 * size * width
-        if isinstance(config, UniformConfig):
-            scales = width if config.axis == "column" else size
-            return size * width * config.bits + 2 * scales * config.scale_bits
-        if isinstance(config, SaecConfig) and config.num_rows is not None:
-            return config.bits_of_rows(config.num_rows, size, width)
-        if isinstance(config, DPQConfig):
-            assert config.num_codebooks is not None
-            codes = size * config.num_codebooks * code_bits(config.codebook_size)
-            return codes + config.codebook_bits * config.codebook_size * width
-        if isinstance(config, MGQEConfig):
-            assert isinstance(config.num_codebooks, int)
-            ranks = zip(tier_sizes(size, config.tier_fractions), config.codebook_sizes, strict=True)
-            codes = sum(rows * config.num_codebooks * code_bits(count) for rows, count in ranks)
-            flags = size * code_bits(len(config.codebook_sizes))
-            return codes + flags + config.codebook_bits * max(config.codebook_sizes) * width
-        counts = torch.from_numpy(np.asarray(self.counts[field]))
-        return create(config, size, width, frequencies=counts).bits()
+        """Bits of the table of a field; tiers are flagged as if no ids were sorted, so that it is never more."""
+        size = self.sizes[field]
+        if isinstance(config, SharedConfig):  # arithmetic says the most that it may be
+            return create(config, size, self.width, frequencies=torch.from_numpy(np.asarray(self.counts[field]))).bits()
+        counts = np.arange(size) if isinstance(config, QuantizerConfig) else np.asarray(self.counts[field])
+        return config.table_bits(size, self.width, torch.from_numpy(counts))
 
     def vectors_of(self, configs: Mapping[str, MethodConfig]) -> int:
         """Vectors of all tables of plans that share rows."""
@@ -116,17 +99,26 @@ def find_plan(entry: Entry, fields: Fields) -> Configs:
         return _PLANS[entry.plan](entry, fields)
 
 
-def widest(entry: Entry, panel: Panel, log: Log) -> int:
-    """The widest vectors whose quantized tables keep the budget whenever something is tested; 1 at least."""
-    bits, scale_bits = int(entry.options["bits"]), 64
-    cls = get_ctr_model(panel.model)
+def full_width(panel: Panel) -> int:
+    """Columns of the uncompressed tables."""
+    return get_ctr_model(panel.model_name).width(EMBEDDING_DIM)
+
+
+def widest(entry: Entry, panel: Panel, tested: Sequence[Mapping[str, int]]) -> int:
+    """The widest vectors whose quantized tables keep the budget whenever something is tested; 1 at least.
+
+    Args:
+        entry: the row.
+        panel: the log and model.
+        tested: number of ids by field, each time.
+    """
+    config = UniformConfig(bits=int(entry.options["bits"]))
 
     def fits(embedding_dim: int) -> bool:
-        width = cls.width(embedding_dim)
+        width = get_ctr_model(panel.model_name).width(embedding_dim)
         return all(
-            width * (bits * sum(sizes.values()) + scale_bits * len(sizes))
-            <= budget_of(entry, sizes, cls.width(EMBEDDING_DIM))
-            for sizes in log.sizes[: log.steps]
+            sum(config.table_bits(size, width) for size in sizes.values()) <= budget_of(entry, sizes, full_width(panel))
+            for sizes in tested
         )
 
     return max((dim for dim in range(1, EMBEDDING_DIM + 1) if fits(dim)), default=1)
@@ -215,20 +207,9 @@ def _by_share(fields: Fields, config: Callable[[str, float], MethodConfig]) -> C
     return {field: best[field] for field in fields.sizes}
 
 
-def _hashing(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: SharedConfig(rows=f"{100 * share:.6f}%"))
-
-
-def _head(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: SharedConfig(rows=f"{100 * share:.6f}%", head=_HALF))
-
-
-def _double(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: DoubleHashConfig(num_rows=max(1, int(share * fields.sizes[field]))))
-
-
-def _qr(entry: Entry, fields: Fields) -> Configs:
-    return _by_share(fields, lambda field, share: QRConfig(rows=f"{100 * share:.6f}%"))
+def _shared_by(config: Callable[[int, float], MethodConfig]) -> Plan:
+    """A plan of a method that shares rows, from the number of ids and the share of rows."""
+    return lambda entry, fields: _by_share(fields, lambda field, share: config(fields.sizes[field], share))
 
 
 def _quantized(fields: Fields, options: Sequence[MethodConfig]) -> Configs:
@@ -277,13 +258,14 @@ def _mgqe(entry: Entry, fields: Fields) -> Configs:
     return _quantized(fields, options)
 
 
-_PLANS: dict[str, Callable[[Entry, Fields], Configs]] = {
+Plan = Callable[[Entry, Fields], Configs]
+_PLANS: dict[str, Plan] = {
     "saec": _saec,
     "uniform": _uniform,
-    "hashing": _hashing,
-    "head": _head,
-    "double": _double,
-    "qr": _qr,
+    "hashing": _shared_by(lambda _, share: SharedConfig(rows=f"{100 * share:.6f}%")),
+    "head": _shared_by(lambda _, share: SharedConfig(rows=f"{100 * share:.6f}%", head=_HALF)),
+    "double": _shared_by(lambda size, share: DoubleHashConfig(num_rows=max(1, int(share * size)))),
+    "qr": _shared_by(lambda _, share: QRConfig(rows=f"{100 * share:.6f}%")),
     "pq": _pq,
     "mgqe": _mgqe,
 }

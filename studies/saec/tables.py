@@ -3,145 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from slimtable.bench.results import Record
+from slimtable.bench.columns import spell
 from slimtable.bench.table import Difference, Estimate
 from slimtable.reporting.tables import ABSENT, Table
 from studies.saec.experiments import BOUND, FEWER, FULL, RATIO, Entry, Panel
+from studies.series import Figure, Row, Series
 from studies.study import Line
+from studies.tables import NOT_RUN, Column, estimated, of_runs, row_table
 
-NOT_RUN = "not run"
-METRICS = ("auc", "log_loss", "calibration", "relative_information_gain")
 STAGES = ("train", "sensitivity", "allocate", "compress", "retrain", "evaluate")
 _SERVED = ("default row", "mean of what they occur with", "their own shared rows", "uncompressed")
+_DIGITS = 4
+
+Window = dict[str, Any]
+Rows = Sequence[Row[Entry]]
+Panels = Sequence[tuple[Panel, Rows]]
 
 
-@dataclass(frozen=True)
-class Runs:
-    """The finished cells of a row, over seeds.
-
-    Attributes:
-        by_seed: a record for each seed that was run, ascending.
-    """
-
-    by_seed: Mapping[int, Record]
-
-    def windows(self) -> list[list[dict[str, Any]]]:
-        """What was measured, by seed and window."""
-        return [record["windows"] for record in self.by_seed.values()]
-
-    def means(self, value: Callable[[dict[str, Any]], float]) -> dict[int, float]:
-        """A figure averaged over windows, by seed."""
-        return {
-            seed: float(np.mean([value(window) for window in record["windows"]]))
-            for seed, record in self.by_seed.items()
-        }
-
-    def estimate(self, metric: str, when: str = "after") -> Estimate:
-        """A metric averaged over windows, over seeds."""
-        return Estimate.of(list(self.means(lambda window: window[when][metric]).values()))
-
-    def difference(self, other: Runs, metric: str, when: str = "after") -> Difference | None:
-        """This minus the other, paired by seed; None where no seed has both."""
-        mine, theirs = (runs.means(lambda window: window[when][metric]) for runs in (self, other))
-        paired = [value - theirs[seed] for seed, value in mine.items() if seed in theirs]
-        return Difference.of(paired) if paired else None
-
-    def smallest(self, value: Callable[[dict[str, Any]], float]) -> float:
-        """The smallest value of a figure over all windows and seeds."""
-        return min(value(window) for windows in self.windows() for window in windows)
-
-    def last(self, name: str) -> float:
-        """A number of the last window, mean over seeds."""
-        return float(np.mean([windows[-1][name] for windows in self.windows()]))
+def windows_of(runs: Series) -> list[list[Window]]:
+    """What was measured, by seed and window."""
+    return [record["windows"] for record in runs.records]
 
 
-Rows = Sequence[tuple[Entry, Runs | None]]
+def over_windows(value: Callable[[Window], float]) -> Figure:
+    """A figure averaged over windows."""
+    return lambda record: float(np.mean([value(window) for window in record["windows"]]))
 
 
-def times_smaller(window: dict[str, Any]) -> float:
+def metric(name: str, when: str = "after") -> Figure:
+    """A metric averaged over windows, before or after retraining."""
+    return over_windows(lambda window: window[when][name])
+
+
+AUC, LOG_LOSS = metric("auc"), metric("log_loss")
+
+
+def smallest(runs: Series, value: Callable[[Window], float]) -> float:
+    """The smallest value of a figure over all windows and seeds."""
+    return min(value(window) for windows in windows_of(runs) for window in windows)
+
+
+def last(runs: Series, name: str) -> float:
+    """A number of the last window, mean over seeds."""
+    return float(np.mean([windows[-1][name] for windows in windows_of(runs)]))
+
+
+def times_smaller(window: Window) -> float:
     """How many times smaller than uncompressed the tables of a window are, in bytes."""
     return float(window["dense_bits"] / window["bits"])
 
 
-def times_fewer(window: dict[str, Any]) -> float:
+def times_fewer(window: Window) -> float:
     """How many times fewer vectors than values there are."""
     return float(window["values"] / window["vectors"])
 
 
-def runs_of(entry: Entry, rows: Rows) -> Runs | None:
+def runs_of(entry: Entry, rows: Rows) -> Series | None:
     """The runs of a row, by its name."""
-    return next((runs for other, runs in rows if other.name == entry.name), None)
+    return next((row.series for row in rows if row.of.name == entry.name), None)
+
+
+def holds(runs: Series, full: Series | None) -> str:
+    """Whether AUC and log loss are within the bound, averaged over seeds."""
+    auc, loss = runs.difference(full, AUC), runs.difference(full, LOG_LOSS)
+    if auc is None or loss is None:
+        return ABSENT
+    return "yes" if auc.mean >= -BOUND and loss.mean <= BOUND else "no"
+
+
+def _ratio(head: str, value: Callable[[Window], float], digits: int) -> Column:
+    return of_runs(head, lambda runs: f"{smallest(runs, value):,.{digits}f}")
+
+
+def _differing(full: Series | None) -> list[Column]:
+    heads = ("AUC − uncompressed [95 %]", "log loss − uncompressed [95 %]")
+
+    def column(head: str, figure: Figure) -> Column:
+        return of_runs(head, lambda runs: spell_difference(runs.difference(full, figure)))
+
+    return [*map(column, heads, (AUC, LOG_LOSS)), of_runs(f"within {BOUND:g}", lambda runs: holds(runs, full))]
+
+
+_QUALITY = [estimated("AUC", AUC, _DIGITS), estimated("log loss", LOG_LOSS, _DIGITS)]
 
 
 def compared_table(panel: Panel, rows: Rows) -> Table:
     """Everything on a log with a model."""
-    columns = (
-        "tables",
-        "kB",
-        "times smaller",
-        "vectors",
-        "times fewer",
-        "AUC before retraining",
-        "AUC",
-        "log loss",
-        "AUC − uncompressed [95 %]",
-        "log loss − uncompressed [95 %]",
-        f"within {BOUND:g}",
-        "calibration",
-        "relative information gain",
-        "d",
-        "seeds",
-    )
-    full = runs_of(FULL, rows)
-    lines = []
-    for entry, runs in rows:
-        if runs is None:
-            lines.append((entry.name, *[NOT_RUN] * (len(columns) - 1)))
-            continue
-        alone = full is None or runs is full
-        differences = [None if full is None or alone else runs.difference(full, name) for name in METRICS[:2]]
-        retrained = entry.kind == "compressed"
-        lines.append(
-            (
-                entry.name,
-                f"{runs.last('bits') / 8e3:,.1f}",
-                f"{runs.smallest(times_smaller):,.1f}",
-                f"{runs.last('vectors'):,.0f}",
-                f"{runs.smallest(times_fewer):,.1f}",
-                spell(runs.estimate("auc", "before")) if retrained else ABSENT,
-                spell(runs.estimate("auc")),
-                spell(runs.estimate("log_loss")),
-                *map(spell_difference, differences),
-                ABSENT if alone else holds(differences),
-                f"{runs.estimate('calibration').mean:.3f}",
-                f"{runs.estimate('relative_information_gain').mean:.4f}",
-                f"{runs.last('width') - (panel.model == 'deepfm'):.0f}",
-                f"{len(runs.by_seed)}",
-            )
-        )
-    return Table(panel.title, columns, tuple(lines), indistinct(rows))
+
+    def before(row: Row[Entry]) -> str:
+        retrained = row.of.kind == "compressed"
+        return spell(row.runs.estimate(metric("auc", "before")), _DIGITS) if retrained else ABSENT
+
+    def mean(name: str, digits: int) -> Column:
+        head = name.replace("_", " ")
+        return of_runs(head, lambda runs: f"{runs.estimate(metric(name)).mean:.{digits}f}")
+
+    columns = [
+        of_runs("kB", lambda runs: f"{last(runs, 'bits') / 8e3:,.1f}"),
+        _ratio("times smaller", times_smaller, 1),
+        of_runs("vectors", lambda runs: f"{last(runs, 'vectors'):,.0f}"),
+        _ratio("times fewer", times_fewer, 1),
+        Column("AUC before retraining", before),
+        *_QUALITY,
+        *_differing(runs_of(FULL, rows)),
+        mean("calibration", 3),
+        mean("relative_information_gain", 4),
+        of_runs("d", lambda runs: f"{last(runs, 'width') - (panel.model_name == 'deepfm'):.0f}"),
+        of_runs("seeds", lambda runs: str(len(runs.seeds))),
+    ]
+    return row_table(panel.title, "tables", columns, rows, indistinct(rows))
 
 
 def indistinct(rows: Rows) -> str:
     """Whether a log can tell methods apart: which simple ones are within bound or spread of seeds, by both metrics."""
     full = runs_of(FULL, rows)
-    spreads = [] if full is None else [full.estimate(metric).std for metric in ("auc", "log_loss")]
+    spreads = [] if full is None else [full.estimate(figure).std for figure in (AUC, LOG_LOSS)]
     if full is None or None in spreads:
         return "Whether this log can tell methods apart cannot be said of fewer than two seeds."
     room = [max(spread or 0.0, BOUND) for spread in spreads]
     close = []
-    for entry, runs in rows:
-        simple = entry.name.startswith("low dimension") or entry.kind == "trained"
-        if runs is None or not simple:
+    for row in rows:
+        simple = row.name.startswith("low dimension") or row.of.kind == "trained"
+        if row.series is None or not simple:
             continue
-        auc, loss = runs.difference(full, "auc"), runs.difference(full, "log_loss")
+        auc, loss = row.series.difference(full, AUC), row.series.difference(full, LOG_LOSS)
         if auc is not None and loss is not None and auc.mean >= -room[0] and loss.mean <= room[1]:
-            close.append(f"{entry.name} ({auc.mean:+.4f}, {loss.mean:+.4f})")
+            close.append(f"{row.name} ({auc.mean:+.4f}, {loss.mean:+.4f})")
     about = (
         f"AUC and log loss of uncompressed tables spread by {spreads[0]:.4f} and {spreads[1]:.4f} over seeds, and the "
         f"bound is {BOUND:g}."
@@ -157,160 +148,145 @@ def indistinct(rows: Rows) -> str:
     )
 
 
-def holds(differences: Sequence[Difference | None]) -> str:
-    """Whether AUC and log loss are within the bound, averaged over seeds."""
-    auc, loss = differences
-    if auc is None or loss is None:
-        return ABSENT
-    return "yes" if auc.mean >= -BOUND and loss.mean <= BOUND else "no"
-
-
 def verdict(panel: Panel, entry: Entry, rows: Rows) -> str:
     """Whether a row keeps what the poster promises on a log with a model, in a sentence."""
     runs, full = runs_of(entry, rows), runs_of(FULL, rows)
     if runs is None or full is None:
         return f"{panel.title}: {entry.name} was not run yet."
-    found = [runs.difference(full, name) for name in METRICS[:2]]
-    if found[0] is None or found[1] is None:
+    auc, loss = runs.difference(full, AUC), runs.difference(full, LOG_LOSS)
+    if auc is None or loss is None:
         return f"{panel.title}: {entry.name} and uncompressed tables have no seed in common."
-    size, vectors = runs.smallest(times_smaller), runs.smallest(times_fewer)
-    good = holds(found) == "yes" and size >= RATIO and vectors >= FEWER
+    size, vectors = smallest(runs, times_smaller), smallest(runs, times_fewer)
+    good = holds(runs, full) == "yes" and size >= RATIO and vectors >= FEWER
     return (
         f"{panel.title}: {entry.name} {'holds' if good else 'does not hold'}. In every window its tables are at least "
         f"{size:.1f} times smaller and its vectors at least {vectors:.0f} times fewer; AUC changes by "
-        f"{found[0].mean:+.4f} and log loss by {found[1].mean:+.4f} on average."
+        f"{auc.mean:+.4f} and log loss by {loss.mean:+.4f} on average."
     )
 
 
-def promises_table(panels: Sequence[tuple[Panel, Rows]], entries: Sequence[Entry]) -> Table:
+def promises_table(panels: Panels, entries: Sequence[Entry]) -> Table:
     """The facts of the poster beside ours."""
-    columns = ("", "times smaller", "times fewer vectors", "AUC", "log loss")
-    lines: list[tuple[str, ...]] = [
-        ("poster, private logs of a browser", "27 (4.46 GB → 161 MB)", "two orders of magnitude", "same", "same")
-    ]
+    poster = ("poster, private logs of a browser", "27 (4.46 GB → 161 MB)", "two orders of magnitude", "same", "same")
+    lines: list[tuple[str, ...]] = [poster]
     for panel, rows in panels:
         full = runs_of(FULL, rows)
-        for entry in entries:
-            runs = runs_of(entry, rows)
-            named = f"{panel.title}: {entry.name}"
-            if entry not in [other for other, _ in rows]:
-                continue
-            if runs is None or full is None:
-                lines.append((named, *[NOT_RUN] * 4))
-                continue
-            found = [runs.difference(full, name) for name in METRICS[:2]]
-            sizes = (f"{runs.smallest(times_smaller):.1f}", f"{runs.smallest(times_fewer):.0f}")
-            lines.append((named, *sizes, *map(spell_difference, found)))
-    return Table(
-        "The poster beside ours, after retraining", columns, tuple(lines), "Sizes are those of the worst window."
-    )
+        for row in (row for entry in entries for row in rows if row.of is entry):
+            cells = [NOT_RUN] * 4
+            if row.series is not None and full is not None:
+                cells = [f"{smallest(row.series, value):.{digits}f}" for value, digits in _SIZES]
+                cells += [spell_difference(row.series.difference(full, each)) for each in (AUC, LOG_LOSS)]
+            lines.append((f"{panel.title}: {row.of.name}", *cells))
+    heads = ("", "times smaller", "times fewer vectors", "AUC", "log loss")
+    note = "Sizes are those of the worst window."
+    return Table("The poster beside ours, after retraining", heads, tuple(lines), note)
 
 
-def sizes_table(panel: Panel, families: Mapping[str, Sequence[tuple[Entry, Runs | None]]], full: Runs | None) -> Table:
+_SIZES = ((times_smaller, 1), (times_fewer, 0))
+
+
+def sizes_table(panel: Panel, families: Mapping[str, Rows], full: Series | None) -> Table:
     """Quality at falling sizes, and the smallest at which the bound holds."""
-    columns = (
-        "tables",
-        "times smaller",
-        "times fewer",
-        "AUC − uncompressed [95 %]",
-        "log loss − uncompressed [95 %]",
-        f"within {BOUND:g}",
-    )
-    lines, notes = [], []
+    columns = [_ratio("times smaller", times_smaller, 1), _ratio("times fewer", times_fewer, 0), *_differing(full)]
+    notes = []
     for family, rows in families.items():
-        smallest, reached = None, 0.0
-        for entry, runs in rows:
-            if runs is None or full is None:
-                lines.append((entry.name, *[NOT_RUN] * 5))
-                continue
-            found = [runs.difference(full, name) for name in METRICS[:2]]
-            good = holds(found)
-            times = runs.smallest(times_smaller)
-            lines.append(
-                (entry.name, f"{times:.1f}", f"{runs.smallest(times_fewer):.0f}", *map(spell_difference, found), good)
-            )
-            if good == "yes" and times > reached:
-                reached, smallest = times, f"1/{times:.0f} ({runs.last('bits') / 8e3:,.1f} kB)"
-        notes.append(f"{family}: {smallest or 'at none of these sizes'}")
+        runs = [row.series for row in rows if row.series is not None and holds(row.series, full) == "yes"]
+        found = "at none of these sizes"
+        if runs:
+            best = max(runs, key=lambda each: smallest(each, times_smaller))
+            found = f"1/{smallest(best, times_smaller):.0f} ({last(best, 'bits') / 8e3:,.1f} kB)"
+        notes.append(f"{family}: {found}")
     note = f"Smallest size at which both differences are within {BOUND:g} — {'; '.join(notes)}."
-    return Table(panel.title, columns, tuple(lines), note)
+    rows = [row if full else Row(row.of, row.name, None) for rows in families.values() for row in rows]
+    return row_table(panel.title, "tables", columns, rows, note)
 
 
-def new_values_table(panel: Panel, runs: Runs | None) -> Table:
+def new_values_table(panel: Panel, runs: Series | None) -> Table:
     """AUC and log loss on impressions with new values, by how they are served."""
-    columns = ("values", "served by", "AUC", "AUC − default row [95 %]", "log loss", "impressions per window")
+    heads = ("values", "served by", "AUC", "AUC − default row [95 %]", "log loss", "impressions per window")
     lines = []
-    for kind, named in (("fresh", "first seen in the window before"), ("unseen", "never seen")):
-        for served in _SERVED:
-            if kind == "unseen" and served in _SERVED[2:]:
+    for kind, named, served_by in (
+        ("fresh", "first seen in the window before", _SERVED),
+        ("unseen", "never seen", _SERVED[:2]),
+    ):
+        windows = [] if runs is None else [[window for window in seed if window[kind]] for seed in windows_of(runs)]
+        for served in served_by:
+            if runs is None or not all(windows):
+                lines.append((named, served, *[NOT_RUN if runs is None else "too few"] * 4))
                 continue
-            if runs is None:
-                lines.append((named, served, *[NOT_RUN] * 4))
-                continue
-            windows = [[w for w in seed if w[kind]] for seed in runs.windows()]
-            if not all(windows):
-                lines.append((named, served, *["too few"] * 4))
-                continue
-            auc, base = (_by_seed(windows, kind, name, "auc") for name in (served, _SERVED[0]))
+            auc, base, loss, rows = (
+                _by_seed(windows, kind, *which)
+                for which in ((served, "auc"), (_SERVED[0], "auc"), (served, "log_loss"), (served, "rows"))
+            )
             gain = Difference.of([a - b for a, b in zip(auc, base, strict=True)])
-            loss = Estimate.of(_by_seed(windows, kind, served, "log_loss"))
-            rows = np.mean(_by_seed(windows, kind, served, "rows"))
             against = ABSENT if served == _SERVED[0] else spell_difference(gain)
-            lines.append((named, served, spell(Estimate.of(auc)), against, spell(loss), f"{rows:,.0f}"))
-    return Table(panel.title, columns, tuple(lines))
+            quality = [spell(Estimate.of(each), _DIGITS) for each in (auc, loss)]
+            lines.append((named, served, quality[0], against, quality[1], f"{np.mean(rows):,.0f}"))
+    return Table(panel.title, heads, tuple(lines))
 
 
-def _by_seed(windows: Sequence[Sequence[dict[str, Any]]], kind: str, served: str, metric: str) -> list[float]:
-    return [float(np.mean([window[kind][served][metric] for window in seed])) for seed in windows]
+def _by_seed(windows: Sequence[Sequence[Window]], kind: str, served: str, name: str) -> list[float]:
+    return [float(np.mean([window[kind][served][name] for window in seed])) for seed in windows]
 
 
 def moving_table(panel: Panel, rows: Rows) -> Table:
     """What moves from window to window."""
-    columns = ("tables", "assignments that move", "delta, kB", "of the file", "AUC", "log loss", "seconds to compress")
-    lines = []
-    for entry, runs in rows:
-        if runs is None:
-            lines.append((entry.name, *[NOT_RUN] * (len(columns) - 1)))
-            continue
-        later = [window for seed in runs.windows() for window in seed if "delta" in window]
-        known = sum(window["known"] for window in later)
-        moved = f"{100 * sum(window['moved'] for window in later) / known:.1f} %" if known else ABSENT
-        delta, file = (sum(window[name] for window in later) for name in ("delta", "file"))
-        seconds = float(np.mean([window["seconds"]["compress"] for window in later])) if later else float("nan")
-        share = (f"{delta / len(later) / 1e3:,.1f}", f"{100 * delta / file:.1f} %") if later else (ABSENT, ABSENT)
-        quality = (spell(runs.estimate(name)) for name in METRICS[:2])
-        lines.append((entry.name, moved, *share, *quality, f"{seconds:.3f}"))
-    return Table(panel.title, columns, tuple(lines))
+
+    def later(runs: Series) -> list[Window]:
+        return [window for seed in windows_of(runs) for window in seed if "delta" in window]
+
+    def total(runs: Series, name: str) -> float:
+        return sum(window[name] for window in later(runs))
+
+    def of_later(head: str, text: Callable[[Series], str], otherwise: str = ABSENT) -> Column:
+        return of_runs(head, lambda runs: text(runs) if later(runs) else otherwise)
+
+    def moved(runs: Series) -> str:
+        known = total(runs, "known")
+        return f"{100 * total(runs, 'moved') / known:.1f} %" if known else ABSENT
+
+    def seconds(runs: Series) -> str:
+        return f"{np.mean([window['seconds']['compress'] for window in later(runs)]):.3f}"
+
+    columns = [
+        of_later("assignments that move", moved),
+        of_later("delta, kB", lambda runs: f"{total(runs, 'delta') / len(later(runs)) / 1e3:,.1f}"),
+        of_later("of the file", lambda runs: f"{100 * total(runs, 'delta') / total(runs, 'file'):.1f} %"),
+        *_QUALITY,
+        of_later("seconds to compress", seconds, "nan"),
+    ]
+    return row_table(panel.title, "tables", columns, rows)
 
 
 def seconds_table(panel: Panel, rows: Rows) -> Table:
     """Seconds of each stage of a window."""
-    columns = ("tables", *STAGES, "compression and retraining over training")
-    lines = []
-    for entry, runs in rows:
-        if runs is None:
-            lines.append((entry.name, *[NOT_RUN] * (len(columns) - 1)))
-            continue
+
+    def ratio(runs: Series) -> str:
         means = {stage: _mean_seconds(runs, stage) for stage in STAGES}
-        shown = [ABSENT if mean is None else f"{mean:.3f}" for mean in means.values()]
         more = sum(mean or 0.0 for stage, mean in means.items() if stage not in ("train", "evaluate"))
         train = means["train"]
-        lines.append((entry.name, *shown, f"{more / train:.1f}" if train and more else ABSENT))
-    return Table(f"{panel.title}: seconds per window", columns, tuple(lines))
+        return f"{more / train:.1f}" if train and more else ABSENT
+
+    def shown(stage: str) -> Column:
+        return of_runs(stage, lambda runs: ABSENT if (mean := _mean_seconds(runs, stage)) is None else f"{mean:.3f}")
+
+    columns = [*map(shown, STAGES), of_runs("compression and retraining over training", ratio)]
+    return row_table(f"{panel.title}: seconds per window", "tables", columns, rows)
 
 
-def _mean_seconds(runs: Runs, stage: str) -> float | None:
-    found = [window["seconds"][stage] for seed in runs.windows() for window in seed if stage in window["seconds"]]
+def _mean_seconds(runs: Series, stage: str) -> float | None:
+    found = [window["seconds"][stage] for seed in windows_of(runs) for window in seed if stage in window["seconds"]]
     return float(np.mean(found)) if found else None
 
 
-def numbers(panel: Panel, entry: Entry, runs: Runs | None) -> list[Line]:
-    """All figures of a row, a line for each seed and window."""
-    if runs is None:
-        return []
+def numbers(panels: Panels) -> list[Line]:
+    """All figures, a line for each row, seed and window."""
     return [
-        {"panel": panel.name, "tables": entry.name, "seed": seed} | _flat(window)
-        for seed, record in runs.by_seed.items()
+        {"panel": panel.name, "tables": row.name, "seed": seed} | _flat(window)
+        for panel, rows in panels
+        for row in rows
+        if row.series is not None
+        for seed, record in row.series.by_seed.items()
         for window in record["windows"]
     ]
 
@@ -322,21 +298,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Line:
     return line
 
 
-def spell(estimate: Estimate) -> str:
-    """Mean ± standard deviation, four digits.
-
-    Example:
-        >>> spell(Estimate(0.76219, 0.0004, 3))
-        '0.7622 ± 0.0004'
-    """
-    return f"{estimate.mean:.4f}" + ("" if estimate.std is None else f" ± {estimate.std:.4f}")
-
-
 def spell_difference(difference: Difference | None) -> str:
-    """A difference with its interval; a dash where there is none."""
+    """A difference with its interval, which shows on which side of zero it ends; a dash where there is none."""
     if difference is None:
         return ABSENT
-    if difference.half_width is None:
-        return f"{difference.mean:+.4f}"
-    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
-    return f"{difference.mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+    mean, half = difference.mean, difference.half_width
+    return f"{mean:+.4f}" + ("" if half is None else f" [{mean - half:+.4f}, {mean + half:+.4f}]")

@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from studies.saec.experiments import BOUND, FEWER, OTHER_RATES, RATIO, Panel
+from studies.saec.experiments import BOUND, FEWER, OTHER_RATES, RATIO
 
 SOURCE = (
     "Wu, Xu, Zhang, Chen and Wang 2020 (arXiv 1903.00103). The data and the code of the paper are private and its "
     "abstract and poster say little of the method, so this is a reconstruction on public logs, and only the promises "
     "of the poster can be compared."
 )
-
-TITLES = {
-    "movietweetings": "MovieTweetings in eight windows of time",
-    "criteo": "Criteo in eight windows of time",
-    "ml-1m": "MovieLens-1M on a seeded split",
-    "sizes": "Quality against size",
-    "new-values": "New values in their first window",
-    "hysteresis": "Assignments that move, and deltas",
-    "seconds": "Seconds of each stage",
-}
-
-_POSTER = (
-    "The poster: 27 times less memory of embeddings (4.46 GB → 161 MB) and two orders of magnitude fewer vectors, "
-    "with the same AUC and log loss."
-)
-STATEMENTS = {
-    "movietweetings": _POSTER,
-    "criteo": _POSTER,
-    "ml-1m": _POSTER,
-    "sizes": "The poster has one size; how far tables can shrink before AUC or log loss suffer is asked here.",
-    "new-values": (
-        "New features arrive all the time. A value can be served by its field's default row, by the mean vector of "
-        "what it occurs with, or by the shared row that is nearest to its freshly trained vector."
-    ),
-    "hysteresis": (
-        "Vectors also travel over the network. A value that leaves its shared row only for one that is nearer by some "
-        "margin keeps what has to be published small."
-    ),
-    "seconds": "The poster: clustering is 32 times faster than k-means, so all of it fits into the hour.",
-}
 
 WINDOWS = (
     "Protocol: 8 equal windows in the order of time, every value with a vector (minimum count 1), d = 16. The "
@@ -98,15 +68,3 @@ SECONDS = (
     "the cost of errors, allocate what splits the budget over fields."
 )
 QUICK = "A quick version: one seed, few rows; MovieLens-1M with DeepFM alone, for two epochs."
-
-
-def spell_training(panel: Panel) -> str:
-    """How a panel is trained, in a sentence."""
-    train, more = panel.train, panel.retrain
-    epochs = "one pass" if train.epochs == 1 else f"at most {train.epochs} epochs"
-    passes = "one pass" if more.epochs == 1 else f"{more.epochs} epochs, rates × {more.decay:g} after each"
-    return (
-        f"{panel.title}: {epochs}, batches of {train.batch_size}, Adam at {train.learning_rate:g} for the network and "
-        f"rowwise Adagrad at {train.row_learning_rate:g} for rows; retraining {passes}, Adam at "
-        f"{more.learning_rate:g} and {more.row_learning_rate:g}."
-    )

@@ -11,7 +11,8 @@ from slimtable.bench.labels import label_of
 from slimtable.embeddings.base import method_of
 from slimtable.training.evaluation import ACTIVITY_QUARTERS, MASKS
 from slimtable.training.trainer import TrainConfig
-from studies.baco.experiments import BACKBONE, Entry, Profile, make_profile
+from studies import BACO
+from studies.baco.experiments import BACKBONE, Entry
 from studies.baco.size import Size
 from tests.bench.samples import make_record
 
@@ -20,14 +21,14 @@ SIZE = Size(22_363, 12_101, 4_154, 4_113, 64, "0123456789abcdef")
 _QUALITY_PER_K = {10: 1.0, 20: 1.4, 50: 2.1}
 
 
-def tiny_profile(seeds: int = 1) -> Profile:
-    """Both panels on synthetic data, two epochs each."""
+def tiny_study(seeds: int = 1) -> BACO:
+    """All panels on synthetic data, two epochs each."""
     train = TrainConfig.for_model(
         BACKBONE, epochs=2, batch_size=512, learning_rate=0.05, patience=0, evaluate_every=1, embedding_dim=16
     )
-    usual = make_profile(quick=True)
+    usual = BACO.of(quick=True).profile
     panels = tuple(replace(panel, data=DATA, split="random", train=train, seeds=seeds) for panel in usual.panels)
-    return replace(usual, panels=panels)
+    return BACO(replace(usual, panels=panels))
 
 
 def write_sizes(out: Path, size: Size = SIZE, *panels: str) -> Path:
@@ -39,17 +40,18 @@ def write_sizes(out: Path, size: Size = SIZE, *panels: str) -> Path:
 
 
 def record_of(
-    profile: Profile, entry: Entry, seed: int, recall: float, panel: str = "beauty", **changes: Any
+    study: BACO, entry: Entry, seed: int, recall: float, panel: str = "beauty", **changes: Any
 ) -> dict[str, Any]:
     """A finished run of a row: capped R@10 is ``recall`` under every mask, NDCG half of it, other k in proportion."""
-    about = profile.panel(panel)
+    about = study.profile.panel(panel)
     config = entry.config(SIZE, seed, about.init_std)
     metrics = {"mrr": 0.1}
     for k, times in _QUALITY_PER_K.items():
         value = times * recall
         metrics |= {f"capped_recall@{k}": value, f"recall@{k}": 0.9 * value, f"ndcg@{k}": value / 2}
         metrics |= {f"capped_recall@{k}/{quarter}": value * (1 + i / 10) for i, quarter in enumerate(ACTIVITY_QUARTERS)}
-    train = about.trained_at(entry.embedding_dim).to_dict()
+    width = about.train.embedding_dim if entry.embedding_dim is None else entry.embedding_dim
+    train = {**about.train.to_dict(), "embedding_dim": width}
     full = entry.method == "full" or method_of(config).post_training
     parameters = 64 * (34_464 if full else 8_267)
     bits = 32 * parameters

@@ -5,31 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 from slimtable.training.ctr_trainer import CTRTrainConfig
-from studies.saec.experiments import Panel, Profile, Retraining
+from studies import Saec
+from studies.saec.experiments import Panel, Retraining
+from studies.study import Profile
 
 DATA = "synthetic-ctr:6000"
 
 WINDOWS = Panel(
     "movietweetings-deepfm",
-    "movietweetings",
     "Synthetic, DeepFM",
     DATA,
     "deepfm",
     CTRTrainConfig(batch_size=512, row_learning_rate=0.1),
+    seeds=1,
     windows=3,
 )
 SPLIT = replace(
     WINDOWS,
     name="ml-1m-dlrm",
-    item="ml-1m",
     title="Synthetic, DLRM",
-    model="dlrm",
+    model_name="dlrm",
     train=CTRTrainConfig(epochs=2, batch_size=512, row_learning_rate=0.1),
     windows=0,
     retrain=Retraining(epochs=2, decay=0.5),
 )
 
 
-def tiny_profile(seeds: int = 1, name: str = "quick") -> Profile:
-    """Both protocols on a small log."""
-    return Profile(name, (WINDOWS, SPLIT), seeds)
+def tiny_study() -> Saec:
+    """Both protocols on a small log, one seed."""
+    return Saec(Profile("quick", (WINDOWS, SPLIT), 1))

@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from slimtable.training.trainer import TrainConfig
-from studies.mgqe.experiments import PAPER_PANELS, Panel, Points, Profile
+from studies import MGQE
+from studies.mgqe.experiments import FULL_PANELS, Panel, Points
+from studies.study import Profile
 from tests.bench.samples import make_record
 
 DATA = "synthetic:1500"
 POINTS = Points(dims=(8,), bits=(2,), ranks=(8,), codebooks=(8,))
 
 
-def tiny_profile(seeds: int = 1, name: str = "quick") -> Profile:
+def tiny_study(seeds: int = 1) -> MGQE:
     """All panels, one epoch each, on synthetic data where the data is MovieLens."""
     train = TrainConfig(epochs=1, batch_size=1024, learning_rate=0.01, evaluate_every=0)
 
     def shrunk(panel: Panel) -> Panel:
         data = DATA if panel.data == "ml-1m" else panel.data
         small = "mgqe[preset=compact;dense_epochs=1]"
-        seeded = replace(
-            panel, leading_seeds=seeds, seeds=seeds, compact=small, trained_compact=small, trained_epochs=2
-        )
+        seeded = replace(panel.seeded(seeds), compact=small, trained_compact=small, trained_epochs=2)
         return replace(seeded, data=data, train=train, points=POINTS)
 
-    return Profile(name, tuple(map(shrunk, PAPER_PANELS)))
+    return MGQE(Profile("quick", tuple(map(shrunk, FULL_PANELS))))
 
 
 def record_of(panel: Panel, method: str, seed: int, value: float, bits: int = 1000, **changes: Any) -> dict[str, Any]:

@@ -4,25 +4,30 @@ from pathlib import Path
 
 import pytest
 
+from slimtable.bench.grids import Grid
 from slimtable.bench.jobs import Source
 from slimtable.grouping import InteractionGraph, group
-from studies.baco.experiments import (
-    COMPARED,
-    ITEMS,
-    PANELS,
-    QUICK_PANELS,
-    grids,
-    make_profile,
-    spell_training,
-    wanted,
-)
+from studies import BACO
+from studies.baco.experiments import COMPARED, FULL_PANELS, QUICK_PANELS, entry_of, spell_training
 from studies.baco.published import COMPARISON, QUARTILES, SIZES
-from studies.baco.size import known_sizes, matched_size
-from studies.baco.texts import STATEMENTS, TITLES
+from studies.baco.size import matched_size
 from studies.baco.timing import time_grouping
-from tests.studies.baco_samples import DATA, SIZE
+from studies.series import Want
+from studies.study import Place
+from tests.studies.baco_samples import DATA, SIZE, write_sizes
 
-SIZES_OF = {"beauty": SIZE, "small_start": SIZE, "gowalla": SIZE}
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sizes(tmp_path_factory.mktemp("baco"))
+
+
+def wanted(item: str, study: BACO, out: Path) -> list[Want]:
+    return study.items[item].wanted(Place(study.profile, out))
+
+
+def grids(item: str, study: BACO, out: Path) -> list[Grid]:
+    return study.grids([item], Place(study.profile, out, data_root=Path("data")))
 
 
 def test_paper_values() -> None:
@@ -35,7 +40,6 @@ def test_paper_values() -> None:
 
 def test_all_rows_of_the_paper_are_compared() -> None:
     assert list(COMPARISON["beauty"]) == [entry.name for entry in COMPARED][:20]
-    assert set(TITLES) == set(STATEMENTS) == set(ITEMS)
 
 
 def test_the_matched_size_is_that_of_louvain_and_found_once(tmp_path: Path) -> None:
@@ -45,7 +49,7 @@ def test_the_matched_size_is_that_of_louvain_and_found_once(tmp_path: Path) -> N
     groups = group(graph, "louvain")
     assert (size.user_rows, size.item_rows) == (groups.users.num_rows, groups.items.num_rows)
     assert (size.num_users, size.num_items) == (graph.num_users, graph.num_items)
-    assert matched_size("beauty", Source("no such data"), 16, tmp_path) == size == known_sizes(tmp_path)["beauty"]
+    assert matched_size("beauty", Source("no such data"), 16, tmp_path) == size
 
 
 def test_groupings_are_timed_and_stopped_at_the_limit() -> None:
@@ -63,43 +67,42 @@ def test_the_budget_of_baco_is_less_by_what_second_clusters_cost() -> None:
     assert (SIZE.rows, SIZE.second_rows) == (8267, 7917)
 
 
-def test_a_seed_is_that_of_the_grouping_too() -> None:
-    profile = make_profile(quick=False)
-    found = [(grid.methods[0], grid.seeds) for grid in grids(["beauty"], profile, SIZES_OF, None)]
+def test_a_seed_is_that_of_the_grouping_too(out: Path) -> None:
+    found = [(grid.methods[0], grid.seeds) for grid in grids("beauty", BACO.of(), out)]
     seeded = [(method, seeds[0]) for method, seeds in found if hasattr(method, "grouping_seed")]
     assert all(method.grouping_seed == seed for method, seed in seeded)
     budgets = {method.rows for method, _ in seeded if method.grouping == "baco"}
     assert budgets == {"7917"}
 
 
-def test_leading_rows_come_first_and_slow_ones_last() -> None:
-    found = grids(["beauty"], make_profile(quick=False), SIZES_OF, None)
+def test_leading_rows_come_first_and_slow_ones_last(out: Path) -> None:
+    found = grids("beauty", BACO.of(), out)
     seeds = [grid.seeds[0] for grid in found]
-    leading = len([want for want in wanted("beauty", make_profile(False), SIZES_OF) if want.entry.leading])
+    leading = len([want for want in wanted("beauty", BACO.of(), out) if entry_of(want).leading])
     fast = leading - 1  # SCC takes minutes
     ordered = 2  # rows that are close have two more seeds
     assert seeds[: 3 * fast + 2 * ordered] == [seed for seed in range(5) for _ in range(fast if seed < 3 else ordered)]
     rest = found[3 * fast + 2 * ordered :]
     assert [grid.methods[0].grouping for grid in rest[:3]] == ["scc"] * 3
     assert {grid.seeds for grid in rest[3:]} == {(0,)}
-    assert {want.seeds for want in wanted("beauty", make_profile(False, 2), SIZES_OF)} == {(0, 1), (0,)}
+    assert {tuple(want.configs) for want in wanted("beauty", BACO.of(seeds=2), out)} == {(0, 1), (0,)}
 
 
-def test_quick_leaves_out_what_takes_minutes() -> None:
-    names = [want.entry.name for want in wanted("beauty", make_profile(quick=True), SIZES_OF)]
-    assert not {"SCC", "SBC", "ITCC"} & set(names)
-    assert {want.seeds for want in wanted("beauty", make_profile(quick=True), SIZES_OF)} == {(0,)}
+def test_quick_leaves_out_what_takes_minutes(out: Path) -> None:
+    wants = wanted("beauty", BACO.of(quick=True), out)
+    assert not {"SCC", "SBC", "ITCC"} & {want.name for want in wants}
+    assert {tuple(want.configs) for want in wants} == {(0,)}
 
 
-def test_gowalla_is_split_as_a_whole() -> None:
-    assert [panel.split for panel in (*PANELS, *QUICK_PANELS)] == ["random", "random", "pooled"] * 2
-    (first, *_) = grids(["gowalla"], make_profile(False), SIZES_OF, Path("data"))
+def test_gowalla_is_split_as_a_whole(out: Path) -> None:
+    assert [panel.split for panel in (*FULL_PANELS, *QUICK_PANELS)] == ["random", "random", "pooled"] * 2
+    (first, *_) = grids("gowalla", BACO.of(), out)
     assert (first.source.data, first.source.split, first.seeds) == ("gowalla", "pooled", (0,))
 
 
 def test_captions_say_where_training_is_not_the_papers() -> None:
     text = spell_training(
-        make_profile(False, None, {"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).panel("beauty")
+        BACO.of(changes={"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).profile.panel("beauty")
     )
     assert "at most 300 epochs (paper: 1000)" in text
     assert "batch size 4096 (paper: 1024)" in text
@@ -109,13 +112,13 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
     assert "the presets best and compact draw theirs with 0.1" in text
 
 
-def test_captions_say_what_presets_draw_where_others_differ() -> None:
-    for panel in PANELS:
+def test_captions_say_what_presets_draw_where_others_differ(out: Path) -> None:
+    for panel in FULL_PANELS:
         stds = {
-            want.entry.config(SIZE, 0, panel.init_std).init_std  # type: ignore[attr-defined]
+            want.config.init_std
             for item in ("beauty", "small_start", "gowalla")
-            for want in wanted(item, make_profile(False), SIZES_OF)
-            if want.panel == panel.name and hasattr(want.entry.config(SIZE, 0), "init_std")
+            for want in wanted(item, BACO.of(), out)
+            if want.panel.name == panel.name
         }
         assert stds == {panel.init_std, 0.1}
         assert ("presets best and compact draw" in spell_training(panel)) == (len(stds) > 1)
@@ -131,4 +134,4 @@ def test_captions_say_what_presets_draw_where_others_differ() -> None:
 )
 def test_bad_profiles_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_profile(False, **options)  # type: ignore[arg-type]
+        BACO.of(**options)  # type: ignore[arg-type]

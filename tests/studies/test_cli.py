@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from studies import BACO, MGQE
 from studies.baco.experiments import FULL
-from studies.baco.experiments import make_profile as make_baco_profile
 from studies.cli import main
-from studies.mgqe.experiments import make_profile
 from tests.bench.samples import write_records
 from tests.studies.baco_samples import record_of as baco_record_of
 from tests.studies.baco_samples import write_sizes
@@ -19,7 +18,7 @@ from tests.studies.samples import record_of
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A folder with some runs of the paper's settings."""
-    gmf = make_profile(False).panel("gmf")
+    gmf = MGQE.of().profile.panel("gmf")
     records = [record_of(gmf, "full", seed, 0.078 + seed / 1000, 4000) for seed in range(3)]
     records += [record_of(gmf, "mgqe", seed, 0.079 + seed / 1000) for seed in range(3)]
     return write_records(tmp_path / "mgqe", *records)
@@ -63,7 +62,7 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
         (["--only", "table9"], "no 'table9' to reproduce"),
         (["--batch-size", "gmf"], "takes BACKBONE=N"),
         (["--batch-size", "gmf=0"], "takes BACKBONE=N"),
-        (["--batch-size", "gfm=8"], "no experiment trains a model 'gfm'"),
+        (["--batch-size", "gfm=8"], "no experiment trains 'gfm'"),
         (["--seeds", "0"], "seeds"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
         (["--quick", "--render", "--out", "{begun}"], "begun as a full reproduction"),
@@ -72,7 +71,8 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
 def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, out: Path, words: list[str], message: str
 ) -> None:
-    (out / "reproduction.json").write_text(json.dumps(make_profile(False).settings()))
+    trained = {panel.name: panel.settings() for panel in MGQE.of().profile.panels}
+    (out / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained}))
     (tmp_path / "empty").mkdir()
     filled = [word.format(empty=tmp_path / "empty", begun=out) for word in words]
     code, shown, complaint = run(capsys, *filled)
@@ -85,9 +85,9 @@ def test_bad_input_is_one_line(
 @pytest.fixture
 def baco_out(tmp_path: Path) -> Path:
     """A folder with a run of the second paper, begun with settings of its own."""
-    profile = make_baco_profile(False, None, {"beauty": {"learning_rate": 0.02}})
-    trained = {"beauty": profile.panel("beauty").train.to_dict()}
-    folder = write_records(tmp_path / "baco", baco_record_of(profile, FULL, 0, 0.076))
+    study = BACO.of(changes={"beauty": {"learning_rate": 0.02}})
+    trained = {"beauty": study.profile.panel("beauty").train.to_dict()}
+    folder = write_records(tmp_path / "baco", baco_record_of(study, FULL, 0, 0.076))
     (folder / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained, "seeds": None}))
     return write_sizes(folder)
 
@@ -123,7 +123,7 @@ def test_help_of_baco_has_examples_and_choices(capsys: pytest.CaptureFixture[str
         (["--only", "table3"], "no 'table3' to reproduce"),
         (["--batch-size", "beauty=many"], "--batch-size takes a number or DATA=number"),
         (["--batch-size", "0"], "batch_size"),
-        (["--epochs", "yelp=3"], "no experiment trains on 'yelp'"),
+        (["--epochs", "yelp=3"], "no experiment trains 'yelp'"),
         (["--learning-rate", "nan"], "--learning-rate takes a number"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
         (["--render", "--learning-rate", "0.5", "--out", "{begun}"], "with other settings"),

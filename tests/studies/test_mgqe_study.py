@@ -10,14 +10,14 @@ import pytest
 
 from slimtable.bench import jobs as jobs_module
 from slimtable.errors import SlimtableError
-from studies import ITEMS, Reproduction, make_profile, reproduce_mgqe
-from studies.mgqe.experiments import wanted
+from studies import MGQE, Reproduction, reproduce
 from studies.mgqe.published import UNSHARED_K
-from studies.mgqe.study import MGQE
 from studies.run import INDEX, SETTINGS
+from studies.study import Place
 from tests.bench.samples import write_records
-from tests.studies.samples import make_movies, record_of, tiny_profile
+from tests.studies.samples import make_movies, record_of, tiny_study
 
+ITEMS = tuple(MGQE.items)
 CHOSEN = ("figure4", "figure7", "figure8", "table4")
 
 
@@ -33,7 +33,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Reproduction:
     out = tmp_path_factory.mktemp("finished") / "mgqe"
-    return reproduce_mgqe(out, tiny_profile(), only=CHOSEN, data_root=data_root, workers=1)
+    return reproduce(MGQE, out, tiny_study(), only=CHOSEN, data_root=data_root, workers=1)
 
 
 @pytest.fixture
@@ -96,8 +96,14 @@ def test_calling_again_trains_nothing(copied: Path, data_root: Path, monkeypatch
     before = (copied / "results.jsonl").read_bytes()
     monkeypatch.setattr(jobs_module, "train", never)
     told: list[str] = []
-    reproduce_mgqe(
-        copied, tiny_profile(), only=CHOSEN, data_root=data_root, workers=1, on_item=lambda each: told.append(each.item)
+    reproduce(
+        MGQE,
+        copied,
+        tiny_study(),
+        only=CHOSEN,
+        data_root=data_root,
+        workers=1,
+        on_item=lambda each: told.append(each.item),
     )
     assert (copied / "results.jsonl").read_bytes() == before
     assert told == sorted(CHOSEN, key=ITEMS.index)
@@ -105,7 +111,7 @@ def test_calling_again_trains_nothing(copied: Path, data_root: Path, monkeypatch
 
 def test_another_item_trains_what_is_missing_and_keeps_the_others(copied: Path, data_root: Path) -> None:
     before = len((copied / "results.jsonl").read_text().splitlines())
-    result = reproduce_mgqe(copied, tiny_profile(), only=["table6"], data_root=data_root, workers=1)
+    result = reproduce(MGQE, copied, tiny_study(), only=["table6"], data_root=data_root, workers=1)
     added = len((copied / "results.jsonl").read_text().splitlines()) - before
     assert added == 6  # two variants on three models
     assert [each.item for each in result.items] == sorted([*CHOSEN, "table6"], key=ITEMS.index)
@@ -117,18 +123,18 @@ def test_another_item_trains_what_is_missing_and_keeps_the_others(copied: Path, 
 def test_drawing_needs_neither_data_nor_run_folders(copied: Path, finished: Reproduction, tmp_path: Path) -> None:
     shutil.rmtree(copied / "runs")
     (copied / "figure8.png").unlink()
-    result = reproduce_mgqe(copied, tiny_profile(), only=CHOSEN, render=True, data_root=tmp_path / "nothing")
+    result = reproduce(MGQE, copied, tiny_study(), only=CHOSEN, render=True, data_root=tmp_path / "nothing")
     assert (copied / "figure8.png").read_bytes() == (finished.out / "figure8.png").read_bytes()
     assert result.report.read_bytes() == finished.report.read_bytes()
 
 
 def test_what_was_not_run_is_said(tmp_path: Path) -> None:
-    profile = tiny_profile(seeds=3)
-    sasrec = profile.panel("sasrec")
+    study = tiny_study(seeds=3)
+    sasrec = study.profile.panel("sasrec")
     records = [record_of(sasrec, "full", seed, 0.2 + seed / 100, 4000) for seed in range(3)]
     records += [record_of(sasrec, "mgqe", seed, 0.23 + seed / 100, 1000) for seed in range(2)]
-    result = reproduce_mgqe(
-        write_records(tmp_path, *records), profile, only=["table4", "figure6", "table3"], render=True
+    result = reproduce(
+        MGQE, write_records(tmp_path, *records), study, only=["table4", "figure6", "table3"], render=True
     )
     items = {each.item: each for each in result.items}
     (table,) = items["table4"].tables
@@ -148,12 +154,12 @@ def test_what_was_not_run_is_said(tmp_path: Path) -> None:
 
 
 def test_other_widths_are_sized_by_the_usual_one(tmp_path: Path) -> None:
-    profile = tiny_profile()
-    gmf = profile.panel("gmf")
+    study = tiny_study()
+    gmf = study.profile.panel("gmf")
     narrow = record_of(gmf, "full", 0, 0.05, 500, full_bits=500)
     narrow["train"] = {**narrow["train"], "embedding_dim": 8}
     write_records(tmp_path, record_of(gmf, "full", 0, 0.08, 4000), narrow)
-    reproduce_mgqe(tmp_path, profile, only=["figure6"], render=True)
+    reproduce(MGQE, tmp_path, study, only=["figure6"], render=True)
     assert [
         (point["embedding_dim"], point["size_percent_of_usual_width"]) for point in lines_of(tmp_path / "figure6.csv")
     ] == [
@@ -163,11 +169,11 @@ def test_other_widths_are_sized_by_the_usual_one(tmp_path: Path) -> None:
 
 
 def test_stand_ins_for_private_data_never_stand_beside_the_papers_figures(tmp_path: Path) -> None:
-    profile = tiny_profile(seeds=3)
-    npmi = profile.panel("npmi")
+    study = tiny_study(seeds=3)
+    npmi = study.profile.panel("npmi")
     records = [record_of(npmi, "full", seed, 13.0 + seed / 100, 4000) for seed in range(3)]
     records += [record_of(npmi, "dpq", seed, 12.0 + seed / 100, 1000) for seed in range(3)]
-    result = reproduce_mgqe(write_records(tmp_path, *records), profile, only=["table5"], render=True)
+    result = reproduce(MGQE, write_records(tmp_path, *records), study, only=["table5"], render=True)
     ours, missing, paper = result.items[0].tables
     assert not any("paper" in column for column in (*ours.columns, *missing.columns))
     dpq = next(dict(zip(ours.columns, row, strict=True)) for row in ours.rows if row[0] == "dpq")
@@ -181,34 +187,35 @@ def test_stand_ins_for_private_data_never_stand_beside_the_papers_figures(tmp_pa
 
 
 def test_runs_of_other_settings_are_not_taken(tmp_path: Path) -> None:
-    profile = tiny_profile()
-    sasrec = profile.panel("sasrec")
+    study = tiny_study()
+    sasrec = study.profile.panel("sasrec")
     usual = record_of(sasrec, "full", 0, 0.2, 4000)
     longer = {**usual, "seed": 1, "train": {**usual["train"], "epochs": 9}}
     optioned = {**usual, "seed": 2, "backbone_config": {"num_blocks": 1}}
     write_records(tmp_path, usual, longer, optioned)
-    result = reproduce_mgqe(tmp_path, profile, only=["table4"], render=True)
+    result = reproduce(MGQE, tmp_path, study, only=["table4"], render=True)
     assert result.items[0].tables[0].rows[0][-1] == "1 (0)"
     write_records(tmp_path, usual, {**usual, "seed": 1, "fingerprint": "f" * 16})
     with pytest.raises(SlimtableError, match="different data"):
-        reproduce_mgqe(tmp_path, profile, only=["table4"], render=True)
+        reproduce(MGQE, tmp_path, study, only=["table4"], render=True)
 
 
 def test_a_folder_is_of_one_profile(copied: Path) -> None:
     with pytest.raises(SlimtableError, match="begun as a quick reproduction with other settings"):
-        reproduce_mgqe(copied, make_profile(quick=False), render=True)
+        reproduce(MGQE, copied, MGQE.of(), render=True)
     (copied / SETTINGS).write_text("[]")
     with pytest.raises(SlimtableError, match="is damaged"):
-        reproduce_mgqe(copied, render=True)
+        reproduce(MGQE, copied, render=True)
 
 
 def test_a_folder_remembers_its_profile(tmp_path: Path) -> None:
-    begun = make_profile(True, batch_sizes={"neumf": 512})
-    write_records(tmp_path, record_of(begun.panel("gmf"), "full", 0, 0.07, 4000))
-    reproduce_mgqe(tmp_path, begun, only=["table3"], render=True)
-    (tmp_path / SETTINGS).write_text(json.dumps(begun.settings()))
-    again = reproduce_mgqe(tmp_path, only=["table3"], render=True)
-    assert again.study == MGQE(begun)
+    begun = MGQE.of(True, None, {"neumf": {"batch_size": 512}})
+    write_records(tmp_path, record_of(begun.profile.panel("gmf"), "full", 0, 0.07, 4000))
+    reproduce(MGQE, tmp_path, begun, only=["table3"], render=True)
+    trained = {panel.name: panel.settings() for panel in begun.profile.panels}
+    (tmp_path / SETTINGS).write_text(json.dumps({"profile": "quick", "train": trained}))
+    again = reproduce(MGQE, tmp_path, only=["table3"], render=True)
+    assert again.study == begun
     assert "--quick --batch-size neumf=512" in (tmp_path / INDEX).read_text()
 
 
@@ -216,14 +223,14 @@ def test_an_item_that_cannot_be_drawn_leaves_the_others(copied: Path, tmp_path: 
     (copied / "figure8.json").unlink()
     (copied / "table4.md").unlink()
     with pytest.raises(SlimtableError, match="Figure 8 needs the genres"):
-        reproduce_mgqe(copied, tiny_profile(), only=CHOSEN, render=True, data_root=tmp_path / "nothing")
+        reproduce(MGQE, copied, tiny_study(), only=CHOSEN, render=True, data_root=tmp_path / "nothing")
     assert (copied / "table4.md").is_file()
     assert "Table 4" in (copied / INDEX).read_text()
 
 
 def test_unknown_items_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no 'table9'.*table3, table4"):
-        reproduce_mgqe(tmp_path / "out", only=["table9"])
+        reproduce(MGQE, tmp_path / "out", only=["table9"])
     assert not (tmp_path / "out").exists()
 
 
@@ -235,14 +242,14 @@ def test_everything_in_two_processes(tmp_path: Path, data_root: Path, real_data:
         beside = root / path.relative_to(real_data)
         if not beside.exists():
             beside.symlink_to(path)
-    profile = tiny_profile()
-    result = reproduce_mgqe(tmp_path / "out", profile, data_root=root, workers=2)
+    study = tiny_study()
+    result = reproduce(MGQE, tmp_path / "out", study, data_root=root, workers=2)
     assert [each.item for each in result.items] == list(ITEMS)
     assert all(each.missing == 0 for each in result.items)
     runs = {
-        (want.panel, want.embedding_dim, want.config, seed)
-        for item in ITEMS
-        for want in wanted(item, profile)
-        for seed in want.seeds
+        (want.panel.name, want.train, want.config, seed)
+        for item in study.items.values()
+        for want in item.wanted(Place(study.profile, result.out))
+        for seed in want.configs
     }
     assert len((result.out / "results.jsonl").read_text().splitlines()) == len(runs)

@@ -12,18 +12,17 @@ import pytest
 from slimtable.errors import SlimtableError
 from slimtable.models.ctr import build_ctr_model
 from slimtable.training.field_compression import compress_fields, field_bits
-from studies import reproduce_saec
+from studies import Saec, reproduce
 from studies.cli import main
 from studies.run import SETTINGS
 from studies.saec import cells as saec_cells
-from studies.saec.cells import fields_at, measure_cell
+from studies.saec.cells import CELLS, keep_cell, measure_cell, measure_cells, read_cells
 from studies.saec.experiments import (
     AS_PUBLISHED,
     BITS,
     COMPARED,
     EQUAL_BITS,
     FULL,
-    ITEMS,
     LEVELS,
     MGQE,
     MOVING,
@@ -31,15 +30,17 @@ from studies.saec.experiments import (
     PQ,
     SAEC,
     Cell,
-    make_profile,
+    Entry,
 )
 from studies.saec.moments import Moment, load_log, trained_moments
 from studies.saec.moving import count_moved
 from studies.saec.new_values import _guess_by_request, _guessed
 from studies.saec.plans import find_plan, widest
-from studies.saec.store import CELLS, keep_cell, read_cells
-from studies.saec.tables import Runs, holds, indistinct, sizes_table, times_smaller
-from tests.studies.saec_samples import DATA, SPLIT, WINDOWS, tiny_profile
+from studies.saec.tables import holds, indistinct, sizes_table, smallest, times_smaller
+from studies.series import Row, Series
+from tests.studies.saec_samples import DATA, SPLIT, WINDOWS, tiny_study
+
+ITEMS = tuple(Saec.items)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def moments() -> list[Moment]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("saec")
-    reproduce_saec(out, tiny_profile(), workers=1, progress=False)
+    reproduce(Saec, out, tiny_study(), workers=1, progress=False)
     return out
 
 
@@ -60,15 +61,19 @@ def record(auc: float, loss: float, bits: int = 100, vectors: int = 2) -> dict[s
     return {"windows": [{"window": 0, "before": metrics, "after": metrics, "seconds": {}, **window}]}
 
 
-def runs(*values: tuple[float, float], bits: int = 100) -> Runs:
-    return Runs({seed: record(auc, loss, bits) for seed, (auc, loss) in enumerate(values)})
+def row(entry: Entry, series: Series) -> Row[Entry]:
+    return Row(entry, entry.name, series)
+
+
+def runs(*values: tuple[float, float], bits: int = 100) -> Series:
+    return Series({seed: record(auc, loss, bits) for seed, (auc, loss) in enumerate(values)})
 
 
 def test_everything_is_made_once(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = read_cells(done)
-    assert set(cells) == {cell.key for cell in tiny_profile().cells(ITEMS)}
+    assert set(cells) == {cell.key for cell in tiny_study().cells(ITEMS)}
     monkeypatch.setattr(saec_cells, "measure_cell", lambda *_: pytest.fail("measured again"))
-    again = reproduce_saec(done, tiny_profile(), workers=1, progress=False)
+    again = reproduce(Saec, done, tiny_study(), workers=1, progress=False)
     assert [(each.item, each.missing) for each in again.items] == [(item, 0) for item in ITEMS]
     for figure in ("movietweetings", "ml-1m", "sizes"):
         assert (done / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
@@ -85,13 +90,13 @@ def test_everything_is_made_once(done: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_lost_cell_is_measured_again_and_is_the_same(done: Path, tmp_path: Path) -> None:
-    cells = tiny_profile().cells(["movietweetings"])
+    cells = tiny_study().cells(["movietweetings"])
     lost = next(cell for cell in cells if cell.entry is SAEC)
     before = read_cells(done)
     lines = (done / CELLS).read_text().splitlines()
     kept = [line for line in lines if tuple(json.loads(line)[name] for name in ("panel", "seed", "entry")) != lost.key]
     (tmp_path / CELLS).write_text("\n".join(kept) + '\n{"panel": "cut off')
-    saec_cells.measure_cells([lost], tmp_path, None, progress=False)
+    measure_cells([lost], tmp_path, None, progress=False)
     after = read_cells(tmp_path)
     assert len(after) == len(kept) + 1
     for old, new in zip(before[lost.key]["windows"], after[lost.key]["windows"], strict=True):
@@ -103,14 +108,14 @@ def test_a_lost_cell_is_measured_again_and_is_the_same(done: Path, tmp_path: Pat
 @pytest.mark.slow  # processes import PyTorch anew
 def test_several_processes_share_a_file(tmp_path: Path) -> None:
     cells = [Cell(panel, 0, FULL) for panel in (WINDOWS, SPLIT)]
-    saec_cells.measure_cells(cells, tmp_path, None, workers=2, progress=False)
+    measure_cells(cells, tmp_path, None, workers=2, progress=False)
     assert set(read_cells(tmp_path)) == {cell.key for cell in cells}
 
 
 @pytest.mark.parametrize("entry", [SAEC, AS_PUBLISHED, LEVELS, PQ, MGQE, *BITS], ids=lambda entry: entry.name)
-def test_plans_keep_the_budget_and_count_as_the_tables_do(moments: list[Moment], entry) -> None:  # type: ignore[no-untyped-def]
+def test_plans_keep_the_budget_and_count_as_the_tables_do(moments: list[Moment], entry: Entry) -> None:
     moment = moments[-1]
-    fields = fields_at(WINDOWS, replace(entry, ratio=9.0 if entry.ratio else 0), moment, moment.sensitivity)
+    fields = moment.fields(replace(entry, ratio=9.0 if entry.ratio else 0))
     configs = find_plan(entry, fields)
     compressed = compress_fields(moment.model, configs, moment.counts, sensitivity=moment.sensitivity)
     size = field_bits(compressed)
@@ -123,8 +128,8 @@ def test_plans_keep_the_budget_and_count_as_the_tables_do(moments: list[Moment],
 
 
 @pytest.mark.parametrize("entry", [e for e in COMPARED if e.kind == "trained"], ids=lambda entry: entry.name)
-def test_tables_trained_from_the_start_keep_the_budget(moments: list[Moment], entry) -> None:  # type: ignore[no-untyped-def]
-    fields = fields_at(WINDOWS, replace(entry, ratio=3.0), moments[-1], {})
+def test_tables_trained_from_the_start_keep_the_budget(moments: list[Moment], entry: Entry) -> None:
+    fields = moments[-1].fields(replace(entry, ratio=3.0))
     configs = find_plan(entry, fields)
     assert set(configs) == set(fields.sizes)
     model = build_ctr_model("deepfm", fields.sizes, 0, 16, configs)
@@ -134,7 +139,7 @@ def test_tables_trained_from_the_start_keep_the_budget(moments: list[Moment], en
 def test_the_widest_vectors_fit_and_the_next_do_not(moments: list[Moment]) -> None:
     log = load_log(DATA, WINDOWS.windows, None)
     entry = replace(EQUAL_BITS[0], ratio=20.0)
-    width = widest(entry, WINDOWS, log)
+    width = widest(entry, WINDOWS, log.sizes[: log.steps])
     sizes = log.sizes[0]
 
     def bits(embedding_dim: int) -> int:
@@ -142,7 +147,7 @@ def test_the_widest_vectors_fit_and_the_next_do_not(moments: list[Moment]) -> No
 
     budget = 32 * 17 * sum(sizes.values()) / 20
     assert bits(width) <= budget < bits(width + 1)
-    assert widest(replace(NARROW, ratio=1e6), WINDOWS, log) == 1
+    assert widest(replace(NARROW, ratio=1e6), WINDOWS, log.sizes) == 1
 
 
 def test_compressed_models_are_those_of_the_window(moments: list[Moment]) -> None:
@@ -195,11 +200,10 @@ def test_moves_are_counted_by_row(done: Path, moments: list[Moment]) -> None:
 def test_the_bound_and_what_a_log_can_tell() -> None:
     full = runs((0.760, 0.580), (0.762, 0.578))
     near, far = runs((0.759, 0.581), (0.761, 0.579)), runs((0.700, 0.650), (0.702, 0.648))
-    assert holds([near.difference(full, "auc"), near.difference(full, "log_loss")]) == "yes"
-    assert holds([far.difference(full, "auc"), far.difference(full, "log_loss")]) == "no"
-    assert "cannot tell" in indistinct([(FULL, full), (NARROW, near)])
-    assert "tells methods apart" in indistinct([(FULL, full), (NARROW, far)])
-    assert "fewer than two seeds" in indistinct([(FULL, runs((0.7, 0.6)))])
+    assert (holds(near, full), holds(far, full)) == ("yes", "no")
+    assert "cannot tell" in indistinct([row(FULL, full), row(NARROW, near)])
+    assert "tells methods apart" in indistinct([row(FULL, full), row(NARROW, far)])
+    assert "fewer than two seeds" in indistinct([row(FULL, runs((0.7, 0.6)))])
 
 
 def test_the_smallest_size_within_the_bound_is_named() -> None:
@@ -208,8 +212,8 @@ def test_the_smallest_size_within_the_bound_is_named() -> None:
         runs((0.759, 0.581), (0.761, 0.579), bits=bits) if bits > 40 else runs((0.70, 0.65), (0.70, 0.65), bits=bits)
         for bits in (100, 50, 25)
     )
-    assert small.smallest(times_smaller) == 64
-    rows = [(replace(SAEC, name=name), each) for name, each in (("1/32", large), ("1/64", small), ("1/128", bad))]
+    assert smallest(small, times_smaller) == 64
+    rows = [row(replace(SAEC, name=name), each) for name, each in (("1/32", large), ("1/64", small), ("1/128", bad))]
     table = sizes_table(WINDOWS, {"ours": rows, "as reconstructed": rows[2:]}, full)
     assert [line[-1] for line in table.rows] == ["yes", "yes", "no", "no"]
     assert "ours: 1/64 (" in table.note
@@ -219,7 +223,7 @@ def test_the_smallest_size_within_the_bound_is_named() -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     cell = Cell(WINDOWS, 0, FULL)
     keep_cell(tmp_path, cell, record(0.76, 0.58)["windows"])  # type: ignore[arg-type]
-    result = reproduce_saec(tmp_path, tiny_profile(1), only=["movietweetings", "new-values"], render=True)
+    result = reproduce(Saec, tmp_path, tiny_study(), only=["movietweetings", "new-values"], render=True)
     shown = {row[0]: row for row in result.items[0].tables[1].rows}
     assert shown[FULL.name][6] == "0.7600"
     assert set(shown[SAEC.name][1:]) == {"not run"}
@@ -232,12 +236,11 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 def test_damaged_cells_are_named(tmp_path: Path, line: str) -> None:
     (tmp_path / CELLS).write_text(line + "\n")
     with pytest.raises(SlimtableError, match=r"Line 1 of .*cells\.jsonl is no finished cell"):
-        reproduce_saec(tmp_path, tiny_profile(), only=["seconds"], render=True)
+        reproduce(Saec, tmp_path, tiny_study(), only=["seconds"], render=True)
 
 
 def test_a_folder_has_the_settings_it_was_begun_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quick = make_profile(True)
-    trained = {panel.name: panel.settings() for panel in quick.panels}
+    trained = {panel.name: panel.settings() for panel in Saec.of(quick=True).profile.panels}
     (tmp_path / SETTINGS).write_text(json.dumps({"profile": "quick", "train": trained, "seeds": None}))
     assert main(["saec", "--render", "--only", "hysteresis", "--json", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["profile"] == "quick"

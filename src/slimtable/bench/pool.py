@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from slimtable.errors import SlimtableError
 from slimtable.training.threads import one_thread
@@ -87,15 +87,9 @@ def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Gen
             outcomes: list[R | Failure[J]] = []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 worker, job = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    outcomes.append(future.result())
-                elif isinstance(error, BrokenProcessPool):
-                    outcomes.append(Failure(job, f"its process ended with exit code {worker.end()}"))
-                    continue
-                else:
-                    outcomes.append(Failure(job, reason_of(error)))
-                idle.append(worker)
+                outcomes.append(worker.outcome(future, job))
+                if not worker.ended:
+                    idle.append(worker)
             hand_out()  # before anything else is done, so that no process waits
             yield from outcomes
     finally:
@@ -103,6 +97,17 @@ def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Gen
             worker.stop()
         for worker in [*idle, *(worker for worker, _ in running.values())]:
             worker.end()
+
+
+def run_limited(job: J, work: Callable[[J], R], seconds: float) -> R | Failure[J] | None:
+    """Does a job in a process of its own; None where it was stopped since it took longer than some seconds."""
+    worker = _Worker()
+    future = worker.submit(work, job)
+    try:
+        return worker.outcome(future, job) if wait([future], seconds).done else None
+    finally:
+        worker.stop(patience=0.0)
+        worker.end()
 
 
 def reason_of(error: BaseException) -> str:
@@ -117,6 +122,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads of PyTorch and numba
         self._executor = ProcessPoolExecutor(1, context, initializer=_begin)
         self._process: BaseProcess | None = None
+        self.ended = False
 
     def submit(self, work: Callable[[J], R], job: J) -> Future[R]:
         """Hands it a job; the first one starts the process."""
@@ -134,15 +140,25 @@ class _Worker:
         (self._process,) = set(multiprocessing.active_children()) - before
         return future
 
-    def stop(self) -> None:
+    def outcome(self, future: Future[Any], job: J) -> Any | Failure[J]:
+        """What a finished job gave; the worker has ended where its process died."""
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if isinstance(error, BrokenProcessPool):
+            return Failure(job, f"its process ended with exit code {self.end()}")
+        return Failure(job, reason_of(error))
+
+    def stop(self, patience: float = _PATIENCE) -> None:
         """Asks the process to end now; it is killed where it does not."""
         if self._process is not None:
             self._process.terminate()
-            self._process.join(_PATIENCE)
+            self._process.join(patience)
             self._process.kill()
 
     def end(self) -> int | None:
         """Waits for the process to end, now that it has nothing to do; its exit code."""
+        self.ended = True
         self._executor.shutdown()
         return None if self._process is None else self._process.exitcode
 
