@@ -5,7 +5,7 @@
     True
 
 The public names are listed in ``__init__.pyi``, and the classes of ``methods/`` are public as well. Each is imported
-when it is first used, so that opening and serving artifacts needs no PyTorch.
+on first use, so that opening and serving artifacts needs no PyTorch.
 """
 
 from __future__ import annotations

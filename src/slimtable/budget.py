@@ -1,4 +1,4 @@
-"""Budgets in words, one grammar for all: bytes that are served, and numbers of shared rows."""
+"""The grammar of budgets: bytes served, and numbers of shared rows."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _ROWS = re.compile(_NUMBER + r"(%|rows?|)\s*", re.ASCII)
 
 
 def bits_of_budget(budget: str, dense_bits: int) -> float:
-    """Bits that a budget allows.
+    """The bits of a budget.
 
     Args:
         budget: a share of the float32 table, or tables, such as "4%"; how many times smaller they must be, such as
             "16x"; or bytes served, such as "2MB".
-        dense_bits: what they take in float32.
+        dense_bits: bits of the tables in float32.
 
     Returns:
         The bits, not rounded.
 
     Raises:
-        ValueError: the text is no budget, or allows more than the float32 tables take.
+        ValueError: the text is not a budget, or exceeds the float32 tables.
 
     Example:
         >>> bits_of_budget("4%", 1000), bits_of_budget("16x", 1600), bits_of_budget("2 kB", 0)
@@ -40,16 +40,16 @@ def bits_of_budget(budget: str, dense_bits: int) -> float:
 
 
 def is_relative(budget: str) -> bool:
-    """Whether a budget is a share of the float32 tables, so that each table can keep it by itself."""
+    """True if a budget is relative to the float32 tables, so that it can be applied to each table."""
     return _parsed(budget)[1] not in BYTES
 
 
 def rows_of_text(rows: str, num_ids: int) -> int:
-    """Shared rows that a text asks for.
+    """The number of shared rows of a text.
 
     Args:
         rows: a share of the ids, such as "25%", or a number, such as "12000" or "12000rows".
-        num_ids: number of ids that share them.
+        num_ids: number of ids.
 
     Returns:
         The rows, rounded down.
@@ -66,18 +66,18 @@ def rows_of_text(rows: str, num_ids: int) -> int:
 
 
 def share_of_rows(rows: str) -> float | None:
-    """The share of the ids that a text of rows asks for, 0 to 1; None where it is a number of rows.
+    """The share of the ids of a text of rows, 0 to 1; None if it is a number of rows.
 
     Raises:
-        ValueError: as :func:`rows_of_text`.
+        ValueError: as for :func:`rows_of_text`.
     """
     match = _row_match(rows)
     if match[2] != "%":
         if "." in match[1]:
-            raise ValueError(f"{rows!r} is no number of rows. Write a whole number such as 12000, or a share: 25%.")
+            raise ValueError(f"{rows!r} is not a number of rows. Write a whole number such as 12000, or a share: 25%.")
         return None
     if float(match[1]) > 100:
-        raise ValueError(f"{rows!r} are more rows than there are ids. Write a share of at most 100%.")
+        raise ValueError(f"{rows!r} are more rows than ids. Write a share of at most 100%.")
     return float(match[1]) / 100
 
 
@@ -85,7 +85,7 @@ def largest(fits: Callable[[int], bool], low: int, high: int) -> int:
     """The largest number that fits, by bisection.
 
     Args:
-        fits: true up to some number, and false beyond.
+        fits: true up to some number, false beyond it.
         low: smallest number to try.
         high: largest number to try.
 
@@ -104,21 +104,21 @@ def largest(fits: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def rows_within(budget: str, dense_bits: int, bits_of: Callable[[int], int], low: int, high: int) -> int:
-    """The most rows that a budget of bytes pays for.
+    """The largest number of rows that fits into a budget of bytes.
 
     Args:
         budget: as in :func:`bits_of_budget`.
-        dense_bits: what the tables take in float32.
-        bits_of: all bits that are served with so many rows; they grow with the rows.
-        low: fewest rows that there can be.
-        high: most rows that are of use.
+        dense_bits: bits of the tables in float32.
+        bits_of: all bits served with a number of rows; increasing.
+        low: smallest possible number of rows.
+        high: largest useful number of rows.
 
     Returns:
         Rows in low … high.
 
     Raises:
-        BudgetError: the budget does not pay for ``low`` rows; the message says what would.
-        ValueError: the text is no budget.
+        BudgetError: the budget is below ``low`` rows; the message gives the smallest budget.
+        ValueError: the text is not a budget.
 
     Example:
         >>> rows_within("1kB", 0, lambda rows: 64 * rows + 100, 2, 1000)
@@ -138,8 +138,8 @@ def _parsed(budget: str) -> tuple[float, str]:
     match = _BUDGET.fullmatch(budget)
     if match is None:
         raise ValueError(
-            f"{budget!r} is no budget. Write a share of the float32 bytes such as 4%, how many times smaller such as "
-            "16x, or bytes such as 2MB."
+            f"{budget!r} is not a budget. Write a share of the float32 bytes such as 4%, how many times smaller such "
+            "as 16x, or bytes such as 2MB."
         )
     number, unit = float(match[1]), "x" if match[2] == "×" else match[2]
     if (unit == "%" and number > 100) or (unit == "x" and number < 1):
@@ -150,5 +150,5 @@ def _parsed(budget: str) -> tuple[float, str]:
 def _row_match(rows: str) -> re.Match[str]:
     match = _ROWS.fullmatch(rows)
     if match is None:
-        raise ValueError(f"{rows!r} is no number of rows. Write a number such as 12000, or a share of the ids: 25%.")
+        raise ValueError(f"{rows!r} is not a number of rows. Write a number such as 12000, or a share of the ids: 25%.")
     return match

@@ -1,4 +1,4 @@
-"""Frozen configurations made of JSON types only, checked when they are built."""
+"""Frozen configurations of JSON types, checked on construction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 LARGEST = 2**31 - 1
-"""The largest count that an option may have."""
+"""Largest value of a count."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Bounds:
     Attributes:
         low: smallest value.
         high: largest value; None for no limit.
-        open_low: ``low`` itself is excluded.
-        open_high: ``high`` itself is excluded.
+        open_low: exclude ``low``.
+        open_high: exclude ``high``.
     """
 
     low: float
@@ -32,7 +32,7 @@ class Bounds:
     open_high: bool = False
 
     def check(self, value: float, name: str) -> None:
-        """Raises ValueError where a value is out of range."""
+        """Raises ValueError if a value is out of range."""
         above = value > self.low if self.open_low else value >= self.low
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)
         if not (above and below):

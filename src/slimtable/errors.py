@@ -1,19 +1,19 @@
-"""Every error that is ours.
+"""The error classes.
 
-Bad arguments raise the built-in ``ValueError``, ``TypeError`` or ``IndexError``; all else raises one of these::
+Bad arguments raise the built-in ``ValueError``, ``TypeError`` or ``IndexError``; all other errors are one of these::
 
     SlimtableError
     ├── DatasetError            a dataset is missing, malformed or empty
-    │   └── DatasetNotFoundError    it is not there; the message says how to get it
+    │   └── DatasetNotFoundError    it does not exist; the message says how to get it
     ├── CheckpointError         a run folder cannot be continued
-    ├── BudgetError             no way to meet a budget; the message says what is possible
+    ├── BudgetError             a budget cannot be met; the message says what is possible
     └── ArtifactError           a file cannot be trusted
-        ├── ArtifactFormatError     its structure is not ours, or is cut short
+        ├── ArtifactFormatError     its structure is invalid, or it is truncated
         ├── ArtifactVersionError    it was written by a newer format
-        ├── ArtifactValueError      its structure is right, its values are not (a code out of range, a NaN scale)
-        └── ArtifactChecksumError   its bytes are not those that were written
+        ├── ArtifactValueError      its structure is valid, but a value is not (a code out of range, a NaN scale)
+        └── ArtifactChecksumError   its bytes have changed
 
-The command line prints any of them, and bad arguments, as one line and exits with 2.
+The command line prints errors as one line and exits with 2.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DatasetError(SlimtableError):
 
 
 class DatasetNotFoundError(DatasetError):
-    """A dataset is not there; the message says where to get it and where to put it."""
+    """A dataset does not exist; the message says where to get it and where to put it."""
 
 
 class CheckpointError(SlimtableError):
@@ -44,7 +44,7 @@ class ArtifactError(SlimtableError):
 
 
 class ArtifactFormatError(ArtifactError):
-    """The structure of the file is not an artifact's, or the file is cut short."""
+    """The structure of the file is invalid, or the file is truncated."""
 
 
 class ArtifactVersionError(ArtifactError):
@@ -52,8 +52,8 @@ class ArtifactVersionError(ArtifactError):
 
 
 class ArtifactValueError(ArtifactError):
-    """The structure is right but a value is not, such as a code out of range or a scale that is not finite."""
+    """The structure is valid but a value is not, such as a code out of range or a scale that is not finite."""
 
 
 class ArtifactChecksumError(ArtifactError):
-    """The bytes of the file are not those that were written."""
+    """The bytes of the file have changed."""

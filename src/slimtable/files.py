@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes, and checks of archives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import IO, Any
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file beside ``path`` for writing bytes, and renames it to ``path`` once it is safely on disk.
+    """Opens a temporary file for writing bytes, and renames it to ``path`` once it is on disk.
 
-    Killed at any time, it leaves the old file or the new one under that name, and perhaps a ``.partial`` that
-    nobody reads. If the block raises, that is removed.
+    If the process is killed, ``path`` is the old file or the complete new one; a ``.partial`` file may be left. If the
+    block raises, the temporary file is removed.
 
     Args:
-        path: the file; where it is a link, the file that it leads to.
+        path: the file; a link is followed.
 
     Yields:
         The open file.
@@ -58,10 +58,10 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_archive(path: Path) -> None:
-    """Checks a zip archive, such as a PyTorch file, against its own checksums, which PyTorch does not look at.
+    """Checks a zip archive, such as a PyTorch file, against its checksums, which PyTorch does not check.
 
     Raises:
-        ValueError: it is no such archive, or a byte in it is not what was written.
+        ValueError: it is not such an archive, or is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -73,7 +73,7 @@ def check_archive(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as indented JSON, all or nothing; arguments and errors as :func:`replace_file`."""
+    """Writes ``value`` as indented JSON, atomically; arguments and errors as for :func:`replace_file`."""
     with replace_file(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")
 

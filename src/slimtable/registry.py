@@ -12,11 +12,11 @@ _C = TypeVar("_C", bound=type[Any])
 
 
 class Registry(Generic[_T]):
-    """The classes that the files of a package register, found when a name is asked for that is not known yet.
+    """The classes registered by the files of a package, which are imported when an unknown name is requested.
 
     Args:
-        kind: what messages call them, such as "method".
-        package: where their files lie, one class each; the file stem is the name.
+        kind: their name in messages, such as "method".
+        package: package of their files, one class each; the file stem is the name.
         attribute: class attribute that holds the name.
     """
 
@@ -25,7 +25,7 @@ class Registry(Generic[_T]):
         self._classes: dict[str, type[_T]] = {}
 
     def add(self, name: str) -> Callable[[_C], _C]:
-        """Class decorator that makes a class known under a name.
+        """Class decorator that registers a class under a name.
 
         Raises:
             ValueError: another class has the name.
@@ -51,7 +51,7 @@ class Registry(Generic[_T]):
         """The class of a name.
 
         Raises:
-            ValueError: there is none; the message lists the known names.
+            ValueError: the name is unknown; the message lists the known names.
         """
         if name not in self._classes:
             names = self.names()

@@ -22,15 +22,15 @@ def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError]
 
     Args:
         path: the file.
-        model: what it has to hold.
-        error: what to raise where it does not.
+        model: the pydantic model.
+        error: class of the errors.
 
     Returns:
         The model.
 
     Raises:
-        SlimtableError: of the kind ``error``, where the file cannot be read, is not YAML, gives a key twice, or is not
-            what the model asks for; one line that names the file and the key.
+        SlimtableError: of class ``error``, if the file cannot be read, is not YAML, has a duplicate key, or does not
+            fit the model; one line with the file and the key.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError]
 
 
 def check_settings(values: Any, model: type[_Model], where: str, error: type[SlimtableError] = DatasetError) -> _Model:
-    """Values as a model; errors as :func:`read_yaml`, beginning with ``where``."""
+    """Validates values; errors as for :func:`read_yaml`, prefixed with ``where``."""
     if not isinstance(values, Mapping):
         raise error(f"{where} must hold `key: value` lines. Known keys: {', '.join(_keys(model))}.")
     try:
@@ -79,7 +79,7 @@ def _in_one_line(reason: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that stands at a place; the nearest one above where there is none."""
+    """The model at a location, or the nearest one above it."""
     for key in place:
         if isinstance(key, str) and (found := _keys(model).get(key)) is not None:
             model = _first_model(found.annotation) or model
@@ -87,7 +87,7 @@ def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[Base
 
 
 def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a model by what they are called in files."""
+    """The fields of a model by their names in files."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
@@ -98,7 +98,7 @@ def _first_model(annotation: Any) -> type[BaseModel] | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only; a key that is given twice is an error and not silently the last one."""
+    """A safe loader that refuses duplicate keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

@@ -1,4 +1,4 @@
-"""How something with options is written: ``mgqe[codebook_sizes=[256,64];share_codebook=false]``."""
+"""The text form of a name with options: ``mgqe[codebook_sizes=[256,64];share_codebook=false]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BARE_WORD = re.compile(r"[A-Za-z0-9_][\w.-]*%?", re.ASCII)  # a word, or a budg
 
 
 def parse_spec(entry: str) -> tuple[str, dict[str, object]]:
-    """Reads a name and its options.
+    """Parses a name and its options.
 
     Commas and semicolons separate options. Values are JSON; a bare word is a text.
 
@@ -32,7 +32,7 @@ def parse_spec(entry: str) -> tuple[str, dict[str, object]]:
     if not bracket:
         return name.strip(), {}
     if not rest.endswith("]"):
-        raise ValueError(f"{entry!r} goes on after its options. Write name[option=value;option=value].")
+        raise ValueError(f"{entry!r} continues after its options. Write name[option=value;option=value].")
     options: dict[str, object] = {}
     for pair in split_specs(rest[:-1]) if rest[:-1].strip() else []:
         option, equals, value = (part.strip() for part in pair.partition("="))
@@ -45,7 +45,7 @@ def parse_spec(entry: str) -> tuple[str, dict[str, object]]:
 
 
 def format_spec(name: str, options: Mapping[str, Any]) -> str:
-    """The text that :func:`parse_spec` reads as this name and these options.
+    """Formats a name and options as a text for :func:`parse_spec`.
 
     Example:
         >>> format_spec("uniform", {"bits": 4, "axis": "row"})
@@ -56,7 +56,7 @@ def format_spec(name: str, options: Mapping[str, Any]) -> str:
 
 
 def split_specs(text: str) -> list[str]:
-    """Parts between the commas and semicolons that stand outside brackets and quotes.
+    """Splits a text at commas and semicolons outside brackets and quotes.
 
     Raises:
         ValueError: brackets or quotes do not match, or a part is empty.
@@ -96,7 +96,7 @@ def _written(value: Any) -> str:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text would be read as another value than itself, such as 12 or true."""
+    """True if a text would be parsed as another value, such as 12 or true."""
     try:
         json.loads(text)
     except ValueError:

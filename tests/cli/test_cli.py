@@ -340,7 +340,7 @@ def test_train_and_bench_take_click_models(must: Command, slimtable: Command, tm
     records = must("bench", *words, *grid).json
     assert [record["method"] for record in records] == ["full", "saec"]
     for bad, message in (
-        (["--ks", 5], "--ks is no training setting of fm"),
+        (["--ks", 5], "--ks is not a training setting of fm"),
         (["--column", "user=x"], "--column is for interactions"),
         (["--budget", "101%"], "more than the float32 table"),
         (["--split", "fixed"], "temporal or random"),

@@ -55,7 +55,7 @@ def test_frequent_ids_count_more(must: Command, files: tuple[Path, Path], tmp_pa
     [
         (["--method", "uniform", "--budget", "3%"], "too small for this method: its smallest table of 2,000 ids takes"),
         (["--method", "uniform", "--budget", "101%"], "more than the float32 table takes"),
-        (["--method", "saec", "--budget", "4 rows"], "is no budget"),
+        (["--method", "saec", "--budget", "4 rows"], "is not a budget"),
         (["--method", "saec", "--budget", "4%", "--set", "budget=5%"], "given twice"),
         (["--method", "saec", "--budget", "20B"], "smallest budget is"),
         (["--method", "saec", "--set", "num_rows=2000"], "Use method full"),

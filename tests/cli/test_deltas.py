@@ -47,7 +47,7 @@ def test_what_goes_wrong_is_one_line(slimtable: Command, pair: tuple[Path, Path]
     cut.write_bytes(delta.read_bytes()[:-1])
     for words, message in [
         (("patch", new, delta, "--out", made), "was made from another file"),
-        (("patch", old, new, "--out", made), "it is no delta"),
+        (("patch", old, new, "--out", made), "it is not a delta"),
         (("patch", old, cut, "--out", made), "disagree|cut short"),
         (("patch", old, tmp_path / "none", "--out", made), "there is no such delta"),
         (("patch", tmp_path / "none", delta, "--out", made), "there is no such artifact"),

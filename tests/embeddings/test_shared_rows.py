@@ -192,7 +192,7 @@ def test_a_budget_of_both_tables_needs_both(name) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("shared", {"budget": "a lot"}, "is no budget"),
+        ("shared", {"budget": "a lot"}, "is not a budget"),
         ("shared", {"grouping": "astrology"}, "no grouping 'astrology'"),
         ("shared", {"views": 0}, "views"),
         ("shared", {"head": 1.0}, "head"),

@@ -1,7 +1,7 @@
-"""The command line: ``slimtable COMMAND``; every command is one call of the library and a way to print it.
+"""The command line: ``slimtable COMMAND``; every command makes one call of the library and prints the result.
 
-Whatever goes wrong is one line on standard error that begins with ``error:``, and exit code 2; an interruption
-exits with 130. ``SLIMTABLE_DEBUG=1`` lets the traceback through.
+Every error is one line on standard error that begins with ``error:``, with exit code 2; an interruption exits with 130.
+``SLIMTABLE_DEBUG=1`` shows the traceback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slimtable.errors import SlimtableError
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
-_LONGEST = 300  # characters of a message
+_LONGEST = 300  # maximum length of a message
 _EXPECTED = (SlimtableError, ValueError, TypeError, IndexError, OSError, ImportError)
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 def examples(*lines: str) -> str:
-    """The epilog of a command: command lines that work."""
+    """The epilog of a command with example command lines."""
     return "\n\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
@@ -83,7 +83,7 @@ app.command(
         "slimtable lookup model.safetensors item 0 1 2",
         "slimtable lookup model.safetensors item --raw 2571 --json",
     ),
-    context_settings={"ignore_unknown_options": True},  # so that -1 is an id, which is then refused as one
+    context_settings={"ignore_unknown_options": True},  # so that -1 is parsed as an id and reported as out of range
 )(tables.lookup)
 app.command(
     epilog=examples("slimtable delta monday.safetensors tuesday.safetensors --out tuesday.delta"),
@@ -130,12 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, name: str = "slimtable") -> int:
-    """Runs a command of an app; whatever goes wrong is one line on standard error.
+    """Runs a command of an app; every error is one line on standard error.
 
     Args:
         app: the commands.
         arguments: the words after the program's name; None for those of the process.
-        name: how the program is called.
+        name: name of the program.
 
     Returns:
         The exit code: 0, 2 after an error, or 130 after Ctrl-C.
@@ -159,7 +159,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, name: str 
 
 
 def _is_interruption(error: BaseException | None) -> bool:
-    """Whether an error comes from Ctrl-C: compiled code may wrap it, as in a SystemError."""
+    """True if an error comes from Ctrl-C; compiled code may wrap it in a SystemError."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -168,7 +168,7 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 def _complain(message: str) -> None:
-    """Prints one line of 300 characters at most: of a longer one its beginning, and its end, which says what to do."""
+    """Prints a message in one line of at most 300 characters, shortened in the middle to keep the advice at its end."""
     line = "error: " + " ".join(message.split())
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST - 123]} … {line[-120:]}"
@@ -176,8 +176,8 @@ def _complain(message: str) -> None:
 
 
 def _describe(error: Exception) -> str:
-    """What went wrong, and what to do where the error itself does not say it."""
-    if hasattr(error, "format_message"):  # wrong usage, found by typer
+    """The message of an error, with advice if it has none."""
+    if hasattr(error, "format_message"):  # a usage error of typer
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "slimtable"
         return f"{error.format_message()} See `{command} --help`."

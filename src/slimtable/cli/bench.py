@@ -14,7 +14,7 @@ from slimtable.cli.output import show, show_json
 def bench(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="Name of a dataset (see `slimtable data list`), or a file or folder.")],
-    out: Annotated[Path, typer.Option(help="Folder of results; finished runs in it are not repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; finished runs in it are not repeated.")],
     methods: Annotated[
         str, typer.Option(help="Methods with their options in brackets, such as full,mgqe[codebook_sizes=[256,64]].")
     ] = "full,low_rank,uniform,dpq,mgqe",
@@ -24,7 +24,7 @@ def bench(
     split: Annotated[
         str | None,
         typer.Option(
-            help="leave-two-out, random, holdout, temporal, fixed or pooled.", show_default="as is usual for the data"
+            help="leave-two-out, random, holdout, temporal, fixed or pooled.", show_default="the default of the dataset"
         ),
     ] = None,
     data_root: DataRoot = None,
@@ -42,7 +42,7 @@ def bench(
 ) -> None:
     """Train a grid of methods and seeds, and compare quality with size.
 
-    DIR then holds results.jsonl, table.md, table.csv, plots and report.html; call again to add to them.
+    The folder then holds results.jsonl, table.md, table.csv, plots and report.html; call again to add to them.
     """
     from slimtable.bench import console_table, parse_methods, run_bench
     from slimtable.bench.published import Published

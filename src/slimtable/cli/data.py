@@ -1,4 +1,4 @@
-"""``slimtable data``: what there is, fetching it, and making synthetic data of any size."""
+"""``slimtable data``: list and fetch datasets, and generate synthetic data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fetch(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Download a dataset where it is not there yet; what was cut off is continued."""
+    """Download a dataset if it is missing; resumes an interrupted download."""
     from slimtable.data import fetch_dataset
 
     folder = fetch_dataset(name, data_root)
@@ -69,7 +69,7 @@ def make(
 
     require_free(out, force)
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}. Make it first.")
+        raise FileNotFoundError(f"{out} cannot be written: there is no folder {out.parent}. Create it first.")
     path = make_dataset(out, interactions, seed, format)
     written = path.stat().st_size
     if as_json:

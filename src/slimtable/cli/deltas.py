@@ -1,4 +1,4 @@
-"""``delta`` and ``patch``: what changed between two artifacts, and the new one from the old one and that."""
+"""``delta`` and ``patch``: make and apply deltas between artifacts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Old = Annotated[Path, typer.Argument(metavar="OLD", help="The artifact that read
 
 def delta(
     old: Old,
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The artifact that they shall have.")],
-    out: Annotated[Path, typer.Option(help="The delta to write, all or nothing.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The artifact that they should get.")],
+    out: Annotated[Path, typer.Option(help="Path of the delta, written atomically.")],
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write what changed between two artifacts, as a small file for `slimtable patch`."""
+    """Write the changes between two artifacts to a small file for `slimtable patch`."""
     from slimtable.artifact.delta import write_delta
 
     require_free(out, force)
@@ -37,7 +37,7 @@ def delta(
 def patch(
     old: Old,
     delta_file: Annotated[Path, typer.Argument(metavar="DELTA", help="A file made by `slimtable delta`.")],
-    out: Annotated[Path, typer.Option(help="The new artifact to write, all or nothing.")],
+    out: Annotated[Path, typer.Option(help="Path of the new artifact, written atomically.")],
     force: Force = False,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``slimtable demo``: the whole way from interactions to served rows, on synthetic data."""
+"""``slimtable demo``: from interactions to served rows on synthetic data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from slimtable.cli.output import show, show_json
 from slimtable.serve.reader import open_artifact
 
 _METHODS, _PACKED = "full,uniform,dpq,mgqe", "mgqe"
-_EPOCHS, _BATCH_SIZE, _LEARNING_RATE = 4, 2048, 5e-3  # seconds per method, and validation is at its best by then
+_EPOCHS, _BATCH_SIZE, _LEARNING_RATE = 4, 2048, 5e-3  # takes seconds per method; validation has peaked by then
 _IDS = [0, 1, 2]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the files of the demo.")] = Path("runs/demo"),
     as_json: Json = False,
 ) -> None:
     """See it all in about a minute: train, compare, pack, verify and look up. Needs no data."""

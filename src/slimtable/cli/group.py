@@ -1,4 +1,4 @@
-"""``slimtable group``: the shared row of every user and item, its statistics, and a file of it."""
+"""``slimtable group``: computes row maps of users and items, with statistics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Use(StrEnum):
-    """Which interactions to group by."""
+    """The interactions to group by."""
 
     train = "train"
     all = "all"
@@ -39,7 +39,7 @@ class Use(StrEnum):
 
 @dataclasses.dataclass
 class _Loaded:
-    """A graph and where it comes from."""
+    """A graph with its raw ids."""
 
     graph: InteractionGraph
     repeated: int
@@ -51,14 +51,14 @@ def group(
         str, typer.Option(help="Name of a dataset (see `slimtable data list`), a file, or a folder of a graph.")
     ],
     grouping: Annotated[
-        str, typer.Option(help="How to group, such as baco, louvain or 'baco\\[item_weight=cpm]'.")
+        str, typer.Option(help="The algorithm, such as baco, louvain or 'baco\\[item_weight=cpm]'.")
     ] = "baco",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="Option of the grouping. May be repeated."),
     ] = None,
-    gamma: Annotated[float | None, typer.Option(help="Short for --set gamma=…")] = None,
-    resolution: Annotated[float | None, typer.Option(help="Short for --set resolution=…")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Short for --set gamma=VALUE.")] = None,
+    resolution: Annotated[float | None, typer.Option(help="Short for --set resolution=VALUE.")] = None,
     rows: Annotated[
         str | None, typer.Option(help="Shared rows of users and items together: 12000, or 25% of the ids.")
     ] = None,
@@ -74,27 +74,27 @@ def group(
     split: Annotated[
         str | None,
         typer.Option(
-            help="What the training part is of: leave-two-out, random, temporal, fixed or pooled.",
+            help="Split of the data: leave-two-out, random, temporal, fixed or pooled.",
             show_default="the data's own training part, else a random 80 %",
         ),
     ] = None,
-    split_seed: Annotated[int, typer.Option(min=0, help="Of a random split.")] = 0,
+    split_seed: Annotated[int, typer.Option(min=0, help="Seed of a random split.")] = 0,
     column: Column = None,
     file_format: FileFormat = None,
     separator: Separator = None,
     encoding: Encoding = None,
     graph_folder: Annotated[
         Path | None,
-        typer.Option(help="Keep the graph of all edges of Parquet or CSV files there, mapped and not loaded."),
+        typer.Option(help="Folder for the graph of Parquet or CSV files, which is then memory-mapped."),
     ] = None,
     data_root: DataRoot = None,
-    out: Annotated[Path | None, typer.Option(help="A .safetensors file for the row maps, all or nothing.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .safetensors file for the row maps, written atomically.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Group users and items that can share rows, and describe the groups.
+    """Group users and items that share rows, and print statistics of the groups.
 
-    With --graph-folder, the edges may be more than memory holds: they are sorted into files once and used from there.
+    With --graph-folder, the edges may exceed memory: they are sorted into files once, and memory-mapped.
     """
     from slimtable.grouping import format_grouping
     from slimtable.grouping import group as group_graph
@@ -103,7 +103,7 @@ def group(
 
     if out is not None:
         require_free(out, force)
-        if out.is_dir() or not out.parent.is_dir():  # said before the work is done
+        if out.is_dir() or not out.parent.is_dir():  # checked before the work
             raise FileNotFoundError(f"--out {out} cannot be written: it must be a file in a folder that exists.")
     chosen = _grouping(grouping, settings, {"gamma": gamma, "resolution": resolution})
     columns = parse_columns(column)
@@ -148,12 +148,12 @@ def group(
 def _num_rows(
     rows: str | None, budget: str | None, graph: InteractionGraph, grouping: Grouping, dim: int
 ) -> int | None:
-    """Rows of both sides together that --rows or --budget ask for."""
+    """Number of rows of both sides together, from --rows or --budget."""
     from slimtable.budget import rows_of_text, rows_within
     from slimtable.grouping.grouping import bits_of_maps
 
     if rows is not None and budget is not None:
-        raise ValueError("--rows and --budget both say how many rows there are. Give one of them.")
+        raise ValueError("--rows and --budget both set the number of rows. Give one of them.")
     if budget is not None:
         sizes = (graph.num_users, graph.num_items)
 
@@ -165,7 +165,7 @@ def _num_rows(
 
 
 def _grouping(text: str, settings: list[str] | None, shorthands: dict[str, float | None]) -> Grouping:
-    """The grouping that --grouping, --set and the short options ask for."""
+    """The grouping from --grouping, --set and the short options."""
     from slimtable.grouping import get_grouping, parse_grouping
 
     chosen = parse_grouping(text)
@@ -180,7 +180,7 @@ def _grouping(text: str, settings: list[str] | None, shorthands: dict[str, float
 
 
 def _stored(data: str, folder: Path | None, columns: dict[str, str | int] | None) -> _Loaded:
-    """The graph in a folder, which is made where it is not there yet."""
+    """The graph in a folder, built if it does not exist."""
     from slimtable.grouping.edges import build_graph, describe_graph, is_graph, open_graph, raw_ids, require_source
 
     if is_graph(Path(data)):
@@ -227,7 +227,7 @@ def _in_memory(
 
 
 def _require_whole(data: str, side: str, raw_ids: np.ndarray) -> None:
-    """Refuses ids that are numbers but not whole or below 0, as graphs in folders do; other texts are names."""
+    """Raises an error for numeric ids that are negative or not whole, as graph folders do; other texts are names."""
     from slimtable.errors import DatasetError
 
     try:
@@ -243,7 +243,7 @@ def _require_whole(data: str, side: str, raw_ids: np.ndarray) -> None:
 
 
 def _sizes(groups: Groups, graph: InteractionGraph, dim: int) -> dict[str, Any]:
-    """Bits served, and the paper's count of parameters, which leaves out the first row of each id."""
+    """Bits served, and the paper's count of parameters, without the primary row of each id."""
     statistics = groups.statistics
     bits, full_bits = 32 * dim * statistics.rows + statistics.map_bits, 32 * dim * graph.num_nodes
     parameters, full = dim * statistics.rows + statistics.second_integers, dim * graph.num_nodes
@@ -302,7 +302,7 @@ def _show(result: dict[str, Any]) -> None:
         f"{size(sizes['bytes'])} served with packed maps, {sizes['size_percent']:.2f}% of float32 tables"
     )
     show(
-        f"as the paper counts: {sizes['parameters']:,} parameters, {sizes['parameters_percent']:.2f}% "
+        f"in the accounting of the paper: {sizes['parameters']:,} parameters, {sizes['parameters_percent']:.2f}% "
         "(rows and secondary rows' numbers; first rows' numbers not counted)"
     )
     tuning = f", after {statistics['tuning_seconds']:.2f} s of tuning" if statistics["tuning_seconds"] >= 0.01 else ""

@@ -1,4 +1,4 @@
-"""Options that come from somewhere else: `--set` for any configuration, and a flag per field of `TrainConfig`."""
+"""Shared options: `--set` for any configuration, and a flag per field of the training settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Settings = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="Recommended options of the method, such as compact of mgqe; --set goes before them.")
+    str | None, typer.Option(help="Recommended options of the method, such as compact of mgqe; --set overrides them.")
 ]
 ModelName = Annotated[
     str, typer.Option("--model", help="The recommender. Training settings that are not given are those of its paper.")
@@ -55,12 +55,12 @@ Column = Annotated[
 ]
 FileFormat = Annotated[
     str | None,
-    typer.Option("--format", help="Format of the file, as docs/datasets.md lists them.", show_default="found"),
+    typer.Option("--format", help="Format of the file, as docs/datasets.md lists them.", show_default="detected"),
 ]
 Separator = Annotated[
-    str | None, typer.Option(help="Between the fields of a table, such as ' '.", show_default="found")
+    str | None, typer.Option(help="Separator of the fields of a table, such as ' '.", show_default="detected")
 ]
-Encoding = Annotated[str | None, typer.Option(help="Of the text, such as latin-1.", show_default="utf-8")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of the text, such as latin-1.", show_default="utf-8")]
 Deduplicate = Annotated[
     bool, typer.Option("--deduplicate", help="Drop rows that repeat the user, item and time of another.")
 ]
@@ -69,13 +69,13 @@ Deduplicate = Annotated[
 def reading_options(
     column: Sequence[str] | None, file_format: str | None, separator: str | None, encoding: str | None
 ) -> dict[str, Any]:
-    """How to read a file; nothing unless asked for, since named datasets take no options."""
+    """Reader options; only those that are given, since named datasets take none."""
     given = {"columns": parse_columns(column), "format": file_format, "separator": separator, "encoding": encoding}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def drop_duplicates(source: Dataset, deduplicate: bool) -> Dataset:
-    """Drops rows that repeat others if that is asked for, and else says on standard error that there are some."""
+    """Drops duplicate rows if requested, else warns on standard error if there are some."""
     from slimtable.data.interactions.interactions import duplicate_rows
 
     again = duplicate_rows(source.interactions)
@@ -85,7 +85,7 @@ def drop_duplicates(source: Dataset, deduplicate: bool) -> Dataset:
     if not deduplicate:
         same = "user, item and time" if source.interactions.times is not None else "user and item"
         typer.echo(
-            f"warning: {count:,} of {len(again):,} rows repeat the {same} of another. Left in, they may stand in the "
+            f"warning: {count:,} of {len(again):,} rows repeat the {same} of another. They may be in both the "
             "training and the test part. --deduplicate drops them.",
             err=True,
         )
@@ -94,7 +94,7 @@ def drop_duplicates(source: Dataset, deduplicate: bool) -> Dataset:
 
 
 def parse_method(method: str, preset: str | None, settings: Sequence[str] | None) -> MethodConfig:
-    """The configuration that `--method`, `--preset` and `--set` ask for.
+    """The method configuration from `--method`, `--preset` and `--set`.
 
     Raises:
         ValueError: there is no such method, preset or option.
@@ -107,14 +107,14 @@ def parse_method(method: str, preset: str | None, settings: Sequence[str] | None
 
 
 def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
-    """Reads ``OPTION=VALUE`` pairs.
+    """Parses ``OPTION=VALUE`` pairs.
 
     Args:
         settings: such as ``["bits=4", "axis=row"]``; None for none.
-        flag: what they were given with.
+        flag: the flag, for messages.
 
     Returns:
-        The values by option: JSON where it is JSON, else the text.
+        The values by option: parsed as JSON if valid, else texts.
 
     Raises:
         ValueError: a pair has no name or no ``=``, or an option is given twice.
@@ -143,7 +143,7 @@ def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[
 
 
 def parse_model(name: str, settings: Sequence[str] | None) -> Config:
-    """The configuration of a model from the pairs given with ``--model-set``.
+    """The configuration of a model from ``--model-set``.
 
     Raises:
         ValueError: there is no such model or option, or a pair is not ``OPTION=VALUE``.
@@ -155,7 +155,7 @@ def parse_model(name: str, settings: Sequence[str] | None) -> Config:
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
-    """Reads ``ROLE=NAME`` pairs; a whole number is the position of a column in a file without a header."""
+    """Parses ``ROLE=NAME`` pairs; a whole number is the position of a column in a file without a header."""
     pairs = {}
     for column in columns or ():
         role, equals, name = column.partition("=")
@@ -166,21 +166,20 @@ def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
 
 
 def require_free(path: Path, force: bool) -> None:
-    """Raises FileExistsError where a file would be replaced without ``--force``."""
+    """Raises FileExistsError if a file would be replaced without ``--force``."""
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists. Choose another name, or replace it with --force.")
 
 
 class TrainingCommand(TyperCommand):
-    """A command that also has a flag for every training setting; the configuration is its context's ``obj``.
+    """A command with a flag for every training setting; the configuration is the ``obj`` of its context.
 
-    Which settings are meant depends on ``--model``: those of `TrainConfig` for rankers, of `CTRRunConfig` for CTR
-    models. Settings whose flag is not given are as the model's paper has them. The fields are looked at when the
-    command is called, since that imports PyTorch.
+    The settings depend on ``--model``: `TrainConfig` for rankers, `CTRRunConfig` for CTR models. Settings without a
+    flag are those of the paper of the model. Fields are read when the command runs, since that imports PyTorch.
     """
 
     skipped: ClassVar[tuple[str, ...]] = ()
-    """Fields that are no flag of this command."""
+    """Fields without a flag in this command."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         known = {parameter.name for parameter in self.params}
@@ -198,20 +197,20 @@ class TrainingCommand(TyperCommand):
         of_others = sorted(set(given) - set(_setting_names(config_class)))
         if of_others:
             flag = "--" + of_others[0].replace("_", "-")
-            raise ValueError(f"{flag} is no training setting of {ctx.params['model_name']}. Leave it out.")
+            raise ValueError(f"{flag} is not a training setting of {ctx.params['model_name']}. Leave it out.")
         ctx.obj = config_class.for_model(ctx.params["model_name"], **given)
         _require_device(ctx.obj.device)
         return super().invoke(ctx)
 
 
 class GridCommand(TrainingCommand):
-    """A training command that runs several seeds and so has no flag for one."""
+    """A training command for several seeds, without a flag for one."""
 
     skipped = ("seed",)
 
 
 def _training_configs() -> dict[str, Any]:
-    """The class of the training settings of each kind of model."""
+    """The class of training settings of each kind of model."""
     from slimtable.training.ctr_run import CTRRunConfig
     from slimtable.training.trainer import TrainConfig
 
@@ -223,7 +222,7 @@ def _setting_names(config_class: Any) -> list[str]:
 
 
 def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
-    """The parameters of a command that has one flag for each training setting of any kind of model."""
+    """The parameters of a command with one flag per training setting of any kind of model."""
     parameters: dict[str, inspect.Parameter] = {}
     for config_class in _training_configs().values():
         meanings, hints = _attributes(config_class), get_type_hints(config_class)
@@ -242,7 +241,7 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
             )
 
     def configured(**_: Any) -> None:
-        """Never called; it only has the signature."""
+        """Never called; only carries the signature."""
 
     configured.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     configured.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
@@ -252,7 +251,7 @@ def _training_flags(skipped: tuple[str, ...]) -> list[Any]:
 
 
 def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
-    """The default of a training setting, with those of the models that have their own; True for just itself."""
+    """The default of a training setting, with those of models that differ; True if none differs."""
     from slimtable.models.base import get_model, model_names
 
     classes = _training_configs()
@@ -272,7 +271,7 @@ def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
 
 
 def _require_device(device: str) -> None:
-    """Raises ValueError where PyTorch cannot put a tensor on a device, before anything has been done."""
+    """Raises ValueError if PyTorch cannot use a device, before any work is done."""
     import torch
 
     try:
@@ -285,7 +284,7 @@ def _require_device(device: str) -> None:
 
 
 def _attributes(config_class: type) -> dict[str, str]:
-    """What the Attributes section of a docstring says about each field, as one sentence each."""
+    """Descriptions of fields from the Attributes section of a docstring, one sentence each."""
     section = inspect.getdoc(config_class).partition("Attributes:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)
     texts = {name: " ".join(text.split()) for name, text in entries}

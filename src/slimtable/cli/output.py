@@ -1,4 +1,4 @@
-"""What commands print: lines, tables, and JSON."""
+"""Output of commands: lines, tables, and JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_PIPED_WIDTH = 200  # columns; nothing should be cut off where nobody looks at a terminal
+_PIPED_WIDTH = 200  # columns when piped, so that nothing is truncated
 _UNITS = ("kB", "MB", "GB", "TB")
 
 
 def show(renderable: Any) -> None:
-    """Prints a line or a rich table on standard output; colours and the width of the window on a terminal only."""
+    """Prints a line or a rich table on standard output; with colours and the window width only on a terminal."""
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=_PIPED_WIDTH)
@@ -23,7 +23,7 @@ def show(renderable: Any) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Prints a value as JSON, and nothing else."""
+    """Prints a value as JSON."""
     print(json.dumps(value, indent=2, allow_nan=False), flush=True)
 
 
@@ -38,7 +38,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: Sequence
 
 
 def size(count: float) -> str:
-    """A number of bytes as people read it.
+    """A human-readable number of bytes.
 
     Example:
         >>> size(4_802_848 / 8)

@@ -1,4 +1,4 @@
-"""``slimtable pipeline``: the periodic loop, where it stands, what it did, and a page of that."""
+"""``slimtable pipeline``: run the periodic loop; show its status, history and report."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Settings as YAML; see examples/pipeline.yaml.")],
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new windows; Ctrl-C stops.")] = False,
     windows: Annotated[
-        int | None, typer.Option(min=1, help="Stop once so many windows are finished in all.", show_default="all")
+        int | None, typer.Option(min=1, help="Stop when this many windows are finished in total.", show_default="all")
     ] = None,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks for new windows.")] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Work through the windows that are there, from the last finished stage on.
+    """Process the available windows, resuming after the last finished stage.
 
-    A window is finished once the next one is there to test it on. Killed at any moment, the same command goes on and
+    A window is finished once it is tested on the next one. If the process is killed, run the same command again: it
     ends with the same files.
     """
     from slimtable.pipeline import read_settings, run_pipeline
@@ -52,7 +52,7 @@ def run(
 
         def on_window(record: Record) -> None:
             if not as_json:
-                bar.stop()  # it would be in the way of the line
+                bar.stop()  # clear it before printing the line
                 show(describe(record))
                 bar.start()
 
@@ -71,11 +71,11 @@ def run(
     if as_json:
         show_json(records)
     elif not records:
-        show("nothing to do: a window is finished once the next one is there.")
+        show("nothing to do: a window needs the next one to be tested on.")
 
 
 def status(state: StatePath, as_json: Json = False) -> None:
-    """Show where a pipeline stands."""
+    """Show the status of a pipeline."""
     from slimtable.pipeline import pipeline_status
     from slimtable.pipeline.status import state_of
 
@@ -87,7 +87,7 @@ def status(state: StatePath, as_json: Json = False) -> None:
     done = f", done: {', '.join(found['stages'])}" if found["stages"] else ""
     show(f"finished windows: {found['finished']}; next: {found['window']}{done}")
     if found["problem"]:
-        show(f"problem: {found['problem']}. `slimtable pipeline repair` serves the newest whole version.")
+        show(f"problem: {found['problem']}. `slimtable pipeline repair` serves the newest undamaged version.")
     served = (
         "nothing yet"
         if found["served"] is None
@@ -101,9 +101,9 @@ def status(state: StatePath, as_json: Json = False) -> None:
 
 
 def repair(state: StatePath, as_json: Json = False) -> None:
-    """Repair a state folder whose journal, history or versions were lost or damaged, and say what is lost.
+    """Repair a state folder whose journal, history or versions were lost or damaged, and report losses.
 
-    The newest whole version is served. Damaged files are kept beside, under names that end in .damaged.
+    The newest undamaged version is served. Damaged files are kept under names that end in .damaged.
     """
     from slimtable.pipeline.repair import repair as repair_state
     from slimtable.pipeline.status import state_of
@@ -114,11 +114,11 @@ def repair(state: StatePath, as_json: Json = False) -> None:
         return
     for note in notes:
         show(note)
-    show("go on with `slimtable pipeline run`." if notes else "nothing to repair.")
+    show("continue with `slimtable pipeline run`." if notes else "nothing to repair.")
 
 
 def history(state: StatePath, as_json: Json = False) -> None:
-    """List the finished windows: what came in, quality, size and verdict."""
+    """List the finished windows: rows, new values, quality, size and verdict."""
     from slimtable.pipeline import read_history
     from slimtable.pipeline.history import explain
     from slimtable.pipeline.report import history_table

@@ -1,4 +1,4 @@
-"""``compress``, ``pack``, ``inspect``, ``verify`` and ``lookup``: making artifacts and looking into them."""
+"""``compress``, ``pack``, ``inspect``, ``verify`` and ``lookup``: make and inspect artifacts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TABLE = "table"
 _ROWS_AT_A_TIME = 65_536
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file made by `slimtable train`, `pack` or `compress`.")]
-Out = Annotated[Path, typer.Option(help="The .safetensors file to write, all or nothing.")]
+Out = Annotated[Path, typer.Option(help="Path of the .safetensors file, written atomically.")]
 
 
 class Epoch(StrEnum):
-    """Which parameters of a run to pack."""
+    """The epoch of a run to pack."""
 
     last = "last"
     best = "best"
@@ -36,22 +36,22 @@ def compress(
         Path, typer.Argument(metavar="TABLE", help="A trained table: .npy, .safetensors or a PyTorch file.")
     ],
     out: Out,
-    method: Annotated[str, typer.Option(help="How to compress it.")] = "uniform",
+    method: Annotated[str, typer.Option(help="Compression method.")] = "uniform",
     preset: Preset = None,
     settings: Settings = None,
     budget: Annotated[
-        str | None, typer.Option(help="Size to keep, all bytes served: 4% of the float32 table, 16x smaller, or 2MB.")
+        str | None, typer.Option(help="Bytes served: 4% of the float32 table, 16x smaller, or 2MB.")
     ] = None,
     frequencies: Annotated[
         Path | None,
-        typer.Option(help="A .npy file of how often each id occurs, for methods that treat frequent ids better."),
+        typer.Option(help="A .npy file of counts of ids, for methods that use them."),
     ] = None,
     padding_idx: Annotated[int | None, typer.Option(help="Id that is served as zeros; its row must be zeros.")] = None,
-    name: Annotated[str | None, typer.Option(help="Which tensor, where the file holds several matrices.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the tensor, if the file holds several matrices.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compress a table that is already trained; in the new file it is called "table"."""
+    """Compress a trained table; its name in the new file is "table"."""
     from slimtable.artifact.file import write_artifact
     from slimtable.compress import compress_table, read_table
     from slimtable.embeddings.fitting import fit_budget
@@ -65,7 +65,7 @@ def compress(
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
     file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
     vectors = _vectors(packed)
-    del packed  # it may be as large as the table; the file is looked at from here on
+    del packed  # may be as large as the table; only the file is used from here on
     with open_artifact(out) as artifact:
         served = artifact[TABLE]
         result = {
@@ -96,7 +96,7 @@ def pack(
         Epoch | None,
         typer.Option(
             help="The last epoch, or the best on the validation part.",
-            show_default="the best where the training had patience, else the last",
+            show_default="the best if training had patience, else the last",
         ),
     ] = None,
     no_vocabulary: Annotated[bool, typer.Option("--no-vocabulary", help="Leave the raw ids out.")] = False,
@@ -167,7 +167,7 @@ def lookup(
 
 
 def _ids(served: Table, words: list[str], raw: bool) -> Any:
-    """Row numbers (n,) of what was typed; those of --raw are in range."""
+    """Row numbers (n,) of the ids on the command line."""
     as_texts = raw and served.vocabulary is not None and isinstance(served.vocabulary[0], str)
     if as_texts:
         return served.ids_of(words)
@@ -223,17 +223,17 @@ def _show_artifact(artifact: Artifact) -> None:
 
 
 def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[str]:
-    """Settings with that of `--budget`, where the method has such an option."""
+    """Settings with the one for `--budget`, if the method has such an option."""
     from slimtable.budget import is_relative
     from slimtable.embeddings.base import get_config
 
-    is_relative(budget)  # refused before anything is read
+    is_relative(budget)  # checked before anything is read
     has_budget = "budget" in get_config(method).to_dict()
     return [*(settings or ()), *([f"budget={budget}"] if has_budget else ())]
 
 
 def _vectors(packed: Packed) -> int:
-    """Rows that are kept, of which ids share some where they are fewer than ids."""
+    """Number of stored rows; fewer than ids if ids share rows."""
     if packed.layout != "shared":
         return packed.num_embeddings
     return sum(shared["num_rows"] for shared in packed.layout_config["tables"])
@@ -245,7 +245,7 @@ def _read_counts(path: Path) -> np.ndarray:
     try:
         counts = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npy file of counts. Save them with numpy.save.") from error
+        raise ValueError(f"{path} is not a .npy file of counts. Save them with numpy.save.") from error
     if not isinstance(counts, np.ndarray):
         raise ValueError(f"{path} is an archive, not a .npy file of counts. Save them alone with numpy.save.")
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
@@ -254,7 +254,7 @@ def _read_counts(path: Path) -> np.ndarray:
 
 
 def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
-    """Mean squared distance between a row and what is served for it, weighted by counts if there are some."""
+    """Mean squared distance between rows and served rows, weighted by counts if given."""
     total = weight = 0.0
     for first, block in Rows(dense).blocks(_ROWS_AT_A_TIME):
         squares = ((served.lookup(np.arange(first, first + len(block))) - block.astype(np.float64)) ** 2).sum(axis=1)
@@ -265,7 +265,7 @@ def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> 
 
 
 def _relative_error(dense: np.ndarray, served: Table) -> float:
-    """Mean squared error over the variance of all values (over 1 where they are all the same)."""
+    """Mean squared error over the variance of all values (or over 1 if all are equal)."""
     rows, total = Rows(dense), 0.0
     for _, block in rows.blocks(_ROWS_AT_A_TIME):
         total += float(block.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""``slimtable train``: one model, its test metrics and its packed file."""
+"""``slimtable train``: train, test and pack one model."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from slimtable.training.trainer import TrainConfig
 
 RESULT, PACKED = "result.json", "model.safetensors"
-"""Files that the command adds to a run folder."""
+"""Files that the command adds to the run folder."""
 
 
 def train(
     context: typer.Context,
     data: Annotated[str, typer.Option(help="Name of a dataset (see `slimtable data list`), or a file or folder.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is continued.")],
-    method: Annotated[str, typer.Option(help="How the tables are compressed.")] = "mgqe",
+    out: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run in it is resumed.")],
+    method: Annotated[str, typer.Option(help="Compression method of the tables.")] = "mgqe",
     preset: Preset = None,
     settings: Settings = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="Bytes that all tables together may serve: 4% of float32, 16x smaller, or 2MB."),
+        typer.Option(help="Bytes served by all tables together: 4% of float32, 16x smaller, or 2MB."),
     ] = None,
     model_name: ModelName = "gmf",
     model_settings: ModelSettings = None,
@@ -55,7 +55,7 @@ def train(
         str | None,
         typer.Option(
             help="leave-two-out, random, holdout, temporal, fixed or pooled; click logs: temporal or random.",
-            show_default="by the data",
+            show_default="the default of the dataset",
         ),
     ] = None,
     column: Column = None,
@@ -64,15 +64,15 @@ def train(
     encoding: Encoding = None,
     deduplicate: Deduplicate = False,
     data_root: DataRoot = None,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads; small tables train fastest with one.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Number of threads; small tables train fastest with one.")] = 1,
     best: Annotated[
-        bool, typer.Option("--best", help="Test and pack the best epoch on the validation part, not the last.")
+        bool, typer.Option("--best", help="Test and pack the best epoch on the validation part instead of the last.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a recommender with compressed tables, test it, and pack the model.
 
-    Rankers learn from interactions, CTR models from click logs. DIR then holds result.json, model.safetensors, the log
+    Rankers use interactions, CTR models use click logs. The folder then holds result.json, model.safetensors, the log
     and the checkpoint.
     """
     import torch
@@ -87,7 +87,7 @@ def train(
     method_config = parse_method(method, preset, settings)
     model_config = parse_model(model_name, model_settings)
     if budget is not None:
-        is_relative(budget)  # refused before anything is read
+        is_relative(budget)  # checked before anything is read
     reading = reading_options(column, file_format, separator, encoding)
     loaded = _load(model_name, data, split, reading, data_root, deduplicate)
     parts = loaded.parts
@@ -99,7 +99,7 @@ def train(
     model, epoch = trained.model, trained.epoch
     if best:
         if trained.best_epoch is None or trained.best_state is None:
-            raise ValueError("--best: no epoch was tested on the validation part. Lower --evaluate-every.")
+            raise ValueError("--best: no epoch was validated. Lower --evaluate-every.")
         model.load_state_dict(trained.best_state)
         epoch = trained.best_epoch
     model.eval()
@@ -130,7 +130,7 @@ def train(
         "seconds_per_epoch": trained.seconds_per_epoch,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    write_json(out / RESULT, result)  # last, so that it stands for a finished run
+    write_json(out / RESULT, result)  # last, so that it marks a finished run
     if as_json:
         show_json(result)
     else:
@@ -139,13 +139,13 @@ def train(
 
 @dataclasses.dataclass
 class _Loaded:
-    """The data of a training.
+    """The data of a training run.
 
     Attributes:
         parts: training, validation and test part.
-        name: of the data.
+        name: name of the data.
         vocabularies: raw ids of users and items, or of each field.
-        facts: sizes, for the result.
+        facts: sizes of the data, for the result.
     """
 
     parts: Split | ClickParts
@@ -162,7 +162,7 @@ def _load(
     data_root: Path | None,
     deduplicate: bool,
 ) -> _Loaded:
-    """The data as the model takes it: interactions for rankers, a click log for CTR models."""
+    """Loads interactions for rankers, or a click log for CTR models."""
     from slimtable.data import load_dataset, order_by_frequency
     from slimtable.data import split as split_data
     from slimtable.data.clicks.parts import load_click_parts
@@ -189,11 +189,11 @@ def _show(result: dict[str, Any], out: Path, task: str) -> None:
     head = f"{result['backbone']} with {result['method']} tables on {result['data']}, epoch {result['epoch']}: "
     if task == "ranking":
         rows = [[mask, *(f"{100 * values[name]:.2f}" for name in names)] for mask, values in metrics.items()]
-        show(head + "test metrics in %, by what is masked")
+        show(head + "test metrics in %, by mask")
         show(table(["mask", *names], rows))
     else:
         rows = [[part, *(f"{values[name]:,.4f}" for name in names)] for part, values in metrics.items()]
-        show(head + ("predicted clicks of the test part" if task == "ctr" else "errors on the test part"))
+        show(head + ("predicted clicks on the test part" if task == "ctr" else "errors on the test part"))
         show(table(["pairs" if task == "regression" else "test part", *names], rows))
     show(
         f"size: {size(result['bits'] / 8)}, {result['size_percent']:.2f}% of the uncompressed "

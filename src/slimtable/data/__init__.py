@@ -1,6 +1,6 @@
-"""Interactions and click logs: how they are read, named, filtered and split.
+"""Interactions and click logs: readers, named datasets, filters and splits.
 
-The public names are listed in ``__init__.pyi`` and imported when they are first used.
+The public names are listed in ``__init__.pyi`` and imported on first use.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Downloading a file: resumed where it broke off, checked, and visible under its name only when whole."""
+"""Downloads with resume and checksum, visible under their final name only when complete."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ _ATTEMPTS = 3
 def download(url: str, path: Path, *, checksum: str | None = None, quiet: bool | None = None) -> Path:
     """Fetch one file.
 
-    The bytes gather in ``<path>.part``. A broken connection is taken up again where it stopped, in this call
-    or the next one; a file without a checksum always starts anew, for nothing would show that it changed in
-    between.
+    Bytes are collected in ``<path>.part``. A broken connection is resumed in this call or the next one; a file without
+    a checksum always starts again, since a change upstream would go unnoticed.
 
     Args:
         url: an http or https address.
-        path: where the file goes; it appears whole or not at all.
+        path: path of the file; it appears only when complete.
         checksum: ``"sha256:…"`` or ``"md5:…"`` of the whole file; None: not checked.
-        quiet: no progress bar. None: a bar only where stderr is a terminal.
+        quiet: no progress bar. None: a bar only if stderr is a terminal.
 
     Returns:
         `path`.
@@ -66,7 +65,7 @@ def download(url: str, path: Path, *, checksum: str | None = None, quiet: bool |
 
 
 def _fetch_to(url: str, part: Path, quiet: bool) -> None:
-    """Bring `part` to its full length, asking again from where it stopped after a broken connection."""
+    """Download into `part`, resuming after a broken connection."""
     reason = ""
     for _ in range(_ATTEMPTS):
         done = part.stat().st_size if part.exists() else 0
@@ -87,9 +86,9 @@ def _fetch_to(url: str, part: Path, quiet: bool) -> None:
             error.close()
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 if error.headers.get("Content-Range") == f"bytes */{done}":
-                    return  # whole already: only the check and the rename were missing
+                    return  # already complete: only the check and the rename are left
                 part.unlink()
-                reason = "the part that was there is longer than the file"
+                reason = "the partial file is longer than the file"
                 continue
             if error.code in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
                 raise DatasetNotFoundError(f"{url} is not there (HTTP {error.code}). Ask its publisher.") from error

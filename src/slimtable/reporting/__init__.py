@@ -1,1 +1,1 @@
-"""What every report is made of: tables, HTML pages that need nothing else, and figures."""
+"""Parts of reports: tables, self-contained HTML pages, and figures."""

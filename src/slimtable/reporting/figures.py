@@ -1,4 +1,4 @@
-"""Figures that look alike, drawn without a screen."""
+"""Figures in a common style, drawn without a display."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; markers help in print.
+# Okabe and Ito's colours, suitable for colour-blind readers; markers help in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 SIZE_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 50, 100, 200, 500)
@@ -17,7 +17,7 @@ DPI = 160
 
 
 def blank_figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure and its panels, row by row."""
+    """A figure and its subplots, row by row."""
     figure = Figure(figsize=inches, dpi=DPI)
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -29,7 +29,7 @@ def blank_figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[
 
 
 def size_axis(axes: Axes, low: float, high: float) -> None:
-    """Makes the horizontal axis one of sizes in percent, from ``low`` to ``high``, on a log scale."""
+    """Formats the horizontal axis as sizes in percent, from ``low`` to ``high``, on a log scale."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in SIZE_TICKS if low <= tick <= high]))

@@ -1,4 +1,4 @@
-"""HTML pages with everything in them: no script, no link, nothing to fetch."""
+"""Self-contained HTML pages without scripts or external files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ img { display: block; width: 100%; max-width: 60rem; height: auto; border-radius
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole page.
+    """A complete HTML page.
 
     Args:
         title: plain text.
@@ -53,7 +53,7 @@ def html_page(title: str, body: str) -> str:
 
 
 def draw_table(table: Table) -> str:
-    """A table and its note, without its title."""
+    """The HTML of a table and its note, without its title."""
     head = "".join(f'<th scope="col">{running_text(column)}</th>' for column in table.columns)
     body = "\n".join(
         f'<tr><th scope="row">{_breakable(first)}</th>'
@@ -66,18 +66,18 @@ def draw_table(table: Table) -> str:
 
 
 def draw_image(content: bytes, description: str) -> str:
-    """A PNG file as part of the page."""
+    """A PNG file embedded in the page."""
     data = base64.b64encode(content).decode()
     return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
 
 
 def running_text(text: str) -> str:
-    """The text of a paragraph, in which a number stays with its percent sign."""
+    """The HTML of a paragraph; keeps numbers and percent signs together."""
     return escape(text).replace(" %", "&nbsp;%")
 
 
 def _breakable(label: str) -> str:
-    """A label that may break between its options and words."""
+    """A label with line breaks allowed between its options and words."""
     text = escape(label).replace("[", "<wbr>[")
     for end in ";=_":
         text = text.replace(end, f"{end}<wbr>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ABSENT = "–"
-"""What stands in a cell without a value."""
+"""The text of a cell without a value."""
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,10 @@ class Table:
     """A table as text.
 
     Attributes:
-        title: what it shows.
+        title: its title.
         columns: heads; the first column is text, the others are numbers.
         rows: cells.
-        note: what to read below it, or an empty text.
+        note: text below the table, or empty.
     """
 
     title: str

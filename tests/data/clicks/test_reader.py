@@ -217,7 +217,7 @@ def test_ragged_criteo(write):
     ("line", "said"),
     [
         ("1 3:1 4:1", "several features of field 'a'"),
-        ("1 3:1 99:1", "a feature number lies in the range of no field"),
+        ("1 3:1 99:1", "a feature number is in the range of no field"),
         ("1 3:2", "a feature has a value other than 0 and 1"),
         ("x 3:1", "expected `label number:1"),
         ("1 3", "expected `label number:1"),

@@ -109,13 +109,13 @@ def test_compressed_files_are_read(tmp_path, raw) -> None:
     with pytest.raises(DatasetError, match=r"/a, line 2: no item id"):
         read_interactions(tmp_path / "a")
     (tmp_path / "a").write_bytes(gzip.compress(text)[:-9])
-    with pytest.raises(DatasetError, match="cannot be unpacked"):
+    with pytest.raises(DatasetError, match="cannot be decompressed"):
         read_interactions(tmp_path / "a")
 
 
 def test_bytes_of_nul_are_refused(tmp_path) -> None:
     (tmp_path / "x").write_bytes(b"user,item\n1,5\n\x001,6\n")
-    with pytest.raises(DatasetError, match=r"line 3: a byte of NUL"):
+    with pytest.raises(DatasetError, match=r"line 3: a NUL byte"):
         read_interactions(tmp_path / "x")
 
 

@@ -73,7 +73,7 @@ def test_missing_paths_and_folders_are_explained(tmp_path, write):
     write(SEQUENCE, "train.txt")
     with pytest.raises(DatasetNotFoundError, match=r"test\.txt"):
         read_train_test(tmp_path, "lightgcn")
-    with pytest.raises(ValueError, match="not one of a folder"):
+    with pytest.raises(ValueError, match="not a format of folders"):
         read_train_test(tmp_path, "sasrec")
 
 

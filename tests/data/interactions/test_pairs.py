@@ -1,4 +1,4 @@
-"""Pairs of items: one vocabulary through every step, and tables of pairs."""
+"""Pairs of items: the same vocabulary through every step, and tables of pairs."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def test_impossible_arguments_are_refused(pairs) -> None:
         Pairs.from_raw(np.array([1, 2]), np.array([2, 3]), np.array([1.0, np.nan]))
     with pytest.raises(ValueError, match="every pair must have one"):
         Pairs(np.array([0]), np.array([1]), np.arange(2), np.arange(2))
-    with pytest.raises(ValueError, match="one vocabulary"):
+    with pytest.raises(ValueError, match="the same vocabulary"):
         Pairs(np.array([0]), np.array([1]), np.arange(2), np.arange(1, 3), np.ones(1))
-    with pytest.raises(ValueError, match="one vocabulary"):
+    with pytest.raises(ValueError, match="the same vocabulary"):
         pairs.reindex(np.arange(5), np.arange(5)[::-1])
 
 

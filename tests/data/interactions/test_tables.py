@@ -78,7 +78,7 @@ def test_blank_lines_are_no_rows(write, raw):
         ('user,item\n1,"5\n', r"not a readable table"),
         ("1::2::3\n1::2\n", r"no rating|fewer fields"),
         ("1::2::3\n1::2::3::4\n", r"line 2: more or fewer fields"),
-        ("1::2::3\n1:2::3:4\n", r"lone colon"),
+        ("1::2::3\n1:2::3:4\n", r"single colon"),
     ],
 )
 def test_malformed_rows_name_file_and_line(write, text, message):

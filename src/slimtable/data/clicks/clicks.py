@@ -1,4 +1,4 @@
-"""Clicks whose raw values are numbered: what CTR models are trained and tested on."""
+"""Clicks with numbered values: the data of CTR models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Bags:
-    """The ids of a field that has several values, or none, in a row.
+    """The ids of a multi-valued field: any number per row.
 
     Attributes:
         values: int32 (T,) ids, row after row.
-        offsets: int64 (n + 1,) where the ids of each row begin and the last ones end.
+        offsets: int64 (n + 1,) start of the ids of each row, and end of the last.
 
     Raises:
-        ValueError: the offsets do not begin with 0, fall, or do not end with T.
+        ValueError: the offsets do not ascend from 0 to T.
     """
 
     values: np.ndarray
@@ -27,34 +27,34 @@ class Bags:
     def __post_init__(self) -> None:
         offsets = self.offsets
         if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(self.values) or (np.diff(offsets) < 0).any():
-            raise ValueError("`Bags.offsets` must begin with 0, never fall, and end with the number of values.")
+            raise ValueError("`Bags.offsets` must ascend from 0 to the number of values.")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def take(self, rows: np.ndarray) -> Self:
-        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        """Selects rows by index, integers (m,), in that order."""
         counts = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
         return type(self)(self.values[places], offsets)
 
     def slice(self, start: int, stop: int) -> Self:
-        """The rows ``start … stop - 1``, without a copy of the values."""
+        """The rows ``start … stop - 1``, without copying the values."""
         offsets = self.offsets[start : stop + 1]
         return type(self)(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 @dataclass(frozen=True, eq=False)
 class Clicks:
-    """Impressions with their labels, in time order; ids are those of one set of vocabularies.
+    """Impressions with their labels, in time order, with ids of common vocabularies.
 
-    Id 0 of every field is the out-of-vocabulary value.
+    Id 0 of every field is out of vocabulary (OOV).
 
     Attributes:
         labels: float32 (n,), 1 for a click and 0 for none.
-        numeric: float32 (n, I), the columns of numbers, already on a logarithmic scale; missing ones are 0.
-        ids: for each field int32 (n,), or :class:`Bags` of n rows where a field has several values.
+        numeric: float32 (n, I), the numeric columns on a logarithmic scale; missing values are 0.
+        ids: for each field int32 (n,), or :class:`Bags` of n rows for a multi-valued field.
 
     Raises:
         ValueError: the parts differ in length.
@@ -74,21 +74,21 @@ class Clicks:
         return len(self.labels)
 
     def slice(self, start: int, stop: int) -> Self:
-        """The rows ``start … stop - 1``; a view where that is possible."""
+        """The rows ``start … stop - 1``; a view if possible."""
         stop = min(stop, len(self))
         ids = tuple(field.slice(start, stop) if isinstance(field, Bags) else field[start:stop] for field in self.ids)
         return type(self)(self.labels[start:stop], self.numeric[start:stop], ids)
 
     def take(self, rows: np.ndarray) -> Self:
-        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        """Selects rows by index, integers (m,), in that order."""
         ids = tuple(field.take(rows) if isinstance(field, Bags) else field[rows] for field in self.ids)
         return type(self)(self.labels[rows], self.numeric[rows], ids)
 
     def counts(self, sizes: Sequence[int] | Mapping[str, int]) -> list[np.ndarray]:
-        """How often each id occurs: int64 (sizes[f],) for every field f.
+        """Counts of ids: int64 (sizes[f],) for every field f.
 
         Raises:
-            IndexError: an id is not below the size of its field.
+            IndexError: an id is out of range.
         """
         sizes = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
         counts = [
@@ -101,7 +101,7 @@ class Clicks:
         return counts
 
     def with_known(self, sizes: Sequence[int] | Mapping[str, int]) -> Self:
-        """The same rows for vocabularies of the given sizes, by field: later ids become out of vocabulary, 0."""
+        """The same rows for smaller vocabularies: ids from ``sizes[field]`` on become 0, out of vocabulary."""
         sizes = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
         ids: list[np.ndarray | Bags] = []
         for field, size in zip(self.ids, sizes, strict=True):

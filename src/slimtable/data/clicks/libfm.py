@@ -15,9 +15,9 @@ from slimtable.errors import DatasetError
 
 _NEWLINE, _RETURN, _SPACE, _COLON, _ZERO, _NINE, _ONE, _HASH = 10, 13, 32, 58, 48, 57, 49, 35
 _FAULTS = {
-    1: "expected `label number:1 number:1 …`, parted by spaces",
-    2: "a feature number lies in the range of no field",
-    3: "a feature has a value other than 0 and 1, and fields are categorical. Give numbers by a csv or parquet file",
+    1: "expected `label number:1 number:1 …`, separated by spaces",
+    2: "a feature number is in the range of no field",
+    3: "a feature has a value other than 0 and 1, but fields are categorical. Use a csv or parquet file for numbers",
 }
 
 
@@ -27,7 +27,7 @@ def read_libfm(path: Path, schema: Schema, chunk_rows: int) -> Iterator[RawClick
     order = np.argsort(ranges[:, 0])
     firsts, lasts = ranges[order, 0], ranges[order, 1]
     if (firsts[1:] <= lasts[:-1]).any():
-        raise DatasetError("the ranges of feature numbers of two fields overlap. Part them in the schema.")
+        raise DatasetError("the ranges of feature numbers of two fields overlap. Separate them in the schema.")
     line = 1
     for text in text_blocks(path):
         begin = 0
@@ -69,7 +69,7 @@ def _rows(
         if counts.max() > 1:
             raise DatasetError(
                 f"{path}, line {lines[np.argmax(counts > 1)]:,}: several features of field {field.name!r}. "
-                "Give the field a separator in the schema, such as a space, if that is meant."
+                "Give the field a separator in the schema, such as a space, if this is intended."
             )
         single = np.zeros(len(raw), np.int64)
         single[rows] = values
@@ -79,7 +79,7 @@ def _rows(
 
 @njit(cache=True, nogil=True)
 def _scan(text, place, line, firsts, lasts, labels, lines, owners, places, numbers):  # type: ignore[no-untyped-def] # pragma: no cover
-    """Reads whole lines; returns rows, features, place, line, and what is wrong there or 0."""
+    """Reads complete lines; returns rows, features, position, line, and a fault code or 0."""
     row, count = 0, 0
     while place < text.size and row < lines.size:
         if text[place] == _NEWLINE or text[place] == _RETURN:
@@ -137,7 +137,7 @@ def _scan(text, place, line, firsts, lasts, labels, lines, owners, places, numbe
                     place += 1
             if text[place] != _SPACE and text[place] != 9 and text[place] != _RETURN and text[place] != _NEWLINE:
                 return row, count, place, line, 3 if _ZERO <= text[place] <= _NINE else 1
-            if zero:  # a feature that is not there
+            if zero:  # an absent feature
                 continue
             field = np.searchsorted(firsts, number, side="right") - 1
             if field < 0 or number > lasts[field]:

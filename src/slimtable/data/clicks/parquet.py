@@ -55,7 +55,7 @@ class _Batch:
         return RawClicks(labels, stacked, fields, times)
 
     def _numbers(self, column: Column, what: str, may_lack: bool = False) -> np.ndarray:
-        """float64 (n,); NaN where a number that may be missing is. Dates become seconds."""
+        """Converts a column to float64 (n,), with NaN for missing numbers; dates become seconds."""
         import pyarrow as pa
 
         array = self.batch.column(column)
@@ -94,7 +94,7 @@ class _Batch:
             array = array.flatten()
         if pa.types.is_integer(array.type):
             if pa.types.is_uint64(array.type) and array.null_count < len(array):
-                array = array.cast(pa.int64())  # raises where one does not fit
+                array = array.cast(pa.int64())  # raises if a value does not fit
             present = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
             return RawField(array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64), present, offsets)
         texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)

@@ -1,4 +1,4 @@
-"""A click log in three parts: what a CTR model is trained, validated and tested on."""
+"""A click log in three parts, to train, validate and test a CTR model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Parts = Literal["temporal", "random"]
 
 @dataclass(frozen=True, eq=False)
 class ClickParts:
-    """The parts of a log, numbered by vocabularies that have seen the training part alone where it is cut by time.
+    """The parts of a log; if it is split by time, the vocabularies are those of the training part.
 
     Attributes:
         train: clicks to train on.
-        valid: clicks that choose the best epoch.
+        valid: clicks to choose the best epoch on.
         test: clicks to test on.
-        vocabularies: what the ids of each field mean; id 0 stands for values that are not known.
+        vocabularies: the vocabulary of each field; id 0 is out of vocabulary.
     """
 
     train: Clicks
@@ -40,7 +40,7 @@ class ClickParts:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Number of ids by field, that of unknown values included."""
+        """Number of ids by field, including the OOV id."""
         return dict(self.vocabularies.sizes)
 
     @property
@@ -49,11 +49,11 @@ class ClickParts:
         return int(self.train.numeric.shape[1])
 
     def counts(self) -> dict[str, np.ndarray]:
-        """How often each id of each field occurs in the training part, int64 (ids,)."""
+        """Training counts of the ids of each field, int64 (ids,)."""
         return dict(zip(self.sizes, self.train.counts(self.sizes), strict=True))
 
     def fingerprint(self) -> str:
-        """16 hex digits that tell logs and their parts apart."""
+        """A fingerprint of the parts, 16 hex digits."""
         digest = hashlib.sha256()
         for part in (self.train, self.valid, self.test):
             for values in _arrays(part):
@@ -69,22 +69,22 @@ def load_click_parts(
     seed: int = 0,
     **options: Any,
 ) -> tuple[ClickParts, str]:
-    """Reads a click log and cuts it into parts of 80, 10 and 10 % of its rows.
+    """Reads a click log and splits it into 80, 10 and 10 % of its rows.
 
     Args:
-        data: name or path, as :func:`slimtable.data.datasets.load_click_dataset` takes it.
+        data: name or path, as for :func:`slimtable.data.datasets.load_click_dataset`.
         data_root: folder of datasets; None for the default one.
-        split: "temporal" trains on the first rows and tests on the last; "random" deals rows out; None for
-            "temporal" where the log is in the order of time, else "random".
-        seed: of a random split.
-        **options: as of :func:`slimtable.data.datasets.load_click_dataset`.
+        split: "temporal" trains on the first rows and tests on the last; "random" assigns rows at random; None for
+            "temporal" if the log is in time order, else "random".
+        seed: seed of a random split.
+        **options: as for :func:`slimtable.data.datasets.load_click_dataset`.
 
     Returns:
         The parts, and the name of the split.
 
     Raises:
-        DatasetError: the data cannot be had, is malformed, or is too short.
-        ValueError: the split is unknown, or asks for an order of time that the log has not.
+        DatasetError: the data is missing, malformed or too short.
+        ValueError: the split is unknown, or needs time order that the log does not have.
     """
     from slimtable.data.datasets import load_click_dataset
 
@@ -93,7 +93,7 @@ def load_click_parts(
     if how not in ("temporal", "random"):
         raise ValueError(f"A click log is split by temporal or random, not by {how!r}.")
     if how == "temporal" and not dataset.chronological:
-        raise ValueError(f"{dataset.name} is in no order of time. Use --split random.")
+        raise ValueError(f"{dataset.name} is not in time order. Use --split random.")
     rows = dataset.num_rows()
     if rows < 10:
         raise DatasetError(f"{dataset.name} has {rows} rows, too few for three parts.")
@@ -110,7 +110,7 @@ def load_click_parts(
 
 
 def _first_rows(chunks: Iterator[RawClicks], rows: int, name: str) -> Iterator[RawClicks]:
-    """The first rows of a log; the order of time is checked where there are times."""
+    """The first rows of a log; checks the time order if there are times."""
     last = None
     for chunk in chunks:
         last = check_order(chunk, name, after=last)

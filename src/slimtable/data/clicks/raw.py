@@ -1,4 +1,4 @@
-"""Rows of a click log as they were read: values are not numbered yet."""
+"""Rows of a click log as read, with raw values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RawField:
 
     Attributes:
         values: int64 (T,), or T texts; an empty text is a missing value.
-        present: bool (T,), which integers are there; None: all.
-        offsets: int64 (n + 1,), where the values of each row begin, of a field with several values; None: T = n.
+        present: bool (T,), False for missing integers; None if none is missing.
+        offsets: int64 (n + 1,), start of the values of each row of a multi-valued field; None: one value per row.
 
     Example:
         >>> RawField.from_values(["a", "", "b"]).values[2]
@@ -32,7 +32,7 @@ class RawField:
 
     @classmethod
     def from_values(cls, values: np.ndarray | Sequence[str] | Strings, offsets: np.ndarray | None = None) -> Self:
-        """From integers or texts that are in memory."""
+        """From integers or texts in memory."""
         if isinstance(values, Strings):
             return cls(values, None, offsets)
         if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
@@ -46,7 +46,7 @@ class RawField:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
     def slice(self, start: int, stop: int) -> Self:
-        """The rows ``start … stop - 1``; text is not copied."""
+        """The rows ``start … stop - 1``; texts are not copied."""
         offsets = None
         if self.offsets is not None:
             offsets = self.offsets[start : stop + 1] - self.offsets[start]
@@ -60,7 +60,7 @@ class RawField:
         return type(self)(values, None if self.present is None else self.present[start:stop], offsets)
 
     def take(self, rows: np.ndarray) -> Self:
-        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        """Selects rows by index, integers (m,), in that order."""
         offsets = None
         if self.offsets is not None:
             counts = np.diff(self.offsets)[rows]
@@ -76,9 +76,9 @@ class RawClicks:
 
     Attributes:
         labels: float32 (n,), 0 or 1.
-        numeric: float32 (n, I), on a logarithmic scale already; missing ones are 0.
+        numeric: float32 (n, I), on a logarithmic scale; missing values are 0.
         fields: one for each field of the schema, of n rows each.
-        times: float64 (n,); dates in seconds since 1970. None: the log has none.
+        times: float64 (n,); dates in seconds since 1970. None if the log has none.
     """
 
     labels: np.ndarray
@@ -104,13 +104,13 @@ class RawClicks:
         return type(self)(self.labels[start:stop], self.numeric[start:stop], fields, times)
 
     def take(self, rows: np.ndarray) -> Self:
-        """Some rows, in the order asked for; ``rows`` are integers (m,)."""
+        """Selects rows by index, integers (m,), in that order."""
         times = None if self.times is None else self.times[rows]
         return type(self)(self.labels[rows], self.numeric[rows], tuple(f.take(rows) for f in self.fields), times)
 
 
 def concatenate(parts: Sequence[RawClicks]) -> RawClicks:
-    """The rows of one or more parts, one after another."""
+    """Concatenates the rows of one or more parts."""
     if len(parts) == 1:
         return parts[0]
     times = [part.times for part in parts if part.times is not None]
@@ -129,20 +129,20 @@ def log_scale(numbers: np.ndarray) -> np.ndarray:
 
 
 def join_offsets(offsets: Sequence[np.ndarray]) -> np.ndarray:
-    """Offsets (n + 1,) of what is laid end to end, from those of each part."""
+    """Offsets (n + 1,) of concatenated parts, from those of each part."""
     counts = [np.diff(part) for part in offsets]
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(counts), dtype=np.int64)])
 
 
 def take_strings(strings: Strings, rows: np.ndarray) -> Strings:
-    """Some of the texts, in the order asked for."""
+    """Selects texts by index, in that order."""
     starts, stops = strings.offsets[:-1][rows], strings.offsets[1:][rows]
     return Strings(*gather(strings.data, starts, stops))
 
 
 @njit(cache=True, nogil=True)
 def gather(data, starts, stops):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Bytes and offsets of the given pieces of ``data``."""
+    """Copies pieces of ``data``; returns their bytes and offsets."""
     offsets = np.zeros(starts.size + 1, np.int64)
     for i in range(starts.size):
         offsets[i + 1] = offsets[i] + stops[i] - starts[i]
@@ -156,7 +156,7 @@ def gather(data, starts, stops):  # type: ignore[no-untyped-def]  # pragma: no c
 
 
 def all_missing(field: RawField) -> bool:
-    """Whether a field holds no value at all."""
+    """True if a field holds no value."""
     if isinstance(field.values, Strings):
         return bool(field.values.offsets[-1] == field.values.offsets[0])
     return len(field.values) == 0 if field.present is None else not field.present.any()
@@ -184,7 +184,7 @@ def _joined(fields: Sequence[RawField]) -> RawField:
 
 
 def _of_one_kind(fields: Sequence[RawField]) -> list[RawField]:
-    """The fields, those without any value as integers or texts like the others: a column of nothing has no type."""
+    """The fields with a common type: those without any value take the type of the others."""
     kinds = {isinstance(field.values, Strings) for field in fields if not all_missing(field)}
     if len(kinds) > 1:
         return list(fields)

@@ -1,4 +1,4 @@
-"""Click logs of any size, read a chunk at a time."""
+"""Readers of click logs of any size, in chunks."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from slimtable.files import natural_key
 __all__ = ["RawClicks", "RawField", "log_files", "read_clicks"]
 
 _READERS = {"csv": read_text, "criteo": read_text, "libfm": read_libfm, "parquet": read_parquet}
-_BESIDE = (".yaml", ".yml", ".json", ".md", ".partial", ".part")  # what may lie beside the files of a log
+_BESIDE = (".yaml", ".yml", ".json", ".md", ".partial", ".part")  # other files in the folder of a log
 
 
 def read_clicks(path: str | Path, schema: Schema, chunk_rows: int = 250_000) -> Iterator[RawClicks]:
     """Reads a file, or a folder of files in the natural order of their names.
 
-    No more than a chunk and a block of text are held at a time. Text may be gzipped (``.gz``).
+    Holds at most one chunk and one block of text in memory. Text may be gzipped (``.gz``).
 
     Args:
-        path: the file or folder. In a folder, hidden files and ``.yaml``, ``.json`` and ``.md`` are left alone.
-        schema: what its columns mean.
-        chunk_rows: the most rows of a chunk; some have fewer.
+        path: the file or folder. In a folder, hidden files and ``.yaml``, ``.json`` and ``.md`` are ignored.
+        schema: its schema.
+        chunk_rows: maximum number of rows of a chunk.
 
     Yields:
         Chunks with at least one row, in file order.
 
     Raises:
-        DatasetNotFoundError: there is no such file, or none in the folder.
-        DatasetError: a column is not there, a label, number or time is invalid, a line is ragged, a file has no rows;
-            names the file and the line.
+        DatasetNotFoundError: the file does not exist, or the folder holds none.
+        DatasetError: a column is missing, a label, number or time is invalid, a line is ragged, or a file has no rows;
+            the message names the file and the line.
         ValueError: ``chunk_rows`` is less than 1.
     """
     if chunk_rows < 1:
@@ -46,7 +46,7 @@ def read_clicks(path: str | Path, schema: Schema, chunk_rows: int = 250_000) -> 
             empty = False
             yield chunk
         if empty:
-            raise DatasetError(f"{file} holds no rows. Give at least one, or take the file away.")
+            raise DatasetError(f"{file} holds no rows. Add at least one, or remove the file.")
 
 
 def log_files(path: str | Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What the columns of a click log mean: a small YAML file.
+"""Schemas of click logs: a small YAML file that describes the columns.
 
 .. code-block:: yaml
 
@@ -33,12 +33,12 @@ class Field(BaseModel):
     """A categorical column.
 
     Attributes:
-        name: of the field, letters, digits, ``_`` and ``-``.
-        column: where it stands; None: the column of the same name. In libFM files the range of its feature numbers,
-            such as ``0-956``.
-        separator: one character between the values of a cell; empty: a cell is one value. In Parquet, lists are
-            lists without it; in libFM any text says that a row may have several features of the range.
-        min_count: how often a value has to occur before it gets an id of its own.
+        name: name of the field: letters, digits, ``_`` and ``-``.
+        column: its column; None: the column of the same name. In libFM files, the range of its feature numbers, such as
+            ``0-956``.
+        separator: one character between the values of a cell; empty: one value per cell. Lists in Parquet do not need
+            it; in libFM any separator allows several features of the range in a row.
+        min_count: number of occurrences before a value gets its own id.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,22 +50,22 @@ class Field(BaseModel):
 
     @property
     def source_column(self) -> Column:
-        """The column it is read from."""
+        """The column that the field is read from."""
         return self.name if self.column is None else self.column
 
 
 class Schema(BaseModel):
-    """What the columns of a click log mean.
+    """The columns of a click log.
 
     Attributes:
         format: ``criteo`` is the tab-separated layout of Criteo's files: label, 13 numbers, 26 fields, no header.
-        label: the column that says what was clicked. None for criteo and libfm, where it is the first.
-        positive_from: the least value that counts as a click; None: labels are 0 and 1 (−1 and 1 in libFM files).
+        label: the column of labels. None for criteo and libfm, where it is the first.
+        positive_from: smallest label that counts as a click; None: labels are 0 and 1 (−1 and 1 in libFM files).
         numeric: columns of numbers, read as sign(x) · log(1 + |x|).
         fields: the categorical columns, in the order of the tables.
-        time: the column of times, numbers or dates; rows have to be in its order. None: the order of the file.
-        delimiter: between the columns of a csv file.
-        header: whether its first line names the columns.
+        time: the column of times, numbers or dates; rows must be in its order. None: the order of the file.
+        delimiter: separator of the columns of a csv file.
+        header: true if the first line names the columns.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,7 +84,7 @@ class Schema(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_fields(cls, values: Any) -> Any:
-        """Takes names alone for fields: ``fields: [user, item]``."""
+        """Accepts names for fields: ``fields: [user, item]``."""
         if isinstance(values, dict) and isinstance(values.get("fields"), (list, tuple)):
             named = [{"name": field} if isinstance(field, str) else field for field in values["fields"]]
             return {**values, "fields": named}
@@ -103,7 +103,7 @@ class Schema(BaseModel):
         names = [field.name for field in self.fields]
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
-            raise ValueError(f"two fields are named {twice!r}. Give each a name of its own")
+            raise ValueError(f"two fields are named {twice!r}. Give each a different name")
         if not names:
             raise ValueError("`fields` names no field. Give at least one, such as {name: user}")
         given = self.model_fields_set
@@ -113,7 +113,7 @@ class Schema(BaseModel):
         if settled:
             raise ValueError(f"a {self.format} file leaves no choice of {', '.join(settled)}. Leave it out")
         if self.label is None and self.format in ("csv", "parquet"):
-            raise ValueError("`label` is missing. Name the column that says what was clicked")
+            raise ValueError("`label` is missing. Name the column of the labels")
         label = "label" if self.format == "criteo" else self.label
         told = [*self.numeric, *(field.source_column for field in self.fields)]
         if label is not None and label in told:
@@ -135,7 +135,7 @@ class Schema(BaseModel):
         )
 
     def with_min_count(self, min_count: int) -> Self:
-        """The same schema with one minimum count for all fields."""
+        """A copy with one minimum count for all fields."""
         if min_count < 1:
             raise ValueError(f"`min_count` must be at least 1, got {min_count}.")
         fields = tuple(field.model_copy(update={"min_count": min_count}) for field in self.fields)
@@ -143,7 +143,7 @@ class Schema(BaseModel):
 
 
 def read_schema(path: str | Path) -> Schema:
-    """Reads a schema file; a :class:`DatasetError` of one line says what is wrong with it."""
+    """Reads a schema file; raises a :class:`DatasetError` of one line if it is invalid."""
     return read_yaml(path, Schema)
 
 
@@ -151,7 +151,7 @@ def feature_range(field: Field) -> tuple[int, int]:
     """First and last feature number of a field of a libFM file.
 
     Raises:
-        ValueError: its column is no such range.
+        ValueError: its column is not such a range.
     """
     first, dash, last = str(field.source_column).partition("-")
     if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 1 << 31):

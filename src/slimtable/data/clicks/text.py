@@ -1,4 +1,4 @@
-"""Delimited text in chunks: cells are found by a compiled scanner that counts lines, so errors can name them."""
+"""Delimited text in chunks: a compiled scanner finds cells and counts lines, so that errors can name them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def text_blocks(path: Path, quotes: str | None = None) -> Iterator[np.ndarray]:
 
     Args:
         path: the file.
-        quotes: the column separator, where a newline in a cell between double quotes ends no line; None: it does.
+        quotes: the column separator, if newlines within double quotes are part of a cell; None if they end lines.
 
     Raises:
         DatasetError: the file cannot be read, or a quote is never closed.
@@ -90,7 +90,7 @@ def _check_utf8(text: np.ndarray, path: Path, first_line: int) -> None:
 
 
 def _header(text: np.ndarray, separator: str, named: bool, path: Path) -> tuple[list[str], int]:
-    """Names of the columns, empty ones where the file has no header, and where the rows begin."""
+    """Names of the columns (empty without a header), and the start of the rows."""
     start = 0
     while start < text.size and text[start] in (_NEWLINE, _RETURN):
         start += 1
@@ -108,7 +108,7 @@ def _header(text: np.ndarray, separator: str, named: bool, path: Path) -> tuple[
 
 @dataclass
 class _Cells:
-    """The cells of one column: where each begins and ends in the text, and the line it stands on."""
+    """The cells of one column: start, end and line of each."""
 
     text: np.ndarray
     starts: np.ndarray
@@ -123,7 +123,7 @@ class _Cells:
 
 
 class _Reader:
-    """Turns blocks of text into rows; knows which column is where."""
+    """Converts blocks of text to rows."""
 
     def __init__(self, path: Path, schema: Schema, separator: str, columns: list[str]) -> None:
         self.path, self.schema, self.separator, self.width = path, schema, ord(separator), len(columns)
@@ -136,12 +136,12 @@ class _Reader:
         self.slots = [int(self.slot_of_place[place]) for place in places]  # as `schema.columns`
         self.quotes = not criteo
 
-    def read(self, text: np.ndarray, begin: int, first_line: int, most: int) -> tuple[RawClicks, int, int]:
-        """The next rows, where the text goes on, and the number of the line there."""
-        most = min(most, int(np.count_nonzero(text[begin:] == _NEWLINE)))
-        starts = np.empty((len(self.used), most), np.int64)
-        stops = np.empty((len(self.used), most), np.int64)
-        lines = np.empty(most, np.int64)
+    def read(self, text: np.ndarray, begin: int, first_line: int, max_rows: int) -> tuple[RawClicks, int, int]:
+        """The next rows, and the position and line number after them."""
+        count = min(max_rows, int(np.count_nonzero(text[begin:] == _NEWLINE)))
+        starts = np.empty((len(self.used), count), np.int64)
+        stops = np.empty((len(self.used), count), np.int64)
+        lines = np.empty(count, np.int64)
         rows, begin, line, found = _scan(
             text, begin, first_line, self.separator, self.quotes, self.slot_of_place, starts, stops, lines
         )
@@ -168,7 +168,7 @@ class _Reader:
         return RawClicks(labels, numeric, tuple(fields), times)
 
     def _numbers(self, cells: _Cells, what: str, may_lack: bool = False) -> np.ndarray:
-        """float64 (n,); NaN where a number that may be missing is."""
+        """Converts cells to float64 (n,), with NaN for missing numbers."""
         import polars as pl
 
         raw = series(cells.strings())
@@ -188,7 +188,7 @@ class _Reader:
         if values.null_count():
             try:
                 dates = raw.str.to_datetime(time_unit="us", strict=False, ambiguous="earliest")
-            except pl.exceptions.PolarsError:  # no value gives a date format away
+            except pl.exceptions.PolarsError:  # no value suggests a date format
                 dates = pl.Series([None] * len(raw), dtype=pl.Datetime("us"))
             if dates.null_count() < values.null_count():
                 values = dates.cast(pl.Int64).cast(pl.Float64) / 1e6
@@ -209,11 +209,11 @@ def check_labels(raw: np.ndarray, positive_from: float | None, signed: bool = Fa
 
     Args:
         raw: float (n,).
-        positive_from: the least number that is a click; None: numbers are 0 and 1.
-        signed: −1 is a 0.
+        positive_from: smallest number that is a click; None: numbers are 0 and 1.
+        signed: accept −1 for 0.
 
     Returns:
-        float32 (n,); what is wrong, or an empty text; and in which row.
+        float32 (n,); an error message or an empty text; and the row of the error.
     """
     if positive_from is not None:
         return (raw >= positive_from).astype(np.float32), "", 0
@@ -222,13 +222,13 @@ def check_labels(raw: np.ndarray, positive_from: float | None, signed: bool = Fa
         wrong &= raw != -1
     if wrong.any():
         row = int(np.argmax(wrong))
-        advice = "Correct it, or say from which number on it is a click with `positive_from`."
+        advice = "Correct it, or set `positive_from` to the smallest label that is a click."
         return raw, f"the label {raw[row]:g} is neither 0 nor 1. {advice}", row
     return (raw > 0).astype(np.float32), "", 0
 
 
 def series(strings: Strings) -> Any:
-    """The texts as a polars Series, without a loop."""
+    """Texts as a polars Series, without a loop."""
     import polars as pl
     import pyarrow as pa
 
@@ -237,14 +237,14 @@ def series(strings: Strings) -> Any:
 
 
 def strings_of(texts: Any) -> Strings:
-    """The texts of a polars Series without missing ones, without a loop."""
+    """Texts from a polars Series without missing values, without a loop."""
     import pyarrow as pa
 
     return strings_of_arrow(texts.to_arrow().cast(pa.large_string()))
 
 
 def strings_of_arrow(array: Any) -> Strings:
-    """The texts of an Arrow array of large strings without missing ones."""
+    """Texts from an Arrow array of large strings without missing values."""
     if not len(array):
         return Strings(np.zeros(0, np.uint8), np.zeros(1, np.int64))
     _, bounds, data = array.buffers()
@@ -254,7 +254,7 @@ def strings_of_arrow(array: Any) -> Strings:
 
 
 def split_cells(cells: Strings, separator: str) -> RawField:
-    """Parts cells of several values; empty parts are none, and a cell may have none at all."""
+    """Splits cells into values; empty parts are dropped, so a cell may have no values."""
     starts, stops, rows = _split(cells.data, cells.offsets, ord(separator))
     return RawField(Strings(*gather(cells.data, starts, stops)), None, rows)
 
@@ -275,15 +275,15 @@ def _place(column: str | int, columns: list[str], path: Path) -> int:
 
 @njit(cache=True, nogil=True)
 def _last_line_end(text, separator):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """How many bytes hold whole lines; a newline between quotes ends none.
+    """Number of bytes of complete lines; newlines within quotes do not end lines.
 
-    As for `_scan`, a quote opens only where a cell begins, so that one within a text (5" screen) is but a character.
+    As for `_scan`, a quote opens only at the start of a cell; elsewhere (5" screen) it is an ordinary character.
     """
     end, inside, begins = 0, False, True
     for place in range(text.size):
         if text[place] == _QUOTE and (inside or begins):
             inside = not inside
-            begins = True  # two quotes within a cell close it and open it again
+            begins = True  # a doubled quote closes the cell and opens it again
             continue
         if text[place] == _NEWLINE and not inside:
             end = place + 1
@@ -293,7 +293,7 @@ def _last_line_end(text, separator):  # type: ignore[no-untyped-def]  # pragma: 
 
 @njit(cache=True, nogil=True)
 def _scan(text, begin, line, separator, quotes, slots, starts, stops, lines):  # type: ignore[no-untyped-def] # pragma: no cover
-    """Finds the cells of whole lines; returns rows, place, line, and a wrong number of columns, a fault, or 0."""
+    """Finds the cells of complete lines; returns rows, position, line, and a wrong number of columns, a fault, or 0."""
     width, row, place = slots.size, 0, begin
     while place < text.size and row < lines.size:
         if text[place] == _NEWLINE or (text[place] == _RETURN and text[place + 1] == _NEWLINE):
@@ -342,7 +342,7 @@ def _scan(text, begin, line, separator, quotes, slots, starts, stops, lines):  #
 
 @njit(cache=True, nogil=True)
 def _without_double_quotes(text, starts, stops):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """As `gather`; in a cell behind a quote, two quotes are one."""
+    """Like `gather`; doubled quotes in quoted cells become one."""
     offsets = np.zeros(starts.size + 1, np.int64)
     gathered = np.empty((stops - starts).sum(), np.uint8)
     out = 0
@@ -359,7 +359,7 @@ def _without_double_quotes(text, starts, stops):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _split(data, bounds, separator):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Parts every text; returns where the parts begin and end, and offsets of rows."""
+    """Splits every text; returns start and end of the parts, and offsets of rows."""
     rows = np.zeros(bounds.size, np.int64)
     parts = 0
     for i in range(bounds.size - 1):

@@ -1,4 +1,4 @@
-"""Vocabularies of the fields of a click log: they only grow, so an id keeps its value for ever."""
+"""Vocabularies of the fields of a click log: they only grow, so an id always keeps its value."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from slimtable.files import replace_file
 if TYPE_CHECKING:
     from slimtable.data.clicks.schema import Schema
 
-#: What id 0 is shown as. No value is ever taken for it, not even one that reads so.
+#: Raw id shown for id 0. No value is mapped to it, not even an equal text.
 OOV = "<oov>"
 
 _FORMAT = "slimtable-vocabularies-1"
 _MAX = np.iinfo(np.int32).max
-_FREE_SLOTS = 2  # slots of the hash table for each value, at least
+_FREE_SLOTS = 2  # least number of hash table slots per value
 _ROWS_AT_ONCE = 1 << 20
 
 
 class FieldVocabulary:
-    """Numbers the values of a field, texts or integers, in the order in which they become frequent enough.
+    """The vocabulary of a field of texts or integers; ids are in the order in which values become frequent.
 
-    A value is given an id at its ``min_count``-th occurrence. So ids depend on the order of the rows alone, and not
-    on how they come in chunks. Values are found by a hash and compared byte by byte.
+    A value gets an id at its ``min_count``-th occurrence, so ids depend only on the order of the rows, not on chunks.
+    Values are found by a hash and compared byte by byte.
 
     Args:
-        name: of the field, for messages.
-        min_count: how often a value has to occur, over all chunks, to have an id.
+        name: name of the field, for messages.
+        min_count: number of occurrences over all chunks before a value gets an id.
     """
 
     def __init__(self, name: str, min_count: int = 1) -> None:
         self.name, self.min_count = name, min_count
-        self.integers: bool | None = None  # not known before the first value
+        self.integers: bool | None = None  # unknown before the first value
         self._hash_bits = 64  # tests use fewer
-        self._size = 1  # ids that are given, id 0 included
-        # Of every value that was ever seen, in that order; the arrays are longer than what is used of them.
+        self._size = 1  # number of ids, including id 0
+        # Of all values seen, in order; arrays have spare capacity.
         self._seen = 0
         self._data = np.zeros(0, np.uint8)
         self._offsets = np.zeros(1, np.int64)
@@ -57,10 +57,10 @@ class FieldVocabulary:
         return self._size
 
     def count(self, values: RawField) -> None:
-        """Counts the values of a chunk and gives ids to those that have become frequent enough; missing ones are none.
+        """Counts the values of a chunk and gives ids to those that have become frequent enough; ignores missing ones.
 
         Raises:
-            DatasetError: the field held texts so far and now integers, or the other way round; or ids run out.
+            DatasetError: the type changes between texts and integers, or there are too many values.
         """
         for data, offsets, present in self._pieces(values):
             self.integers = not isinstance(values.values, Strings)
@@ -83,10 +83,10 @@ class FieldVocabulary:
             )
 
     def encode(self, values: RawField) -> np.ndarray:
-        """The ids of values: int32 (T,); 0 where one is missing, unknown or not frequent enough.
+        """Ids of values: int32 (T,); 0 if missing, unknown or not frequent enough.
 
         Raises:
-            DatasetError: the field holds texts and these are integers, or the other way round.
+            DatasetError: the types do not match (texts or integers).
         """
         ids = np.zeros(len(values.values), np.int32)
         start = 0
@@ -98,19 +98,19 @@ class FieldVocabulary:
         return ids
 
     def values(self) -> np.ndarray | Strings:
-        """The values of the ids 1, 2, …: int64 (n,), or texts."""
+        """Values of the ids 1, 2, …: int64 (n,), or texts."""
         data, offsets = self._of_ids()
         return data.view(np.int64) if self.integers else Strings(data, offsets)
 
     def counts(self) -> np.ndarray:
-        """How often the value of each id was counted so far: int64 (len,); 0 for id 0."""
+        """Count of the value of each id: int64 (len,); 0 for id 0."""
         counts = np.zeros(self._size, np.int64)
         counts[self._ids[: self._seen]] = self._counts[: self._seen]
         counts[0] = 0
         return counts
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All there is to know, pending counts included, in plain arrays; equal states give equal arrays."""
+        """The state, including pending counts, as plain arrays; equal states give equal arrays."""
         seen = self._seen
         return {
             "bytes": self._data[: self._offsets[seen]].copy(),
@@ -120,7 +120,7 @@ class FieldVocabulary:
         }
 
     def restore(self, arrays: Mapping[str, np.ndarray], integers: bool | None) -> None:
-        """Takes the state that :meth:`arrays` gave.
+        """Restores the output of :meth:`arrays`.
 
         Raises:
             ValueError: the arrays contradict each other.
@@ -142,10 +142,10 @@ class FieldVocabulary:
         self._fill_slots(len(ids))
 
     def _pieces(self, values: RawField) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Bytes, offsets and presence of the values, as much as is worked on at once; nothing where all are missing."""
+        """Yields bytes, offsets and presence of values in pieces; nothing if all are missing."""
         raw = values.values
         integers = not isinstance(raw, Strings)
-        if all_missing(values):  # of a column without a value, nobody can say which type it is
+        if all_missing(values):  # a column without values has no type
             return
         if self.integers is not None and self.integers != integers:
             kinds = ("texts", "integers")
@@ -162,19 +162,19 @@ class FieldVocabulary:
                 yield np.ascontiguousarray(raw[start:stop]).view(np.uint8), np.arange(stop - start + 1) * 8, present
 
     def _make_room(self, rows: int, size: int) -> None:
-        """Lengthens the arrays so that ``rows`` values of ``size`` bytes that are all new find room."""
-        most = self._seen + rows
-        if most >= _MAX:
-            raise DatasetError(f"field {self.name!r} has more than {_MAX:,} values. Raise its min_count or part it.")
+        """Grows the arrays to hold ``rows`` more values of ``size`` bytes in total."""
+        needed = self._seen + rows
+        if needed >= _MAX:
+            raise DatasetError(f"field {self.name!r} has more than {_MAX:,} values. Raise its min_count or split it.")
         self._data = _longer(self._data, int(self._offsets[self._seen]) + size)
-        self._offsets = _longer(self._offsets, most + 1)
-        self._counts, self._ids = _longer(self._counts, most), _longer(self._ids, most)
-        self._hashes = _longer(self._hashes, most)
-        if len(self._slots) < _FREE_SLOTS * most:
-            self._fill_slots(most)
+        self._offsets = _longer(self._offsets, needed + 1)
+        self._counts, self._ids = _longer(self._counts, needed), _longer(self._ids, needed)
+        self._hashes = _longer(self._hashes, needed)
+        if len(self._slots) < _FREE_SLOTS * needed:
+            self._fill_slots(needed)
 
-    def _fill_slots(self, most: int) -> None:
-        self._slots = np.zeros(1 << max(3, int(_FREE_SLOTS * most - 1).bit_length()), np.int32)
+    def _fill_slots(self, count: int) -> None:
+        self._slots = np.zeros(1 << max(3, int(_FREE_SLOTS * count - 1).bit_length()), np.int32)
         _place(self._hashes[: self._seen], self._slots)
 
     def _mask(self) -> np.uint64:
@@ -192,7 +192,7 @@ class Vocabularies:
     """The vocabularies of all fields of a click log.
 
     Args:
-        min_counts: least number of occurrences by field, in the order of the fields.
+        min_counts: minimum count by field, in the order of the fields.
     """
 
     def __init__(self, min_counts: Mapping[str, int]) -> None:
@@ -200,7 +200,7 @@ class Vocabularies:
 
     @classmethod
     def from_schema(cls, schema: Schema) -> Vocabularies:
-        """Empty ones for the fields of a schema."""
+        """Empty vocabularies for the fields of a schema."""
         return cls({field.name: field.min_count for field in schema.fields})
 
     def __getitem__(self, name: str) -> FieldVocabulary:
@@ -208,16 +208,16 @@ class Vocabularies:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Number of ids by field, id 0 included."""
+        """Number of ids by field, including id 0."""
         return {name: len(field) for name, field in self.fields.items()}
 
     def count(self, raw: RawClicks) -> None:
-        """Counts the values of a chunk and gives new ids; errors as :meth:`FieldVocabulary.count`."""
+        """Counts the values of a chunk and gives new ids; errors as for :meth:`FieldVocabulary.count`."""
         for vocabulary, values in zip(self.fields.values(), raw.fields, strict=True):
             vocabulary.count(values)
 
     def encode(self, raw: RawClicks) -> Clicks:
-        """The same rows with ids for values."""
+        """Encodes values as ids."""
         ids: list[np.ndarray | Bags] = []
         for vocabulary, values in zip(self.fields.values(), raw.fields, strict=True):
             found = vocabulary.encode(values)
@@ -225,7 +225,7 @@ class Vocabularies:
         return Clicks(raw.labels, raw.numeric, tuple(ids))
 
     def save(self, path: str | Path) -> None:
-        """Writes one safetensors file, all or nothing; equal states give equal bytes.
+        """Writes one safetensors file, atomically; equal states give equal bytes.
 
         Raises:
             OSError: it cannot be written.
@@ -242,10 +242,10 @@ class Vocabularies:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabularies:
-        """Reads what :meth:`save` wrote.
+        """Reads the output of :meth:`save`.
 
         Raises:
-            DatasetError: the file is not there, or is no such file.
+            DatasetError: the file is missing, or not such a file.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -264,18 +264,18 @@ class Vocabularies:
         return made
 
 
-def _longer(array: np.ndarray, least: int) -> np.ndarray:
-    """The array with room for ``least`` elements, and for half as many more when it has to move."""
-    if len(array) >= least:
+def _longer(array: np.ndarray, size: int) -> np.ndarray:
+    """The array with capacity for ``size`` elements, grown by half if it must be copied."""
+    if len(array) >= size:
         return array
-    longer = np.zeros(max(least, len(array) + len(array) // 2), array.dtype)
+    longer = np.zeros(max(size, len(array) + len(array) // 2), array.dtype)
     longer[: len(array)] = array
     return longer
 
 
 @njit(cache=True, nogil=True)
 def _hash(data, start, stop, mask):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """FNV-1a and a finaliser, so that its low bits are worth something."""
+    """FNV-1a with a finalizer, so that its low bits are well distributed."""
     state = np.uint64(0xCBF29CE484222325)
     for place in range(start, stop):
         state = (state ^ np.uint64(data[place])) * np.uint64(0x100000001B3)
@@ -285,7 +285,7 @@ def _hash(data, start, stop, mask):  # type: ignore[no-untyped-def]  # pragma: n
 
 @njit(cache=True, nogil=True)
 def _slot(data, start, stop, code, known, offsets, hashes, slots):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The slot that holds the value, or the free one where it would go."""
+    """The slot of the value, or the free slot for it."""
     last = slots.size - 1
     slot = np.int64(code & np.uint64(last))
     while slots[slot]:
@@ -351,7 +351,7 @@ def _hashes(data, offsets, mask):  # type: ignore[no-untyped-def]  # pragma: no 
 
 @njit(cache=True, nogil=True)
 def _place(hashes, slots):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Puts values that are all different into an empty hash table."""
+    """Inserts distinct values into an empty hash table."""
     last = slots.size - 1
     for value in range(hashes.size):
         slot = np.int64(hashes[value] & np.uint64(last))

@@ -1,4 +1,4 @@
-"""Cutting click logs into windows, and numbering their values window by window."""
+"""Windows of click logs: cutting and encoding."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def windows(log: _Log, count: int) -> list[_Log]:
 
 
 def split_clicks(clicks: _Log, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> list[_Log]:
-    """Deals the rows out at random.
+    """Splits the rows at random.
 
     Args:
-        clicks: any.
-        shares: of the parts; they sum to 1.
+        clicks: the clicks.
+        shares: shares of the parts, summing to 1.
         seed: equal seeds give equal parts.
 
     Returns:
@@ -56,11 +56,11 @@ def split_clicks(clicks: _Log, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: 
 
 
 def raw_windows(dataset: ClickDataset, count: int | None = None) -> Iterator[RawClicks]:
-    """The windows of a dataset, made as they are asked for; no more than one is held at a time.
+    """Yields the windows of a dataset, holding one at a time.
 
     Args:
         dataset: in time order.
-        count: number of windows; None: the dataset's own.
+        count: number of windows; None for the dataset's default.
 
     Yields:
         Windows of equal size, up to one row.
@@ -70,7 +70,7 @@ def raw_windows(dataset: ClickDataset, count: int | None = None) -> Iterator[Raw
         ValueError: the dataset is not in time order, or has fewer rows than windows.
     """
     if not dataset.chronological:
-        raise ValueError(f"{dataset.name} is in no order of time, so it has no windows. Use `split_clicks`.")
+        raise ValueError(f"{dataset.name} is not in time order, so it has no windows. Use `split_clicks`.")
     sizes = np.diff(_bounds(dataset.num_rows(), dataset.windows if count is None else count)).tolist()
     parts: list[RawClicks] = []
     held, window, last = 0, 0, None
@@ -87,15 +87,15 @@ def raw_windows(dataset: ClickDataset, count: int | None = None) -> Iterator[Raw
 
 
 def check_order(raw: RawClicks, where: str, after: float | None = None) -> float | None:
-    """Makes sure that time does not run backwards.
+    """Raises an error if times decrease.
 
     Args:
-        raw: some rows.
-        where: what to call them in messages.
-        after: the last time before them.
+        raw: the rows.
+        where: their name in messages.
+        after: time of the row before them.
 
     Returns:
-        Their last time; ``after`` where they have no times.
+        Their last time; ``after`` without times.
 
     Raises:
         DatasetError: a row is older than the one before it, or than ``after``.
@@ -105,14 +105,14 @@ def check_order(raw: RawClicks, where: str, after: float | None = None) -> float
     if after is not None and raw.times[0] < after:
         raise DatasetError(
             f"{where}: its first row is of time {raw.times[0]:.15g}, and those before end at {after:.15g}. "
-            "Put the rows into the order of time."
+            "Sort the rows by time."
         )
     back = np.diff(raw.times) < 0
     if back.any():
         row = int(np.argmax(back))
         raise DatasetError(
             f"{where}: time runs backwards after its row {row + 1:,}, from {raw.times[row]:.15g} to "
-            f"{raw.times[row + 1]:.15g}. Put the rows into the order of time."
+            f"{raw.times[row + 1]:.15g}. Sort the rows by time."
         )
     return float(raw.times[-1])
 
@@ -120,15 +120,15 @@ def check_order(raw: RawClicks, where: str, after: float | None = None) -> float
 def encode_log(
     source: str | Path | ClickDataset, schema: Schema | None = None, min_count: int | None = None
 ) -> tuple[Clicks, Vocabularies]:
-    """Reads a whole log twice: to count its values, and to number them.
+    """Reads a log twice: to count its values, and to encode them.
 
     Args:
         source: a dataset, its name, or the path of a file or folder.
-        schema: of a file; None for datasets.
-        min_count: of all fields; None: that of the schema.
+        schema: schema of a file; None for datasets.
+        min_count: minimum count of all fields; None for those of the schema.
 
     Returns:
-        The clicks, and what their ids mean.
+        The clicks and their vocabularies.
 
     Raises:
         DatasetError: the log is malformed.
@@ -143,21 +143,20 @@ def encode_log(
 def encode_windows(
     source: str | Path | ClickDataset, count: int | None = None, min_count: int | None = None
 ) -> tuple[list[Clicks], list[dict[str, int]]]:
-    """Numbers a log window by window, as it would be met in time.
+    """Encodes a log window by window, as in production.
 
     Args:
         source: a dataset or its name.
-        count: number of windows; None: the dataset's own.
-        min_count: of all fields; None: that of the schema.
+        count: number of windows; None for the dataset's default.
+        min_count: minimum count of all fields; None for those of the schema.
 
     Returns:
-        The windows, each encoded by vocabularies that have counted it and those before; and after each window the
-        number of ids by field. ``windows[t + 1].with_known(sizes[t])`` is what a model that was trained up to window
-        t sees of the next.
+        The windows, each encoded by vocabularies of all windows up to it, and the number of ids by field after each.
+        ``windows[t + 1].with_known(sizes[t])`` is the next window as a model trained up to window t sees it.
 
     Raises:
         DatasetError: the log is malformed, or times run backwards.
-        ValueError: it is in no order of time, or has fewer rows than windows.
+        ValueError: it is not in time order, or has fewer rows than windows.
     """
     dataset = _dataset(source, None)
     vocabularies = _vocabularies(dataset, min_count)
@@ -170,7 +169,7 @@ def encode_windows(
 
 
 def concatenate_clicks(parts: Sequence[Clicks]) -> Clicks:
-    """The rows of one or more parts, one after another."""
+    """Concatenates the rows of one or more parts."""
     if len(parts) == 1:
         return parts[0]
     ids: list[np.ndarray | Bags] = []

@@ -1,4 +1,4 @@
-"""Click logs written as files of a window each, with the schema that reads them."""
+"""Writing click logs as one file per window, with their schema."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def write_windows(
 
     Args:
         dataset: in time order.
-        folder: made where it is not there; each file in it appears whole or not at all.
-        count: number of windows; None: the dataset's own.
+        folder: created if missing; each file is written atomically.
+        count: number of windows; None for the dataset's default.
         format: ``"csv"`` or ``"parquet"``.
-        poison: numbers of windows, from 0, whose labels are flipped.
+        poison: indices of windows, from 0, whose labels are flipped.
 
     Returns:
         The files of the windows.
@@ -66,7 +66,7 @@ def write_windows(
 
 
 def _plain_schema(schema: Schema, format: str) -> Schema:
-    """The schema of what is written: columns by the names of their fields, labels of 0 and 1."""
+    """The schema of the files: columns named after their fields, labels of 0 and 1."""
     fields = [
         {"name": field.name, "min_count": field.min_count, "separator": field.separator} for field in schema.fields
     ]
@@ -92,7 +92,7 @@ def _frame(window: RawClicks, schema: Schema, flipped: bool) -> Any:
 
 
 def _column(field: RawField, separator: str) -> Any:
-    """A Series of values; of lists, or of joined texts where there is a separator, for several values a row."""
+    """A Series of values; for a multi-valued field, of lists, or of joined texts if there is a separator."""
     import polars as pl
 
     if isinstance(field.values, Strings):

@@ -32,14 +32,14 @@ class DatasetInfo:
     """One line of :func:`list_datasets`.
 
     Attributes:
-        name: what to ask for it by.
+        name: name of the dataset.
         kind: "interactions" for rankers, or "clicks" for CTR models.
-        present: whether it can be loaded without fetching.
-        rows: its documented number; None if it varies.
-        size_bytes: of its folder; 0 where it is absent.
-        fetchable: whether it can be downloaded without a login.
-        about: what it holds.
-        licence: under what terms it may be used.
+        present: true if it can be loaded without fetching.
+        rows: its documented number of rows; None if it varies.
+        size_bytes: bytes of its folder; 0 if absent.
+        fetchable: true if it can be downloaded without a login.
+        about: a one-line description.
+        licence: its terms of use.
         url: the page about it.
     """
 
@@ -56,7 +56,7 @@ class DatasetInfo:
 
 @cache
 def sources() -> dict[str, InteractionSource | ClickSource]:
-    """Every named source by name: the `SOURCE` of each module of this package, sorted."""
+    """All named sources by name, sorted: the `SOURCE` of each module of this package."""
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
@@ -69,10 +69,10 @@ def sources() -> dict[str, InteractionSource | ClickSource]:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that holds a folder per dataset.
+    """The folder of datasets, with one subfolder each.
 
     Args:
-        root: what the user says; None: the environment variable SLIMTABLE_DATA, else the user's cache folder.
+        root: the folder; None: the environment variable SLIMTABLE_DATA, else the user's cache folder.
 
     Returns:
         The folder, which may not exist yet.
@@ -92,17 +92,17 @@ def load_dataset(
         name_or_path: one of :func:`list_datasets`; ``"synthetic:1000000"`` for a size; or a path. A name wins
             over a file of the same name: write ``./gowalla`` for the latter.
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
-        download: fetch a named dataset where it is absent.
+        download: fetch a named dataset if it is absent.
         **options: of ``synthetic``: `num_interactions`, `seed`; of a file: those of
             :func:`slimtable.data.interactions.formats.read_interactions`, where ``format="pairs"``, or a column with
             the role ``other``, asks for :func:`slimtable.data.interactions.formats.read_pairs`; of a folder: `format`.
 
     Returns:
-        The dataset, its counts checked where they are documented.
+        The dataset; its counts are checked if they are documented.
 
     Raises:
         DatasetNotFoundError: if the name is unknown, or the data is absent and may not be fetched.
-        DatasetError: if the data is malformed or is not what is documented.
+        DatasetError: if the data is malformed or differs from its documentation.
         TypeError: if an option is unknown.
 
     Example:
@@ -135,13 +135,13 @@ def load_dataset(
 
 
 def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
-    """What can be loaded by name, and what of it is already there.
+    """Lists the named datasets, and whether they are present.
 
     Args:
         data_root: as in :func:`load_dataset`.
 
     Returns:
-        One entry per dataset, those that are made on the spot first, the others by name.
+        One entry per dataset: generated ones first, then by name.
     """
     made = (
         (synthetic.NAME, InteractionSource.kind, synthetic.ABOUT),
@@ -158,7 +158,7 @@ def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
 
 
 def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
-    """Download a named dataset where it is absent: with progress, checksum and resume.
+    """Download a named dataset if it is absent, with progress, checksum and resume.
 
     Args:
         name: one of :func:`list_datasets`.
@@ -168,12 +168,12 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
         Its folder.
 
     Raises:
-        DatasetNotFoundError: if the name is unknown, or the data cannot be had without a login; says where to
-            get it.
-        DatasetError: if the download fails; what has arrived is kept and continued by the next call.
+        DatasetNotFoundError: if the name is unknown, or the download needs a login; the message says where
+            to get it.
+        DatasetError: if the download fails; the next call resumes it.
     """
     if name in (synthetic.NAME, synthetic_ctr.NAME):
-        raise DatasetError(f"dataset {name!r} is made on the spot and never fetched. Just load it.")
+        raise DatasetError(f"dataset {name!r} is generated and never fetched. Load it directly.")
     source = sources().get(name)
     if source is None:
         raise unknown(name)
@@ -181,7 +181,7 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
 
 
 def fetch_source(source: Fetchable, folder: Path) -> Path:
-    """Downloads what a source needs into its folder, where it is absent; errors as :func:`fetch_dataset`."""
+    """Downloads the missing files of a source into its folder; errors as for :func:`fetch_dataset`."""
     if source.present(folder):
         return folder
     if not source.files:
@@ -200,7 +200,7 @@ def fetch_source(source: Fetchable, folder: Path) -> Path:
 
 
 def folder_of(source: InteractionSource | ClickSource, root: str | Path | None) -> Path:
-    """Where the files of a source are, or would be."""
+    """The folder of a source, which may not exist."""
     return data_root(root) / (source.folder or source.name)
 
 
@@ -235,7 +235,7 @@ def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
 
 
 def unknown(name: str) -> DatasetNotFoundError:
-    """What is raised where a name is neither that of a dataset nor a path."""
+    """The error for a name that is neither a dataset nor a path."""
     known = [synthetic.NAME, synthetic_ctr.NAME, *sources()]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -24,14 +24,14 @@ def load_click_dataset(
     download: bool = True,
     **options: Any,
 ) -> ClickDataset:
-    """Finds a click log; its rows are read when they are asked for.
+    """Finds a click log; its rows are read on demand.
 
     Args:
         name_or_path: one of the click logs of :func:`slimtable.data.list_datasets`; ``"synthetic-ctr:1000000"`` for a
-            size; or the path of a file or folder of your own, with a schema. A name wins over a file of the same name.
-        schema: what the columns of files mean, or the path of a schema file. None: ``schema.yaml`` in the folder.
+            size; or the path of your file or folder, with a schema. A name takes precedence over a file.
+        schema: a schema, or the path of a schema file. None: ``schema.yaml`` in the folder.
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
-        download: fetch a named dataset where it is absent.
+        download: fetch a named dataset if it is absent.
         **options: `min_count` of all fields; of ``synthetic-ctr`` those of
             :func:`slimtable.data.datasets.make_synthetic_clicks` too.
 
@@ -117,7 +117,7 @@ def _load_path(path: Path, schema: Schema | str | Path | None) -> ClickDataset:
     if schema is None:
         schema = path / "schema.yaml"
         if not schema.is_file():
-            raise DatasetError(f"{path} is read by a schema. Name its file, or put it into the folder as schema.yaml.")
+            raise DatasetError(f"{path} needs a schema. Name its file, or put it into the folder as schema.yaml.")
     if not isinstance(schema, Schema):
         schema = read_schema(schema)
     return ClickDataset(str(path), schema, partial(read_clicks, path, schema), about=f"read from {path}")

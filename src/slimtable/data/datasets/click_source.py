@@ -1,4 +1,4 @@
-"""What a click dataset is, and what it takes to get one by name."""
+"""Click datasets, and the sources of named ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ClickDataset:
     """A click log with a name and an origin.
 
     Attributes:
-        name: what it is asked for by, or the path it is read from.
-        schema: its fields; the other settings say how its files are read, where it has any.
-        read: from the most rows of a chunk to the chunks, in the order of the log.
-        chronological: rows are in the order of time.
-        windows: into how many windows it is cut where nobody says.
-        rows: their number; None: they have to be counted.
-        about: one line on what it holds.
-        licence: under what terms it may be used.
+        name: its name, or the path it is read from.
+        schema: its schema; if it has files, also how to read them.
+        read: function from the maximum rows of a chunk to the chunks, in the order of the log.
+        chronological: true if rows are in time order.
+        windows: default number of windows.
+        rows: number of rows; None if they must be counted.
+        about: a one-line description.
+        licence: its terms of use.
         url: where it comes from.
     """
 
@@ -41,7 +41,7 @@ class ClickDataset:
     url: str = ""
 
     def chunks(self, chunk_rows: int = CHUNK_ROWS) -> Iterator[RawClicks]:
-        """All rows from the first on, some at a time; may be called again and again.
+        """Yields all rows in chunks; may be called repeatedly.
 
         Raises:
             DatasetError: the log is malformed.
@@ -49,28 +49,28 @@ class ClickDataset:
         return self.read(chunk_rows)
 
     def num_rows(self) -> int:
-        """Number of rows; reads the whole log where it is not known."""
+        """Number of rows; reads the whole log if it is not known."""
         return sum(map(len, self.chunks())) if self.rows is None else self.rows
 
 
 @dataclass(frozen=True)
 class ClickSource:
-    """How a named click log is found, fetched and read.
+    """The source of a named click log: how to fetch and read it.
 
     Attributes:
-        name: the word it is asked for by.
-        about: one line on what it holds.
-        licence: under what terms it may be used.
+        name: name of the dataset.
+        about: a one-line description.
+        licence: its terms of use.
         url: the page about it.
         schema: its fields.
-        read: from its folder, the schema and the most rows of a chunk to the chunks.
-        present: whether its folder holds what ``read`` needs.
-        rows: its documented number of rows; None where there are several versions.
-        files: what to download; empty if it cannot be had without a login.
-        unpack: called with the folder once the files are there.
-        chronological: its rows come in the order of time.
-        windows: into how many windows it is cut where nobody says.
-        folder: its folder under the data root; None: its name.
+        read: function from its folder, the schema and the maximum rows of a chunk to the chunks.
+        present: tests if a folder holds what ``read`` needs.
+        rows: its documented number of rows; None if there are several versions.
+        files: files to download; empty if this needs a login.
+        unpack: called with the folder after the download.
+        chronological: true if rows are in time order.
+        windows: default number of windows.
+        folder: its folder in the data root; None: its name.
     """
 
     name: str

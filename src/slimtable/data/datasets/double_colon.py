@@ -1,4 +1,4 @@
-"""Lines of cells parted by two colons, as MovieLens and MovieTweetings release them."""
+"""Lines of cells separated by two colons, as MovieLens and MovieTweetings release them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATINGS = r"^(?<user>\d+)::(?<movie>\d+)::(?<rating>\d+)::(?<time>\d+)$"
 
 
 def read_double_colon(path: Path, pattern: str, encoding: str = "utf-8") -> pl.DataFrame:
-    """The named groups of a pattern, one row a line, as texts.
+    """The named groups of a pattern, one row per line, as texts.
 
     Raises:
         DatasetError: the file cannot be read, or a line does not match; names the line.

@@ -1,8 +1,8 @@
-"""Item-to-item relevance made of MovieLens-1M: how much oftener two films are taken together than by chance.
+"""Item-to-item relevance made of MovieLens-1M: how much more often two films occur together than by chance.
 
-A stand-in for the app-to-app relevance data of the MGQE paper, which is private: it has the same form and range, but
-its scores were computed from interactions and judged by nobody, its films are fewer and its pairs denser. Errors on it
-cannot be compared with that paper's.
+A substitute for the private app-to-app relevance data of the MGQE paper: the same form and range, but its scores are
+computed from interactions, not judged by people; it has fewer items and denser pairs. Errors on it cannot be compared
+with those of the paper.
 """
 
 from __future__ import annotations

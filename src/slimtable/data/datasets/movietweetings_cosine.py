@@ -1,7 +1,7 @@
-"""Item-to-item similarity made of MovieTweetings: the adjusted cosine of the ratings that two films got.
+"""Item-to-item similarity made of MovieTweetings: the adjusted cosine of the ratings of two films.
 
-A second stand-in for judged pairs beside `ml-1m-npmi`, from ratings instead of co-occurrence. Its scores are computed
-too, and nothing measured on it can be compared with the MGQE paper.
+A second substitute for judged pairs besides `ml-1m-npmi`, from ratings instead of co-occurrence. Its scores are
+computed too, and nothing measured on it can be compared with the MGQE paper.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slimtable.data.interactions.pairs import Pairs
 from slimtable.data.interactions.split import leave_two_out
 
 _MAX_PAIRS = 200_000
-_MIN_RATERS = 5  # leaves 49,602 pairs of the version of 141,695 ratings, so all of them are taken
+_MIN_RATERS = 5  # leaves 49,602 pairs of the version of 141,695 ratings, so all are used
 
 
 def _read(folder: Path) -> tuple[Pairs, None]:

@@ -1,4 +1,4 @@
-"""What a named dataset is, and what it takes to get one."""
+"""Datasets of interactions, and the sources of named ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Dataset:
     """Interactions with a name and an origin.
 
     Attributes:
-        name: what it is asked for by, or the path it was read from.
-        interactions: all rows, or the training rows where there is a `fixed_test`.
-        fixed_test: the test rows that the source itself sets apart, same vocabularies; or None.
-        default_split: how the literature splits it; see :func:`slimtable.data.interactions.split.split`.
-        about: one line on what it holds.
-        licence: under what terms it may be used.
+        name: its name, or the path it was read from.
+        interactions: all rows, or the training rows if there is a `fixed_test`.
+        fixed_test: the test rows of a published split, with the same vocabularies; or None.
+        default_split: its split in the literature; see :func:`slimtable.data.interactions.split.split`.
+        about: a one-line description.
+        licence: its terms of use.
         url: where it comes from.
-        fixed_valid: the validation rows that the source itself sets apart, or None.
+        fixed_valid: the validation rows of a published split, or None.
     """
 
     name: str
@@ -41,9 +41,9 @@ class RemoteFile:
     """A file that can be downloaded without a login.
 
     Attributes:
-        url: where it is.
-        path: where it goes, relative to the dataset's folder.
-        checksum: ``"sha256:…"`` or ``"md5:…"`` of its bytes; None for a file that its owner still changes.
+        url: its URL.
+        path: its path in the folder of the dataset.
+        checksum: ``"sha256:…"`` or ``"md5:…"`` of its bytes; None for a file that still changes upstream.
     """
 
     url: str
@@ -52,7 +52,7 @@ class RemoteFile:
 
 
 class Fetchable(Protocol):
-    """What it takes to fetch a dataset; attributes as those of :class:`InteractionSource`."""
+    """The attributes needed to fetch a dataset, as in :class:`InteractionSource`."""
 
     @property
     def name(self) -> str: ...
@@ -68,20 +68,20 @@ class Fetchable(Protocol):
 
 @dataclass(frozen=True)
 class InteractionSource:
-    """How a named dataset is found, fetched, read and checked.
+    """The source of a named dataset: how to fetch, read and check it.
 
     Attributes:
-        name: the word it is asked for by.
-        about: one line on what it holds.
-        licence: under what terms it may be used.
+        name: name of the dataset.
+        about: a one-line description.
+        licence: its terms of use.
         url: the page about it.
         rows: its documented number of rows, test rows included; None if it may grow.
-        read: from its folder to ``(interactions, fixed_test or None)``.
-        present: whether its folder holds what `read` needs.
-        files: what to download; empty if it cannot be had without a login.
-        unpack: called with the folder once the files are there.
-        default_split: how the literature splits it.
-        folder: its folder under the data root; None: its name. What is derived from another dataset has its folder.
+        read: function from its folder to ``(interactions, fixed_test or None)``.
+        present: tests if a folder holds what `read` needs.
+        files: files to download; empty if this needs a login.
+        unpack: called with the folder after the download.
+        default_split: its split in the literature.
+        folder: its folder in the data root; None: its name. A derived dataset uses the folder of its origin.
     """
 
     name: str
@@ -100,12 +100,12 @@ class InteractionSource:
 
 
 def holds(*names: str) -> Callable[[Path], bool]:
-    """A test for whether a folder holds all of these files."""
+    """Returns a test for the presence of all of these files in a folder."""
     return lambda folder: all((folder / name).is_file() for name in names)
 
 
 def check_counts(name: str, folder: Path, **counts: tuple[int, int]) -> None:
-    """Compare what was read with what is documented.
+    """Compare counts with the documented ones.
 
     Args:
         name: the dataset.

@@ -1,7 +1,7 @@
-"""An endless dataset of our own: communities, power-law popularity and a sequential signal.
+"""A synthetic dataset of any size: communities, power-law popularity and a sequential signal.
 
 Users have a main and a second community of items. Each step of a user follows one of the fixed successors of
-the item before it, or draws by popularity from a community or the whole catalogue. A user never takes an item
+the item before it, or draws by popularity from a community or the whole catalogue. A user never has an item
 twice. The ``r`` most popular of ``n`` items are drawn with chance ``(r/n)^(1/4)``, so a uniform ``u`` gives
 the rank ``⌊n·u⁴⌋``: plain products, so that equal seeds give equal bytes on every machine. Every draw is a
 hash of (seed, user, step), so users can be made in any order and in chunks of any length.
@@ -23,11 +23,11 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
 NAME = "synthetic"
-ABOUT = "made on the spot: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"
+ABOUT = "generated: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"
 DEFAULT_INTERACTIONS = 80_000
 MIN_INTERACTIONS, MAX_INTERACTIONS = 1_000, 2_000_000_000
 
-_PER_USER = 40  # mean rows of a user at sizes from 1e4
+_PER_USER = 40  # mean number of rows per user at sizes from 1e4
 _COMMUNITY_ITEMS = 60
 _SUCCESSORS = 4
 # Of each step: follow the item before, else stay in a community (mostly the main one), else roam.
@@ -76,10 +76,10 @@ def make_dataset(
     *,
     chunk_rows: int = 4_000_000,
 ) -> Path:
-    """Write the dataset to a file, a chunk of users at a time, so that memory stays bounded at any size.
+    """Write the dataset to a file in chunks of users, so that memory is bounded.
 
     Args:
-        out_path: the file to write; it appears whole or not at all.
+        out_path: the file to write; written atomically.
         num_interactions: as in :func:`make_synthetic`.
         seed: likewise.
         format: ``"parquet"`` or ``"csv"`` (columns user, item, time), or ``"sasrec"`` (``user item`` lines).
@@ -132,7 +132,7 @@ def _write(path: Path, chunks: Iterator[tuple[np.ndarray, ...]], format: str) ->
 
 
 class _Plan:
-    """Who takes how many items, and how the catalogue is laid out; rows follow from it."""
+    """The number of items of each user, and the layout of the catalogue; all rows follow from it."""
 
     def __init__(self, num_interactions: int, seed: int) -> None:
         if not MIN_INTERACTIONS <= num_interactions <= MAX_INTERACTIONS:
@@ -153,7 +153,7 @@ class _Plan:
         return _rows(self.seed, first, last, self.first_rows, self.raw_items)
 
     def chunks(self, chunk_rows: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """All rows, about `chunk_rows` at a time and whole users always."""
+        """Yields all rows, about `chunk_rows` at a time, never splitting a user."""
         first = 0
         while first < self.num_users:
             last = int(np.searchsorted(self.first_rows, self.first_rows[first] + chunk_rows, side="right")) - 1

@@ -1,11 +1,11 @@
-"""An endless click log of our own: heavy-tailed fields, values that appear over time, preferences that drift.
+"""A synthetic click log of any size: heavy-tailed fields, values that appear over time, preferences that drift.
 
 Every value has a hidden vector: that of its cluster and some noise of its own, so similar values exist. The vectors of
-the clusters turn slowly. A click's log-odds are a sum of products of such vectors, of a weight for each value, and of
+the clusters rotate slowly. A click's log-odds are a sum of products of such vectors, of a weight for each value, and of
 the columns of numbers. The ``r`` most popular values of a field have a share of about ``(r/n)^power`` of the rows, but
-of seven in ten values nothing is seen before their own moment.
+seven in ten values do not occur before a time of their own.
 
-Every draw is a hash of (seed, row, purpose), so any rows can be made without those before them.
+Every draw is a hash of (seed, row, purpose), so any rows can be generated without those before them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slimtable.data.datasets.click_source import ClickDataset
 from slimtable.data.datasets.synthetic import _mix, _stream, _uniform
 
 NAME = "synthetic-ctr"
-ABOUT = "made on the spot: heavy-tailed fields, new values over time, drifting preferences; any size"
+ABOUT = "generated: heavy-tailed fields, new values over time, drifting preferences; any size"
 DEFAULT_ROWS = 240_000
 MAX_ROWS = 1 << 40
 
@@ -36,7 +36,7 @@ _POWERS = np.array([0.45, 0.3, 0.35, 0.5, 0.4, 0.5])
 _DIMENSIONS, _CLUSTERS, _MAX_TAGS = 4, 12, 4
 _BORN_AT_START = 0.3
 _NOISE = 0.35  # of a value's vector, beside the cluster's, which is 1 in the mean
-_TURN = 0.3 * math.pi  # how far the clusters' vectors turn from the first row to the last
+_TURN = 0.3 * math.pi  # rotation of the clusters' vectors from the first row to the last
 _BIAS = -2.0
 _START_TIME = 1_600_000_000
 
@@ -44,12 +44,12 @@ _START_TIME = 1_600_000_000
 def make_synthetic_clicks(
     rows: int = DEFAULT_ROWS, seed: int = 0, windows: int = 24, sizes: Mapping[str, int] | None = None
 ) -> ClickDataset:
-    """Describes the log; its rows are made when they are asked for.
+    """Describes the log; its rows are generated on demand.
 
     Args:
         rows: exact number of rows.
         seed: equal seeds give equal rows.
-        windows: into how many hours the times are spread, and the log is cut.
+        windows: number of hours, and of windows.
         sizes: number of values by field: user (a hundredth of the rows), item (a quarter of that), shop, category,
             place, tags.
 
@@ -114,7 +114,7 @@ def _raw_integers(values: np.ndarray) -> np.ndarray:
 
 
 def _texts(prefix: str, values: np.ndarray) -> RawField:
-    """``shop-17`` and the like; few different ones, so each is made once."""
+    """``shop-17`` and the like; each distinct one is created once."""
     from slimtable.artifact.vocabulary import Strings
     from slimtable.data.clicks.raw import take_strings
 
@@ -134,12 +134,12 @@ def _normal(state):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def _add_vector(seed, field, value, moment, vector):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Adds the hidden vector of a value at a moment of 0..1."""
+def _add_vector(seed, field, value, time, vector):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Adds the hidden vector of a value at a time in 0..1."""
     own = _stream(seed, 100 + field, value)
     cluster = np.int64(own % np.uint64(_CLUSTERS))
     start, end = _stream(seed, 200 + field, cluster), _stream(seed, 300 + field, cluster)
-    cosine, sine = math.cos(_TURN * moment), math.sin(_TURN * moment)
+    cosine, sine = math.cos(_TURN * time), math.sin(_TURN * time)
     for i in range(_DIMENSIONS):
         step = np.uint64(7 * (i + 1))
         centre = cosine * _normal(_mix(start + step)) + sine * _normal(_mix(end + step))
@@ -147,13 +147,13 @@ def _add_vector(seed, field, value, moment, vector):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _draw(seed, field, stream, moment, size, power):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """A value that has appeared by the moment, popular ones more often."""
+def _draw(seed, field, stream, time, size, power):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Samples a value that exists at a time, popular ones more often."""
     value = 0
     for i in range(24):
         value = int(size * _uniform(stream + np.uint64(i)) ** (1.0 / power))
         born = (_uniform(_stream(seed, 400 + field, value)) - _BORN_AT_START) / (1.0 - _BORN_AT_START)
-        if born <= moment:
+        if born <= time:
             return value
     return 0
 
@@ -165,7 +165,7 @@ def _rows(seed, first, last, total, sizes, powers):  # type: ignore[no-untyped-d
     values, counts = np.zeros((fields, n, _MAX_TAGS), np.int64), np.zeros(n, np.int64)
     vectors = np.zeros((fields, _DIMENSIONS))
     for row in range(first, last):
-        here, moment = row - first, row / total
+        here, time = row - first, row / total
         vectors[:] = 0.0
         logit = _BIAS
         for field in range(fields):
@@ -175,9 +175,9 @@ def _rows(seed, first, last, total, sizes, powers):  # type: ignore[no-untyped-d
                 counts[here] = drawn
             for place in range(drawn):
                 stream = _stream(seed, 10 + field * _MAX_TAGS + place, row)
-                value = _draw(seed, field, stream, moment, sizes[field], powers[field])
+                value = _draw(seed, field, stream, time, sizes[field], powers[field])
                 values[field, here, place] = value
-                _add_vector(seed, field, value, moment, vectors[field])
+                _add_vector(seed, field, value, time, vectors[field])
                 logit += 0.5 / drawn * _normal(_stream(seed, 500 + field, value))
             if drawn > 1:
                 vectors[field] /= drawn

@@ -1,1 +1,1 @@
-"""Interactions: who chose what, read, filtered and split."""
+"""Interactions of users with items: readers, filters and splits."""

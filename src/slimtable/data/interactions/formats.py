@@ -1,11 +1,11 @@
-"""Readers of interaction files, chosen by what is in a file and not by what it is called.
+"""Readers of interaction files, chosen by the content of a file, not by its name.
 
 =============  ===============================================================================================
-format         what a file holds
+format         content of the file
 =============  ===============================================================================================
 ``sasrec``     ``user item`` a line, integers; each user's lines in time order
 ``sequence``   ``user item item …`` a line, integers; items in time order
-``lightgcn``   the same lines in no order; a folder of them holds ``train.txt`` and ``test.txt``
+``lightgcn``   the same lines, unordered; a folder of them holds ``train.txt`` and ``test.txt``
 ``weighted``   a folder of ``train.txt`` and ``test.txt`` with tab-separated ``user item weight`` lines, unordered
 ``inter``      a RecBole atomic file: tab-separated, header of ``name:type`` such as ``user_id:token``
 ``ratings``    MovieLens ``ratings.dat``: ``user::item::rating::time``
@@ -15,22 +15,21 @@ format         what a file holds
 
 How :func:`detect_format` decides, in this order, from the first 64 KiB:
 
-1. A folder with ``train.txt`` and ``test.txt`` is ``weighted`` if each line of ``train.txt`` has three fields parted by
-   tabs and users return, or not all fields are integers; else ``lightgcn``.
-2. A file that begins with ``PAR1`` is ``parquet``; one whose first line is all ``name:type`` fields parted by
+1. A folder with ``train.txt`` and ``test.txt`` is ``weighted`` if each line of ``train.txt`` has three tab-separated
+   fields and users repeat, or not all fields are integers; else ``lightgcn``.
+2. A file that begins with ``PAR1`` is ``parquet``; one whose first line is all ``name:type`` fields separated by
    tabs is ``inter``; one with ``::`` in its first line is ``ratings``.
-3. Lines of integers parted by spaces are ``sasrec`` if each of them has two, else ``sequence``. (Where every
-   user of a sequence file has one item the two readings are the same.) Where each line has three or four, or users
-   return, it may as well be a table of user, item, rating and time: that is asked, not guessed. Integers parted by tabs
-   are ``sasrec`` if each line has two; any other number is a table without a header, whose columns have to be given.
+3. Lines of integers separated by spaces are ``sasrec`` if each has two, else ``sequence``. (If every user of a
+   sequence file has one item, both readings are the same.) If each line has three or four, or users repeat, it may
+   also be a table of user, item, rating and time: then the reader asks for the format. Integers separated by tabs are
+   ``sasrec`` if each line has two; any other number is a table without a header, whose columns must be given.
 4. A first line with a tab, comma, semicolon or bar that is not all numbers is the header of a ``table``.
 
 Files may be compressed by gzip or zstd, and in UTF-16; other encodings are named by ``encoding``. A folder of part
 files, as Spark writes, is read as one table. A first line of ``0,1,2,…`` is a header.
 
-A single LightGCN file looks exactly like a sequence file and is read as one, that is as in time order: pass
-``format="lightgcn"`` where it is not. Pairs of items with scores are tables too, and never guessed: read them by
-:func:`read_pairs`.
+A single LightGCN file looks like a sequence file and is read as one, in time order: pass ``format="lightgcn"`` if it is
+not. Pairs of items with scores are never guessed: read them by :func:`read_pairs`.
 """
 
 from __future__ import annotations
@@ -73,13 +72,13 @@ def read_interactions(
         path: the file. A folder with a training and a test file is read by :func:`read_train_test`.
         format: one of `FORMATS`; None: found by :func:`detect_format`.
         columns: of a table, role (``user``, ``item``, ``rating``, ``time``) to column name, or to position
-            from 0 where the file has no header. None: usual names such as user_id, movieId or timestamp are
+            from 0 if the file has no header. None: common names such as user_id, movieId or timestamp are
             recognised.
-        drop_missing: leave out rows of a table without a rating or time instead of refusing them.
-        chronological: state whether each user's rows are in time order. None: as the format says; tables with
-            times are looked at.
-        separator: between the fields of a table: one character, such as " "; None: found in the first line.
-        encoding: of the text, such as "latin-1"; None for UTF-8, or UTF-16 with a mark.
+        drop_missing: drop rows without a rating or time instead of raising an error.
+        chronological: declare that each user's rows are in time order. None: by the format; tables with times are
+            checked.
+        separator: separator of the fields of a table, one character such as " "; None: detected from the first line.
+        encoding: encoding of the text, such as "latin-1"; None for UTF-8, or UTF-16 with a BOM.
 
     Returns:
         The interactions, rows in file order.
@@ -87,7 +86,7 @@ def read_interactions(
     Raises:
         DatasetNotFoundError: if there is no such file.
         DatasetError: if its format is not recognised, or a line or column is malformed; names the line.
-        ValueError: if `format` is unknown, or `columns` is given where it has no meaning.
+        ValueError: if `format` is unknown, or `columns` is given for a format without columns.
     """
     path = _existing(path)
     if separator is not None and len(separator) != 1 and separator != "::":
@@ -103,7 +102,7 @@ def read_interactions(
 
 
 def part_files(folder: Path) -> list[Path]:
-    """The part files of a folder, as Spark writes them beside ``_SUCCESS``, in natural order; perhaps none."""
+    """The part files of a folder, as Spark writes them beside ``_SUCCESS``, in natural order; may be empty."""
     return sorted((file for file in folder.glob("part-*") if file.is_file()), key=lambda file: natural_key(file.name))
 
 
@@ -164,24 +163,24 @@ def read_pairs(path: str | Path, columns: Columns | None = None) -> Pairs:
 
     Args:
         path: the file.
-        columns: role (``item``, ``other``, ``score``) to column name, or to position from 0 where the file has no
-            header. None: usual names such as item1, item2 and similarity are recognised.
+        columns: role (``item``, ``other``, ``score``) to column name, or to position from 0 if the file has no
+            header. None: common names such as item1, item2 and similarity are recognised.
 
     Returns:
         The pairs, rows in file order.
 
     Raises:
         DatasetNotFoundError: if there is no such file.
-        DatasetError: if it is no table, a line or column is malformed, an item is paired with itself, or a pair is
+        DatasetError: if it is not a table, a line or column is malformed, an item is paired with itself, or a pair is
             repeated.
-        ValueError: if `columns` names an unknown role, or lacks one.
+        ValueError: if `columns` names an unknown role, or a role is missing.
     """
     path = _existing(path)
     if path.is_dir():
         raise DatasetError(f"{path} is a folder. Give one of its files.")
     if columns is None and not _is_parquet(path) and (format := detect_format(path)) not in ("table", "inter"):
         raise DatasetError(
-            f"{path} is no table with a header, but looks like format {format!r}. Say what its columns are: "
+            f"{path} is not a table with a header; it looks like format {format!r}. Name its columns: "
             "columns={'item': 0, 'other': 1, 'score': 2}."
         )
     separator, _ = _table_layout(path, "parquet" if _is_parquet(path) else "table")
@@ -196,17 +195,17 @@ def read_train_test(folder: str | Path, format: str | None = None) -> tuple[Inte
         format: ``"lightgcn"`` or ``"weighted"``; None: found by :func:`detect_format`.
 
     Returns:
-        ``(train, test)``, which share the vocabularies of all users and items that have a row in either.
+        ``(train, test)`` with common vocabularies of all users and items of both.
 
     Raises:
-        DatasetNotFoundError: if the folder or one of its files is not there.
+        DatasetNotFoundError: if the folder or one of its files does not exist.
         DatasetError: if a line is malformed, or the training part is empty.
-        ValueError: if `format` is not one of a folder.
+        ValueError: if `format` is not a format of folders.
     """
     folder = _existing(folder)
     format = detect_format(folder) if format is None else format
     if format not in ("lightgcn", "weighted"):
-        raise ValueError(f"format {format!r} is not one of a folder. Use lightgcn or weighted.")
+        raise ValueError(f"format {format!r} is not a format of folders. Use lightgcn or weighted.")
     users: list[np.ndarray] = []
     items: list[np.ndarray] = []
     weights: list[np.ndarray] = []
@@ -231,13 +230,13 @@ def read_train_test(folder: str | Path, format: str | None = None) -> tuple[Inte
 
 
 def atomic_parts(folder: Path) -> list[Path]:
-    """The training, validation and test file of a RecBole folder, ``NAME.train.inter`` and so on; else nothing."""
+    """The training, validation and test file of a RecBole folder, ``NAME.train.inter`` and so on; else empty."""
     found = [sorted(folder.glob(f"*.{part}.inter")) for part in ("train", "valid", "test")]
     return [files[0] for files in found] if all(len(files) == 1 for files in found) else []
 
 
 def read_atomic_parts(files: list[Path], columns: Columns | None = None) -> list[Interactions]:
-    """Read the parts of a RecBole dataset; they share the vocabularies of all users and items.
+    """Read the parts of a RecBole dataset, with common vocabularies of all users and items.
 
     Args:
         files: training, validation and test part.
@@ -247,12 +246,12 @@ def read_atomic_parts(files: list[Path], columns: Columns | None = None) -> list
         The parts, in that order.
 
     Raises:
-        DatasetError: as :func:`read_interactions`, or some parts have times or ratings and others have not.
+        DatasetError: as for :func:`read_interactions`, or only some parts have times or ratings.
     """
     parts = [read_interactions(file, "inter", columns) for file in files]
     for name in ("times", "ratings"):
         if len({getattr(part, name) is None for part in parts}) > 1:
-            raise DatasetError(f"{files[0].parent}: some of its parts have {name}, and others have not.")
+            raise DatasetError(f"{files[0].parent}: some of its parts have {name}, others do not.")
     joined = [
         None if any(values is None for values in column) else np.concatenate([np.asarray(values) for values in column])
         for column in (
@@ -271,7 +270,7 @@ def read_atomic_parts(files: list[Path], columns: Columns | None = None) -> list
 
 
 def detect_format(path: str | Path) -> str:
-    """Find the format by the rules on this page.
+    """Detect the format by the rules above.
 
     Args:
         path: a file or folder.
@@ -280,8 +279,8 @@ def detect_format(path: str | Path) -> str:
         One of `FORMATS`.
 
     Raises:
-        DatasetNotFoundError: if it is not there.
-        DatasetError: if nothing matches; says what was seen.
+        DatasetNotFoundError: if it does not exist.
+        DatasetError: if nothing matches; the message shows the first line.
     """
     path = _existing(path)
     if path.is_dir():
@@ -309,7 +308,7 @@ def _detect(path: Path) -> str:
             return "sasrec"
         if any("\t" in line for line in lines):
             raise DatasetError(
-                f"{path} looks like a table without a header. Say what its columns are: "
+                f"{path} looks like a table without a header. Name its columns: "
                 "columns={'user': 0, 'item': 1, 'rating': 2, 'time': 3}."
             )
         _refuse_tables(path, fields)
@@ -329,18 +328,18 @@ def _detect(path: Path) -> str:
 
 
 def _refuse_tables(path: Path, lines: list[list[str]]) -> None:
-    """Raises DatasetError where lines of integers may be rows of a table just as well as lists."""
+    """Raises DatasetError if lines of integers may be table rows as well as lists."""
     widths, users = {len(line) for line in lines}, [line[0] for line in lines]
     if len(lines) > 1 and (len(set(users)) < len(users) or (len(widths) == 1 and widths <= {3, 4})):
         raise DatasetError(
             f"{path}: lines such as {' '.join(lines[0])[:40]!r} may be `user item rating`, or a user and a list of "
-            "items. Say which: columns={'user': 0, 'item': 1, 'rating': 2} (--column user=0 --column item=1), or "
+            "items. State which: columns={'user': 0, 'item': 1, 'rating': 2} (--column user=0 --column item=1), or "
             "format='sequence' (--format sequence)."
         )
 
 
 def _format_of_parts(train: Path) -> str:
-    """The format of a folder, by the lines of its training file."""
+    """The format of a folder, from the lines of its training file."""
     lines = [line.decode("utf-8", "replace").rstrip("\r") for line in _sample(train)]
     fields = [line.split("\t") for line in lines]
     if any(len(line) != 3 for line in fields):
@@ -350,19 +349,19 @@ def _format_of_parts(train: Path) -> str:
     if not integers or len(set(users)) < len(users):
         return "weighted"
     raise DatasetError(
-        f"{train}: lines such as {lines[0][:40]!r} may be `user item weight`, or a user and two items. Say which: "
+        f"{train}: lines such as {lines[0][:40]!r} may be `user item weight`, or a user and two items. State which: "
         "format='weighted' or format='lightgcn' (--format)."
     )
 
 
 def _refuse_lists(path: Path) -> None:
-    """Raises DatasetError where a RecBole file has histories in one field."""
+    """Raises DatasetError if a RecBole file has histories in one field."""
     names = _sample(path)[0].decode("utf-8", "replace").split("\t")
     lists = [name for name in names if name.endswith("_seq") and name.startswith("item")]
     if lists:
         raise DatasetError(
-            f"{path}: column {lists[0][:60]} holds a history in each row, which would be left out. Give the file with "
-            "one interaction a row, or name the columns that are meant: --column user=… --column item=…."
+            f"{path}: column {lists[0][:60]} holds a history in each row, which would be dropped. Give a file with "
+            "one interaction per row, or name the columns to use: --column user=… --column item=…."
         )
 
 
@@ -379,7 +378,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _sample(path: Path) -> list[bytes]:
-    """The first lines that are not blank, whole ones only."""
+    """The first complete lines that are not blank."""
     with path.open("rb") as file:
         head = file.read(_SAMPLE_BYTES)
         more = bool(file.read(1))
@@ -393,7 +392,7 @@ def _sample(path: Path) -> list[bytes]:
 
 
 def _table_layout(path: Path, format: str) -> tuple[str | None, Columns | None]:
-    """Separator (None for Parquet), and columns where the format fixes them."""
+    """Separator (None for Parquet), and columns if the format fixes them."""
     if format == "parquet":
         return None, None
     first = _sample(path)[0].decode("utf-8", "replace")

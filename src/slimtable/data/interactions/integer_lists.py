@@ -1,7 +1,7 @@
-"""Text in which every line is a user and some items, all integers: SASRec, sequence and LightGCN files.
+"""Text files whose lines are a user and items, all integers: SASRec, sequence and LightGCN files.
 
-Read by a byte scanner of our own: it is several times faster than a CSV reader, lines may be of any length,
-and a malformed one is named by its number.
+Read by a compiled byte scanner, which is several times faster than a CSV reader, accepts lines of any length, and
+reports the number of a malformed line.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _MAX_DIGITS = 18  # always within int64
 
 
 def read_integer_lists(path: Path, *, pairs_only: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Read ``user item [item …]`` lines; blank lines are legal, and so are users with an empty list.
+    """Read ``user item [item …]`` lines; blank lines and users with an empty list are allowed.
 
     Args:
-        path: the file; numbers are parted by spaces or tabs.
+        path: the file; numbers are separated by spaces or tabs.
         pairs_only: every line must hold exactly one item.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Who took which item: the one form in which all data reaches training and evaluation."""
+"""Interactions: the common form of data for training and evaluation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """E rows of (user, item), with ids ``0..n-1`` and the raw ids kept as vocabulary.
+    """E rows of (user, item), with ids ``0..n-1`` and vocabularies of raw ids.
 
-    Ids are stored as int32 whatever the source: 1e8 rows take 0.8 GB, and no source has 2³¹ users. A source
-    is never empty, but a part of a split may have no rows; all parts of a split share the vocabularies of the
-    whole.
+    Ids are always int32: 1e8 rows take 0.8 GB. A dataset is never empty, but a part of a split may have no rows; all
+    parts of a split have the vocabularies of the whole.
 
     Attributes:
         users: int32 (E,), each in ``0..num_users-1``; any integer array is accepted and converted.
@@ -32,7 +31,7 @@ class Interactions:
         item_vocabulary: raw id of each item, int64 or unicode (num_items,).
         ratings: float32 (E,) in the unit of the source, or None.
         times: int64 (E,) in the unit of the source (mostly seconds), or None.
-        chronological: each user's rows stand in time order as stored.
+        chronological: true if each user's rows are stored in time order.
 
     Raises:
         ValueError: if lengths differ, an id is out of range, or a rating is not finite.
@@ -44,7 +43,7 @@ class Interactions:
         ([0, 0, 1], [0, 1, 1], ['a', 'b'])
     """
 
-    default_split: ClassVar[str] = "leave-two-out"  # where nothing else is said
+    default_split: ClassVar[str] = "leave-two-out"  # unless stated otherwise
 
     users: np.ndarray
     items: np.ndarray
@@ -83,21 +82,21 @@ class Interactions:
         times: np.ndarray | None = None,
         chronological: bool = False,
     ) -> Self:
-        """Give dense ids to raw ones: id ``k`` is the ``k``-th smallest raw id, so row order does not matter.
+        """Numbers raw ids: id ``k`` is the ``k``-th smallest raw id, independent of row order.
 
         Args:
             users: (E,) raw ids, integers or strings, as numpy array or polars Series.
             items: (E,) raw ids, likewise.
             ratings: (E,) finite numbers, or None.
             times: (E,) integers, or None.
-            chronological: state that each user's rows stand in time order. Where `times` are given it is
-                found from them, and a statement that they contradict is refused.
+            chronological: declare that each user's rows are in time order. If `times` are given, it is derived from
+                them, and a contradiction raises an error.
 
         Returns:
             The interactions, rows in the given order.
 
         Raises:
-            DatasetError: if there is no row.
+            DatasetError: if there are no rows.
             ValueError: if lengths differ, or `times` contradict `chronological`.
             TypeError: if raw ids are neither integers nor strings.
         """
@@ -112,17 +111,17 @@ class Interactions:
             return data
         ordered = bool(_users_in_time_order(data.users, data.times, data.num_users))
         if chronological and not ordered:
-            raise ValueError("`chronological` is stated, but `times` go back within a user. Leave it False.")
+            raise ValueError("`chronological` is set, but `times` decrease within a user. Leave it False.")
         return replace(data, chronological=ordered)
 
     @property
     def num_users(self) -> int:
-        """Number of users, those without a row in this part included."""
+        """Number of users, including those without a row in this part."""
         return len(self.user_vocabulary)
 
     @property
     def num_items(self) -> int:
-        """Number of items, those without a row in this part included."""
+        """Number of items, including those without a row in this part."""
         return len(self.item_vocabulary)
 
     def __len__(self) -> int:
@@ -137,15 +136,15 @@ class Interactions:
         return np.bincount(self.items, minlength=self.num_items)
 
     def select(self, rows: np.ndarray, *, chronological: bool | None = None) -> Self:
-        """Keep some rows; vocabularies stay whole, so ids mean the same.
+        """Select rows; vocabularies and ids do not change.
 
         Args:
             rows: a boolean mask (E,) or row numbers (any length).
-            chronological: whether users' rows are in time order afterwards. None: as before for a mask or
-                ascending row numbers (order is kept), False for any other row numbers.
+            chronological: true if users' rows are in time order afterwards. None: unchanged for a mask or ascending row
+                numbers, False for other row numbers.
 
         Returns:
-            The selected rows, possibly none.
+            The selected rows, possibly empty.
 
         Raises:
             IndexError: if a mask has another length or a row number is out of range.
@@ -164,15 +163,14 @@ class Interactions:
         )
 
     def empty_like(self) -> Self:
-        """A part without rows that shares the vocabularies."""
+        """An empty part with the same vocabularies."""
         return self.select(np.zeros(0, np.int64))
 
     def in_time_order(self) -> Self:
         """The same rows with each user's rows in time order.
 
         Returns:
-            Itself where it is chronological already, else all rows sorted by time; rows of equal time keep
-            their order.
+            The object itself if it is chronological, else all rows stably sorted by time.
 
         Raises:
             ValueError: if the rows have neither order nor times.
@@ -187,11 +185,11 @@ class Interactions:
         return self.select(np.argsort(self.times, kind="stable"), chronological=True)
 
     def csr(self) -> tuple[np.ndarray, np.ndarray]:
-        """The items of each user, for masks and for rejecting negatives.
+        """The items of each user in CSR form, for masks and negative sampling.
 
         Returns:
             ``(indptr, items)``: int64 (num_users + 1,) and int32 (E,). The items of user ``u`` are
-            ``items[indptr[u]:indptr[u + 1]]``, ascending; an item taken twice stands there twice.
+            ``items[indptr[u]:indptr[u + 1]]``, ascending, with duplicates.
 
         Example:
             >>> data = Interactions.from_raw(np.array([1, 0, 1]), np.array([5, 5, 3]))
@@ -215,10 +213,10 @@ class Interactions:
         return indptr, self.items[np.argsort(self.users, kind="stable")]
 
     def followed_by(self, later: Interactions) -> Self:
-        """These rows and then those of another part with the same vocabularies; times and ratings where both have.
+        """Appends the rows of a later part with the same vocabularies; keeps times and ratings if both have them.
 
         Args:
-            later: the rows that come after; in time order, they are taken to be later within each user.
+            later: the later rows; in time order, assumed to be later within each user.
 
         Returns:
             All rows.
@@ -237,14 +235,14 @@ class Interactions:
         )
 
     def reindex(self, user_order: np.ndarray, item_order: np.ndarray) -> Self:
-        """Give every user and item a new id; raw ids follow.
+        """Renumber users and items; vocabularies are permuted accordingly.
 
         Args:
-            user_order: (num_users,) permutation; new id ``k`` is what was ``user_order[k]``.
+            user_order: (num_users,) permutation; new id ``k`` is the old id ``user_order[k]``.
             item_order: (num_items,) likewise.
 
         Returns:
-            The same rows under the new ids.
+            The same rows with new ids.
 
         Raises:
             ValueError: if an order is not a permutation of all ids.
@@ -258,7 +256,7 @@ class Interactions:
         )
 
     def compact(self) -> Self:
-        """Drop users and items without a row, keeping the order of the others' ids."""
+        """Drop users and items without rows, keeping the order of ids."""
         user_kept, item_kept = self.user_counts() > 0, self.item_counts() > 0
         return replace(
             self,
@@ -269,9 +267,9 @@ class Interactions:
         )
 
     def content(self) -> list[np.ndarray]:
-        """What digests of the data are taken of: sizes, then the columns that are learned from.
+        """The arrays of data digests: sizes, then the training columns.
 
-        Digests name runs and results, so neither this nor its order may change.
+        Digests identify runs and results, so this must not change.
         """
         return [np.array([self.num_users, self.num_items, len(self)]), self.users, self.items]
 
@@ -297,7 +295,7 @@ class Interactions:
 
 
 def frequency_order(counts: np.ndarray) -> np.ndarray:
-    """Ids from the most to the least frequent; equally frequent ones keep their order.
+    """Ids by descending frequency; ties keep their order.
 
     Args:
         counts: (n,) non-negative integers.
@@ -313,14 +311,14 @@ def frequency_order(counts: np.ndarray) -> np.ndarray:
 
 
 def without_duplicates(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lists of :meth:`Interactions.csr` with each item once per user.
+    """Removes duplicate items per user from the lists of :meth:`Interactions.csr`.
 
     Args:
         indptr: int64 (num_users + 1,).
         items: integer (E,), ascending within a user.
 
     Returns:
-        The same two arrays for the lists that are left.
+        The two arrays without duplicates.
 
     Example:
         >>> [part.tolist() for part in without_duplicates(np.array([0, 2, 5]), np.array([4, 4, 4, 7, 7]))]
@@ -328,15 +326,15 @@ def without_duplicates(indptr: np.ndarray, items: np.ndarray) -> tuple[np.ndarra
     """
     first = np.ones(len(items), dtype=bool)
     first[1:] = items[1:] != items[:-1]
-    first[indptr[:-1][np.diff(indptr) > 0]] = True  # the first of a user is new whatever the one before has
+    first[indptr[:-1][np.diff(indptr) > 0]] = True  # the first item of a user is always new
     return np.concatenate([[0], np.cumsum(first)])[indptr], items[first]
 
 
 def duplicate_rows(interactions: Interactions) -> np.ndarray:
-    """Rows that say again what an earlier one says: the same user and item, at the same time where there are times.
+    """Marks duplicates of earlier rows: the same user and item, and the same time if there are times.
 
-    Where rows are in order of time and have none, only a row right after its like, in the list of its user, repeats it:
-    a user may come back to an item.
+    Chronological rows without times count as duplicates only if they are adjacent in the history of the user, since a
+    user may return to an item.
 
     Returns:
         bool (E,).
@@ -361,7 +359,7 @@ def duplicate_rows(interactions: Interactions) -> np.ndarray:
 
 
 def _head_sum(counts: np.ndarray) -> int:
-    """Rows held by the most frequent tenth (at least one id)."""
+    """Number of rows of the most frequent tenth of ids (at least one id)."""
     return int(np.sort(counts)[::-1][: max(1, round(0.1 * counts.size))].sum())
 
 

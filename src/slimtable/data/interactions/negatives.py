@@ -1,4 +1,4 @@
-"""Fresh negatives for every epoch, never an item that the user has in training."""
+"""Negative sampling, excluding the training items of each user."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from slimtable.errors import DatasetError
 
 
 class NegativeSampler:
-    """Draws uniform items that a user has no training interaction with.
+    """Samples items uniformly, excluding the training items of each user.
 
     Args:
         train: the training interactions.
 
     Raises:
-        DatasetError: a user has interacted with every item, so there is no negative to draw.
+        DatasetError: a user has interacted with every item, so there are no negatives.
     """
 
     def __init__(self, train: Interactions) -> None:
@@ -37,26 +37,26 @@ class NegativeSampler:
 
         Args:
             users: integer (B,).
-            generator: source of randomness.
+            generator: random generator.
 
         Returns:
             int32 (B,).
         """
         negatives = generator.integers(self.num_items, size=len(users))
-        pending = np.flatnonzero(_seen_before(users, negatives, self._starts, self._seen))
+        pending = np.flatnonzero(_in_training(users, negatives, self._starts, self._seen))
         while len(pending):
             negatives[pending] = generator.integers(self.num_items, size=len(pending))
-            still = _seen_before(users[pending], negatives[pending], self._starts, self._seen)
+            still = _in_training(users[pending], negatives[pending], self._starts, self._seen)
             pending = pending[still]
         return negatives.astype(np.int32)
 
     def pointwise_epoch(
         self, generator: np.random.Generator, negatives: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Every training interaction with its negatives, shuffled (NCF).
+        """All training interactions with negatives, shuffled, as in NCF.
 
         Args:
-            generator: source of randomness.
+            generator: random generator.
             negatives: negatives per interaction.
 
         Returns:
@@ -65,13 +65,13 @@ class NegativeSampler:
         users = np.tile(self.users, 1 + negatives)
         items = np.concatenate([self.items, self.sample(users[len(self.users) :], generator)])
         order = generator.permutation(len(users))
-        labels = order < len(self.users)  # the interactions stand first before shuffling
+        labels = order < len(self.users)  # positives come first before shuffling
         return users[order], items[order], labels.astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _seen_before(users, items, starts, seen):  # type: ignore[no-untyped-def]
-    """Whether each (user, item) is among the training interactions: (B,) bool, by binary search."""
+def _in_training(users, items, starts, seen):  # type: ignore[no-untyped-def]
+    """True for each (user, item) in the training interactions: (B,) bool, by binary search."""
     found = np.empty(users.size, dtype=np.bool_)
     for i in range(users.size):
         low, high = starts[users[i]], starts[users[i] + 1]

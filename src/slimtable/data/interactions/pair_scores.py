@@ -1,6 +1,6 @@
-"""Scored pairs of items from interactions, for item-to-item regression where nobody has rated pairs.
+"""Scored pairs of items from interactions, for item-to-item regression without human judgements.
 
-Both scores lie in -100..100, as relevance judged by people often does, but they are computed, not judged.
+Both scores lie in -100..100, a common range of judged relevance, but they are computed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from slimtable.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """Pairs of dense item ids to choose from.
+    """Candidate pairs of dense item ids.
 
     Attributes:
         first: int32 (P,) the smaller id of each pair.
@@ -33,11 +33,11 @@ class ScoredPairs:
 def score_by_npmi(interactions: Interactions) -> ScoredPairs:
     """100 times the normalised pointwise mutual information of all pairs of items.
 
-    With p_i the share of users who took item i, and p_ij of those who took both: ``ln(p_ij / (p_i p_j)) / -ln p_ij``,
-    -1 where nobody took both, 1 where everybody did.
+    With p_i the share of users with item i, and p_ij of those with both: ``ln(p_ij / (p_i p_j)) / -ln p_ij``, -1 if no
+    user has both, 1 if all users do.
 
     Args:
-        interactions: who took what; an item that a user took twice counts once.
+        interactions: the interactions; duplicates count once.
 
     Returns:
         All n(n-1)/2 pairs, ascending.
@@ -57,7 +57,7 @@ def score_by_npmi(interactions: Interactions) -> ScoredPairs:
     both = together[met] / interactions.num_users
     by_chance = (counts[first[met]] / interactions.num_users) * (counts[second[met]] / interactions.num_users)
     scores = np.full(len(first), -100, np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where everybody took both
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 if all users have both
         scores[met] = 100 * np.where(both < 1, np.log(both / by_chance) / -np.log(both), 1.0)
     return ScoredPairs(first, second, scores)
 
@@ -68,8 +68,8 @@ def score_by_cosine(interactions: Interactions, min_raters: int = 5) -> ScoredPa
     Each rating is taken relative to the mean of its user's ratings.
 
     Args:
-        interactions: with ratings; of repeated ratings the last one counts.
-        min_raters: pairs that fewer users rated both of are left out, since their cosine says little.
+        interactions: interactions with ratings; the last of repeated ratings counts.
+        min_raters: minimum number of users who rated both items.
 
     Returns:
         The pairs with enough raters whose cosine is defined, ascending.
@@ -89,7 +89,7 @@ def score_by_cosine(interactions: Interactions, min_raters: int = 5) -> ScoredPa
     numbers = np.bincount(users, minlength=interactions.num_users)
     means = np.bincount(users, ratings, interactions.num_users) / np.maximum(numbers, 1)
     relative = ratings - means[users]
-    relative[np.abs(relative) < 1e-9] = 0  # what rounding leaves of equal ratings
+    relative[np.abs(relative) < 1e-9] = 0  # rounding errors of equal ratings
     rated = _matrix(interactions, users, items, np.ones(len(users)))
     pairs = (rated.T @ rated).tocoo()
     wanted = (pairs.row < pairs.col) & (pairs.data >= min_raters)
@@ -108,19 +108,18 @@ def score_by_cosine(interactions: Interactions, min_raters: int = 5) -> ScoredPa
 
 
 def sample_pairs(scored: ScoredPairs, interactions: Interactions, size: int, seed: int = 0) -> Pairs:
-    """Draw pairs without replacement, each time with a chance in proportion to the root of n_i n_j.
+    """Sample pairs without replacement, with probability proportional to the root of n_i n_j.
 
-    So items are paired the more often the more frequent they are, as they would be in judged pairs, and few pairs
-    are of items that have nothing to do with each other.
+    Frequent items thus occur in more pairs, as in judged data, and few pairs have unrelated items.
 
     Args:
-        scored: the pairs to draw from.
-        interactions: where the item's counts n and raw ids come from.
-        size: pairs to draw; all are taken where there are no more.
-        seed: of the draw.
+        scored: the candidate pairs.
+        interactions: the source of item counts n and raw ids.
+        size: number of pairs; all if there are fewer.
+        seed: random seed.
 
     Returns:
-        The pairs drawn, ascending, over the vocabulary of all items.
+        The sampled pairs, ascending, with the vocabulary of all items.
 
     Raises:
         ValueError: if ``size < 1``.
@@ -130,9 +129,9 @@ def sample_pairs(scored: ScoredPairs, interactions: Interactions, size: int, see
     drawn = np.arange(len(scored.scores))
     if size < len(drawn):
         roots = np.sqrt(interactions.item_counts())
-        # The smallest of exponential waiting times, with weights as rates, are such a draw.
+        # The smallest exponential waiting times, with weights as rates, are such a sample.
         waiting = np.random.default_rng(seed).standard_exponential(len(drawn))
-        with np.errstate(divide="ignore"):  # a pair with an item that nobody took is never drawn before the others
+        with np.errstate(divide="ignore"):  # pairs with an item without interactions come last
             waiting /= roots[scored.first] * roots[scored.second]
         drawn = np.sort(np.argpartition(waiting, size - 1)[:size])
     vocabulary = interactions.item_vocabulary

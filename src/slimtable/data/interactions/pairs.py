@@ -1,4 +1,4 @@
-"""Pairs of items and how well they go together: the data of item-to-item regression."""
+"""Scored pairs of items: the data of item-to-item regression."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 class Pairs(Interactions):
     """E rows of (item, other item, score), both from one vocabulary.
 
-    They pass through splits, training and evaluation as interactions do: `users` holds the first item of each pair,
-    `items` the second, `ratings` the score, and the two vocabularies are one. A pair has no direction and stands
-    there once.
+    They behave like interactions in splits, training and evaluation: `users` holds the first item of each pair, `items`
+    the second, `ratings` the score, and both have the same vocabulary. Pairs are unordered and occur once.
 
     Raises:
-        ValueError: as :class:`Interactions`; also without scores, or with two vocabularies.
+        ValueError: as for :class:`Interactions`; also without scores, or with different vocabularies.
         DatasetError: if an item is paired with itself, or a pair is repeated in either direction.
 
     Example:
@@ -43,7 +42,7 @@ class Pairs(Interactions):
             raise ValueError("`ratings` of `Pairs` are the scores, and every pair must have one.")
         if self.user_vocabulary is not self.item_vocabulary:
             if not np.array_equal(self.user_vocabulary, self.item_vocabulary):
-                raise ValueError("both sides of `Pairs` must have one vocabulary. Use `Pairs.from_raw`.")
+                raise ValueError("both sides of `Pairs` must have the same vocabulary. Use `Pairs.from_raw`.")
             object.__setattr__(self, "item_vocabulary", self.user_vocabulary)
         own = self.users == self.items
         if own.any():
@@ -65,7 +64,7 @@ class Pairs(Interactions):
 
     @classmethod
     def from_raw(cls, items: RawIds, others: RawIds, scores: np.ndarray) -> Pairs:  # type: ignore[override]
-        """Give dense ids to raw ones: id ``k`` is the ``k``-th smallest raw id on either side.
+        """Numbers raw ids: id ``k`` is the ``k``-th smallest raw id of both sides.
 
         Args:
             items: (E,) raw ids of the first items, integers or strings, as numpy array or polars Series.
@@ -76,9 +75,9 @@ class Pairs(Interactions):
             The pairs, rows in the given order.
 
         Raises:
-            DatasetError: if there is no row, an item is paired with itself, or a pair is repeated.
+            DatasetError: if there are no rows, an item is paired with itself, or a pair is repeated.
             ValueError: if lengths differ or a score is not finite.
-            TypeError: if raw ids are neither integers nor strings, or of one type on one side only.
+            TypeError: if raw ids are neither integers nor strings, or the sides have different types.
         """
         if len(items) == 0:
             raise DatasetError("the data holds no pairs. Give at least one row of item, other item and score.")
@@ -92,11 +91,11 @@ class Pairs(Interactions):
         return np.bincount(self.users, minlength=self.num_items) + np.bincount(self.items, minlength=self.num_items)
 
     def user_counts(self) -> np.ndarray:
-        """As :meth:`item_counts`, so that both sides are numbered alike."""
+        """Same as :meth:`item_counts`, so that both sides get the same numbering."""
         return self.item_counts()
 
     def csr(self) -> NoReturn:
-        """Refused: pairs have no users whose items could be ranked or drawn.
+        """Not supported: pairs have no users whose items could be ranked or sampled.
 
         Raises:
             DatasetError: always.
@@ -104,7 +103,7 @@ class Pairs(Interactions):
         raise DatasetError("pairs of items have no users to recommend for. Use a model for pairs, such as item_gmf.")
 
     def sequences(self) -> NoReturn:
-        """Refused as :meth:`csr` is.
+        """Not supported, like :meth:`csr`.
 
         Raises:
             DatasetError: always.
@@ -112,12 +111,12 @@ class Pairs(Interactions):
         self.csr()
 
     def content(self) -> list[np.ndarray]:
-        """As :meth:`Interactions.content`, and the scores, since they are what is learned."""
+        """Like :meth:`Interactions.content`, with the scores."""
         assert self.ratings is not None
         return [*super().content(), self.ratings]
 
     def summary(self) -> dict[str, Any]:
-        """Sizes, density in percent of all pairs that there could be, and the spread of the scores, as JSON values."""
+        """Sizes, density in percent of all possible pairs, and the spread of the scores, as JSON values."""
         assert self.ratings is not None
         counts, scores = self.item_counts(), self.ratings.astype(np.float64)
         some = len(self) > 0

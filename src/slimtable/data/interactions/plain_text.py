@@ -1,4 +1,4 @@
-"""Files as plain UTF-8 text, whatever they came as: compressed, in another encoding, with other line ends."""
+"""Conversion of files to plain UTF-8 text: decompression, encodings, line ends."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ _PIECE = 1 << 20
 
 @contextmanager
 def plain_text(path: Path, encoding: str | None = None) -> Iterator[Path]:
-    r"""The file itself where it is plain UTF-8 text, or Parquet; else a copy that is, for as long as the block lasts.
+    r"""Yields the file itself if it is plain UTF-8 text or Parquet, else a temporary converted copy.
 
-    Gzip and zstd are known by their first bytes, UTF-16 by its mark. Lines may end in ``\r`` alone. Errors that are
-    raised in the block name the file, not the copy.
+    Gzip and zstd are recognised by their first bytes, UTF-16 by its BOM. Lines may end in ``\r``. Errors raised in the
+    block name the original file.
 
     Args:
         path: the file.
-        encoding: of its text, such as "latin-1"; None for UTF-8, or UTF-16 with a mark.
+        encoding: encoding of the text, such as "latin-1"; None for UTF-8, or UTF-16 with a BOM.
 
     Yields:
         A path to read from.
 
     Raises:
-        DatasetError: the file is a zip archive, is damaged, or is not text in that encoding; names the line.
-        ValueError: there is no such encoding.
+        DatasetError: the file is a zip archive, is damaged, or is not text in that encoding; the message names the
+            line.
+        ValueError: the encoding is unknown.
     """
     with path.open("rb") as file:
         head = file.read(_PIECE)
     if head.startswith(_ZIP):
-        raise DatasetError(f"{path} is a zip archive. Unpack it, and give the file in it.")
+        raise DatasetError(f"{path} is a zip archive. Unpack it, and use the file in it.")
     compressed = head.startswith((_GZIP, _ZSTD))
     plain = b"\r" not in head or b"\n" in head or head.startswith(b"PAR1")
     if plain and not compressed and not encoding and not head.startswith(_UTF_16):
@@ -59,7 +60,7 @@ def plain_text(path: Path, encoding: str | None = None) -> Iterator[Path]:
 
 
 def check_utf8(path: Path) -> None:
-    """Raises DatasetError that names the first line which is not UTF-8, or holds a byte of NUL, where there is one."""
+    """Raises DatasetError with the first line that is not UTF-8 or holds a NUL byte, if there is one."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         try:
@@ -75,12 +76,12 @@ def check_utf8(path: Path) -> None:
         file.seek(0)
         for line, content in enumerate(file, start=1):
             if b"\0" in content:
-                raise DatasetError(f"{path}, line {line:,}: a byte of NUL, so this is no text. Write it anew as text.")
+                raise DatasetError(f"{path}, line {line:,}: a NUL byte, so this is not text. Convert it to text.")
             try:
                 content.decode()
             except UnicodeDecodeError as error:
                 raise DatasetError(
-                    f"{path}, line {line:,}: byte 0x{content[error.start]:02x} is not UTF-8. Say what the encoding is: "
+                    f"{path}, line {line:,}: byte 0x{content[error.start]:02x} is not UTF-8. State the encoding: "
                     "encoding='latin-1', or --encoding latin-1."
                 ) from error
 
@@ -94,7 +95,7 @@ def _unpacked(path: Path, head: bytes) -> bytes:
         with pa.input_stream(str(path), compression="zstd") as stream:
             return bytes(stream.read())
     except (OSError, EOFError, ImportError) as error:
-        raise DatasetError(f"{path} is compressed, and cannot be unpacked: {str(error)[:80]}") from error
+        raise DatasetError(f"{path} cannot be decompressed: {str(error)[:80]}") from error
 
 
 def _decoded(path: Path, content: bytes, encoding: str | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Training, validation and test parts, and the filters that come before them."""
+"""Splits into training, validation and test parts, and filters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three parts of one source; `valid` and `test` may have no rows.
+    """Three parts of a dataset; `valid` and `test` may be empty.
 
     Attributes:
         train: rows to learn from.
-        valid: rows to choose epochs and settings by.
+        valid: rows to choose epochs and settings on.
         test: rows to report on.
-        by_time: a user's test rows are later than the validation rows, and these later than the training rows.
+        by_time: true if a user's test rows are later than the validation rows, and these later than the training rows.
 
     Raises:
         ValueError: if the parts do not share their vocabularies.
@@ -40,26 +40,26 @@ class Split:
                 _same(part.user_vocabulary, self.train.user_vocabulary)
                 and _same(part.item_vocabulary, self.train.item_vocabulary)
             ):
-                raise ValueError("the parts of a `Split` must share their vocabularies. Make them with `select`.")
+                raise ValueError("the parts of a `Split` must share their vocabularies. Create them by `select`.")
 
     @property
     def num_users(self) -> int:
-        """Number of users of the whole source."""
+        """Number of users of the whole dataset."""
         return self.train.num_users
 
     @property
     def num_items(self) -> int:
-        """Number of items of the whole source."""
+        """Number of items of the whole dataset."""
         return self.train.num_items
 
     def history(self, part: Literal["valid", "test"]) -> Interactions:
-        """What came before a part: the training rows, and for the test part the validation rows after them.
+        """The rows before a part: the training rows, and for the test part also the validation rows.
 
         Args:
-            part: what is to be predicted.
+            part: the part to predict.
 
         Returns:
-            The rows; chronological where those of the parts are and the split is by time.
+            The rows; chronological if the parts are and the split is by time.
         """
         rows = self.train if part == "valid" or len(self.valid) == 0 else self.train.followed_by(self.valid)
         return rows if self.by_time else replace(rows, chronological=False)
@@ -79,17 +79,17 @@ def split(
         source: a dataset or bare interactions.
         how: ``"leave-two-out"``, ``"random"``, ``"holdout"`` (random, without a validation part), ``"temporal"``,
             ``"fixed"`` (the source's own test part) or ``"pooled"`` (random, from the source's own parts together).
-            None: what the dataset is split by in the literature; for bare interactions leave-two-out, for bare pairs
-            holdout.
+            None: the split of the dataset in the literature; leave-two-out for bare interactions, holdout for bare
+            pairs.
         fractions: train, valid and test shares of ``"random"``, ``"temporal"`` and ``"pooled"``.
         valid_fraction: share of the training rows that ``"fixed"`` sets aside.
-        seed: of ``"random"``, ``"holdout"``, ``"fixed"`` and ``"pooled"``; the others draw nothing.
+        seed: of ``"random"``, ``"holdout"``, ``"fixed"`` and ``"pooled"``; the others are not random.
 
     Returns:
         The three parts.
 
     Raises:
-        ValueError: if `how` is unknown or the source cannot be split so.
+        ValueError: if `how` is unknown or not possible for the source.
 
     Example:
         >>> data = Interactions.from_raw(np.array([1, 1, 1, 1]), np.array([4, 3, 2, 1]), chronological=True)
@@ -162,7 +162,7 @@ def random_split(interactions: Interactions, fractions: Sequence[float] = (0.8, 
     Args:
         interactions: any; a user may end up without training rows.
         fractions: train, valid and test shares, summing to 1.
-        seed: of the draw; equal seeds give equal parts.
+        seed: random seed; equal seeds give equal parts.
 
     Returns:
         The three parts, rows in stored order.
@@ -179,12 +179,12 @@ def random_split(interactions: Interactions, fractions: Sequence[float] = (0.8, 
 
 
 def holdout_split(interactions: Interactions, test_fraction: float = 0.1, seed: int = 0) -> Split:
-    """Set a share of the rows aside for the test, at random; nothing is validated.
+    """Set aside a random share of the rows for the test; without a validation part.
 
     Args:
         interactions: any.
         test_fraction: share of the rows to test on, in [0, 1).
-        seed: of the draw; equal seeds give equal parts.
+        seed: random seed; equal seeds give equal parts.
 
     Returns:
         The three parts, rows in stored order; the validation part has none.
@@ -198,12 +198,12 @@ def holdout_split(interactions: Interactions, test_fraction: float = 0.1, seed: 
 
 
 def temporal_split(interactions: Interactions, fractions: Sequence[float] = (0.8, 0.1, 0.1)) -> Split:
-    """Cut at two moments common to all users: every training row is strictly older than every later one.
+    """Cut at two times common to all users: every training row is strictly older than all later rows.
 
-    Rows of equal time are never parted, so sizes meet the fractions only as far as that allows.
+    Rows of equal time are never separated, so sizes meet the fractions only approximately.
 
     Args:
-        interactions: with times.
+        interactions: interactions with times.
         fractions: train, valid and test shares, summing to 1.
 
     Returns:
@@ -227,13 +227,13 @@ def temporal_split(interactions: Interactions, fractions: Sequence[float] = (0.8
 
 
 def fixed_split(train: Interactions, test: Interactions, valid_fraction: float = 0.1, seed: int = 0) -> Split:
-    """Keep a source's own test part and draw validation rows from its training part.
+    """Keep the published test part, and sample validation rows from the training part.
 
     Args:
         train: the source's training rows.
         test: the source's test rows, same vocabularies.
         valid_fraction: share of the training rows to set aside, in [0, 1). Every user keeps a training row.
-        seed: of the draw.
+        seed: random seed.
 
     Returns:
         The three parts, rows in stored order.
@@ -245,7 +245,7 @@ def fixed_split(train: Interactions, test: Interactions, valid_fraction: float =
         raise ValueError(f"`valid_fraction` must lie in [0, 1), got {valid_fraction}.")
     rows = np.random.default_rng(seed).permutation(len(train))
     kept = np.full(train.num_users, -1, np.int64)
-    kept[train.users[rows]] = rows  # of each user, the row that comes last in the drawn order
+    kept[train.users[rows]] = rows  # the last row of each user in the random order
     free = np.ones(len(train), dtype=bool)
     free[kept[kept >= 0]] = False
     drawn = rows[free[rows]][: round(valid_fraction * len(train))]
@@ -255,11 +255,11 @@ def fixed_split(train: Interactions, test: Interactions, valid_fraction: float =
 
 
 def k_core(interactions: Interactions, k: int = 5) -> Interactions:
-    """Drop users and items with fewer than k rows, again and again until none is left.
+    """Drop users and items with fewer than k rows, repeatedly until none is left.
 
     Args:
-        interactions: any.
-        k: least number of rows, at least 1.
+        interactions: the interactions.
+        k: minimum number of rows, at least 1.
 
     Returns:
         The largest set of rows in which every user and item has `k` of them; users and items without rows
@@ -281,16 +281,16 @@ def k_core(interactions: Interactions, k: int = 5) -> Interactions:
 
 
 def order_by_frequency(parts: Split) -> Split:
-    """Re-number users and items, each by descending training count, so that frequent ones have the low ids.
+    """Renumber users and items by descending training count, so that frequent ones have low ids.
 
-    A frequency tier is then a range of ids and needs no stored flag. Equally frequent ones keep their order;
-    raw ids follow.
+    A frequency tier is then a range of ids and needs no stored flags. Ties keep their order; vocabularies are permuted
+    accordingly.
 
     Args:
         parts: any split.
 
     Returns:
-        The same rows under the new ids.
+        The same rows with new ids.
 
     Example:
         >>> data = Interactions.from_raw(np.array([1, 2, 2, 2]), np.array([4, 4, 5, 6]), chronological=True)

@@ -1,4 +1,4 @@
-"""Tables with one interaction, or one pair of items, a row: delimited text and Parquet."""
+"""Tables with one interaction, or one pair of items, per row: delimited text and Parquet."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Columns = Mapping[str, "str | int"]
 
 @dataclass(frozen=True)
 class _Roles:
-    """What columns may stand for.
+    """The possible roles of columns.
 
     Attributes:
         ids: the two columns of ids.
-        required: all that must be there.
-        guesses: lower-case names that each column is recognised by; its keys are the roles.
+        required: the required roles.
+        guesses: by role, lower-case column names that are recognised.
     """
 
     ids: tuple[str, str]
@@ -79,24 +79,24 @@ def read_table(
     chronological: bool = False,
     parts: Sequence[Path] = (),
 ) -> Interactions:
-    """Read the columns that matter and give dense ids.
+    """Read the columns of known roles and number the ids.
 
     Args:
         path: the file.
         separator: between fields of a line, one character or ``"::"``; None for Parquet.
-        columns: role (``user``, ``item``, ``rating``, ``time``) to column; roles not named are left out.
-            A required role that is not named is recognised by its name, as all are where this is None.
-        drop_missing: leave out rows without a rating or time instead of refusing them.
-        chronological: the rows of each user are in time order (found from the times where there are any).
-        parts: the files of a folder, read one after another in place of the file; each has a header of its own.
+        columns: role (``user``, ``item``, ``rating``, ``time``) to column; optional roles that are not named are
+            ignored. Required roles that are not named are recognised by common names, as are all roles if this is None.
+        drop_missing: drop rows without a rating or time instead of raising an error.
+        chronological: true if the rows of each user are in time order (derived from times if there are any).
+        parts: the files of a folder, read instead of the file; each has its own header.
 
     Returns:
-        The interactions in file order. Ids are integers where every one is written as an integer is; else
+        The interactions in file order. Ids are integers if all are canonical integers, else
         strings.
 
     Raises:
-        DatasetError: if a column is not there, a value is missing or malformed, or there are no rows.
-        ValueError: if `columns` names an unknown role, or lacks user or item.
+        DatasetError: if a column is missing, a value is missing or malformed, or there are no rows.
+        ValueError: if `columns` names an unknown role, or user or item is missing.
     """
     require_polars()
     import polars as pl
@@ -114,20 +114,20 @@ def read_table(
 
 
 def read_pair_table(path: Path, *, separator: str | None, columns: Columns | None = None) -> Pairs:
-    """Read a table of pairs of items and give dense ids, both columns of ids from one vocabulary.
+    """Read a table of pairs of items and number the ids, with one vocabulary for both columns.
 
     Args:
         path: the file.
         separator: as in :func:`read_table`.
-        columns: role (``item``, ``other``, ``score``) to column. None: they are recognised by usual names.
+        columns: role (``item``, ``other``, ``score``) to column. None: recognised by common names.
 
     Returns:
         The pairs in file order.
 
     Raises:
-        DatasetError: if a column is not there, a value is missing or malformed, an item is paired with itself, a
+        DatasetError: if a column is missing, a value is missing or malformed, an item is paired with itself, a
             pair is repeated, or there are no rows.
-        ValueError: if `columns` names an unknown role, or lacks one.
+        ValueError: if `columns` names an unknown role, or a role is missing.
     """
     frame = _read_frame(path, separator, columns, _PAIR)
     if frame.is_empty():
@@ -139,7 +139,7 @@ def read_pair_table(path: Path, *, separator: str | None, columns: Columns | Non
     texts = [side.dtype in (pl.String, pl.Categorical, pl.Enum) for side in sides]
     if texts[0] != texts[1]:
         raise DatasetError(f"{path}: the ids of item are {sides[0].dtype}, of other {sides[1].dtype}. Give one type.")
-    # One reading for both: an item must not be the number 7 on one side and the text "7" on the other.
+    # Both sides together: an item must not be the number 7 on one side and the text "7" on the other.
     both = _ids(pl.concat([side.cast(pl.String if texts[0] else pl.Int64) for side in sides]))
     try:
         return Pairs.from_raw(both[: frame.height], both[frame.height :], frame["score"].to_numpy())
@@ -148,26 +148,26 @@ def read_pair_table(path: Path, *, separator: str | None, columns: Columns | Non
 
 
 def choose_id_columns(present: list[str], columns: Columns | None, path: Path) -> tuple[str, str]:
-    """Names of the columns of users and items, for readers that need no more of a table.
+    """Names of the columns of users and items, for readers that need only these.
 
     Args:
         present: names of all columns.
         columns: as for :func:`read_table`.
-        path: where they stand, for messages.
+        path: the file, for messages.
 
     Returns:
         The two names.
 
     Raises:
-        DatasetError: if a column is not there.
-        ValueError: if `columns` names an unknown role, or lacks user or item.
+        DatasetError: if a column is missing.
+        ValueError: if `columns` names an unknown role, or user or item is missing.
     """
     chosen = _choose(present, columns, path, _INTERACTION)
     return chosen["user"], chosen["item"]
 
 
 def require_polars() -> None:
-    """Say how to install polars where it is missing.
+    """Raise an error with install instructions if polars is missing.
 
     Raises:
         DatasetError: if polars cannot be imported.
@@ -183,7 +183,7 @@ def require_polars() -> None:
 def _read_frame(
     path: Path, separator: str | None, columns: Columns | None, roles: _Roles, drop_missing: bool = False
 ) -> pl.DataFrame:
-    """The columns under the names of their roles, checked; ratings, scores and times are numbers."""
+    """The columns named by role, checked, with numeric ratings, scores and times."""
     header = separator is not None and _has_header(path, separator, columns)
     where = _Where(path, separator, has_header=header)
     if separator is None:
@@ -201,7 +201,7 @@ def _read_frame(
         if missing.any() and not drop_missing:
             advice = "Give every row one."
             if role not in roles.required:
-                advice = f"Pass drop_missing=True to leave them out, or name the columns you need without {role}."
+                advice = f"Pass drop_missing=True to drop them, or name the columns you need without {role}."
             raise DatasetError(f"{where.row(missing)}: no {role} ({missing.sum():,} such rows). {advice}")
         values = _times(frame[role]) if role == "time" else _numbers(frame[role])
         wrong = values.is_null() & ~missing
@@ -215,7 +215,7 @@ def _read_frame(
 
 
 def _has_header(path: Path, separator: str, columns: Columns | None) -> bool:
-    """Whether the first line names the columns: where they are given by position, only if it is 0, 1, 2 and so on."""
+    """True if the first line names the columns; with columns given by position, only if it is 0, 1, 2 and so on."""
     if not _positional(columns):
         return True
     with path.open("rb") as file:
@@ -229,7 +229,7 @@ def _positional(columns: Columns | None) -> bool:
 
 
 def _choose(present: list[str], columns: Columns | None, path: Path, roles: _Roles) -> dict[str, str]:
-    """Role to column name, checked against the columns that are there."""
+    """Column name by role, checked against the existing columns."""
     lowered = {name.split(":")[0].strip().lower(): name for name in reversed(present)}
     found = {
         role: next(lowered[guess] for guess in guesses if guess in lowered)
@@ -242,7 +242,7 @@ def _choose(present: list[str], columns: Columns | None, path: Path, roles: _Rol
             if role not in found and role not in given:
                 raise DatasetError(
                     f"{path} has no column that looks like the {role}. Its columns: {_listed(present)}. "
-                    f"Say which it is: columns={{'{role}': 'NAME'}}, or --column {role}=NAME."
+                    f"Name it: columns={{'{role}': 'NAME'}}, or --column {role}=NAME."
                 )
         if columns is None:
             return found
@@ -264,7 +264,7 @@ def _choose(present: list[str], columns: Columns | None, path: Path, roles: _Rol
 
 
 def _listed(names: list[str]) -> str:
-    """Names of columns, as many as one reads."""
+    """Names of columns, shortened if there are many."""
     text = ", ".join(names)
     return text if len(text) <= 120 else f"{text[:117]}… ({len(names):,} columns)"
 
@@ -296,13 +296,13 @@ def _read_text(path: Path, separator: str, columns: Columns | None, roles: _Role
     require_polars()
     import polars as pl
 
-    # polars parts fields by one byte: between the two of "::" it sees an empty column.
+    # polars separates fields by one byte: between the colons of "::" it sees an empty column.
     stride = len(separator)
     options: dict[str, Any] = {
         "separator": separator[0],
         "has_header": _has_header(path, separator, columns),
         "infer_schema": False,
-        # Between tabs, spaces and colons a quote is a character like any other.
+        # With tabs, spaces and colons as separators, a quote is an ordinary character.
         "quote_char": '"' if separator in QUOTING else None,
     }
     check_utf8(path)
@@ -314,7 +314,7 @@ def _read_text(path: Path, separator: str, columns: Columns | None, roles: _Role
         between = present[1::2] if stride == 2 else []
         frame = pl.read_csv(path, columns=[*dict.fromkeys(chosen.values()), *between], **options)
         if any(frame[name].null_count() < frame.height for name in between):
-            raise DatasetError(f"{path} is not a readable table: some fields are parted by a lone colon.")
+            raise DatasetError(f"{path} is not a readable table: some fields are separated by a single colon.")
         if separator in QUOTING:  # as in "user, item"
             frame = frame.with_columns(pl.col(name).str.strip_chars() for name in frame.columns)
         return _rename(frame, chosen)
@@ -326,7 +326,7 @@ def _read_text(path: Path, separator: str, columns: Columns | None, roles: _Role
 
 
 def _ids(raw: pl.Series, where: str = "", role: str = "id") -> pl.Series:
-    """Integers where every id is written as one (no leading zero, sign or space), else strings as written.
+    """Integers if every id is a canonical integer (no leading zero, sign or space), else strings as written.
 
     Raises:
         DatasetError: the column holds neither texts nor whole numbers.
@@ -346,7 +346,7 @@ def _ids(raw: pl.Series, where: str = "", role: str = "id") -> pl.Series:
         if not raw.dtype.is_integer():
             raise DatasetError(f"{where}: the {role} ids are {str(raw.dtype)[:60]}. Write integers or texts.")
         return raw
-    # `cast` would take "007" and 7 for one id; canonical texts are those that come back equal.
+    # `cast` would map "007" and 7 to the same id; canonical texts survive the round trip.
     numbers = raw.cast(pl.Int64, strict=False)
     if numbers.null_count() == 0 and bool((numbers.cast(pl.String) == raw).all()):
         return numbers
@@ -360,14 +360,14 @@ def _numbers(raw: pl.Series) -> pl.Series:
 
 
 def _times(raw: pl.Series) -> pl.Series:
-    """Whole numbers as they are; dates as seconds since 1970, with fractions of seconds as microseconds."""
+    """Integers unchanged; dates as seconds since 1970, or microseconds if there are fractions."""
     import polars as pl
 
     if raw.dtype == pl.String:
         whole = raw.cast(pl.Int64, strict=False)
         if whole.null_count() == raw.null_count():
             return whole
-        # The reading that fits most values: what it leaves out is what is wrong.
+        # The format that parses most values; the others are the errors.
         raw = min(raw.cast(pl.Float64, strict=False), _dates(raw), key=pl.Series.null_count)
     if raw.dtype in (pl.Date, pl.Datetime):
         micros = raw.cast(pl.Datetime("us")).cast(pl.Int64)
@@ -386,7 +386,7 @@ class _Where:
         self.path, self.separator, self.has_header = path, separator, has_header
 
     def row(self, mask: pl.Series) -> str:
-        """Where the first row of the mask (E,) stands; blank lines are no rows."""
+        """Position of the first row of a mask (E,); blank lines are not counted as rows."""
         row = int(mask.arg_max() or 0)
         if self.separator is None:
             return f"{self.path}, row {row + 1:,}"
@@ -394,7 +394,7 @@ class _Where:
         return f"{self.path}, line {int(lines[lengths > 0][row + self.has_header]):,}"
 
     def without_blank_lines(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Drop the rows that polars makes of blank lines, but not those whose fields are all empty."""
+        """Drop rows from blank lines, but not rows whose fields are all empty."""
         import polars as pl
 
         assert self.separator is not None
@@ -410,7 +410,7 @@ class _Where:
 
 
 def _ends(text: np.ndarray, separator: str) -> np.ndarray:
-    """Where records end: at line breaks, but for those within quotes."""
+    """Ends of records: line breaks outside quotes."""
     ends = text == 10
     if separator in QUOTING:
         ends &= np.cumsum(text == 34) % 2 == 0
@@ -423,7 +423,7 @@ def _text_of(path: Path) -> np.ndarray:
 
 
 def _records(path: Path, separator: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of each record, and the line that it begins in. Only explains errors and finds blank lines."""
+    """Bytes of each record, and its first line; used only for errors and blank lines."""
     text = _text_of(path)
     ends = _ends(text, separator)
     length = np.diff(ends, prepend=-1) - 1
@@ -434,7 +434,7 @@ def _records(path: Path, separator: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_line_of_other_width(path: Path, separator: str) -> int:
-    """Number of the first line whose fields are not as many as the first line's; 0 if there is none."""
+    """Number of the first line with another number of fields than the first line; 0 if there is none."""
     text = _text_of(path)
     ends = _ends(text, separator)
     if not len(ends):
@@ -454,7 +454,7 @@ def _dates(raw: pl.Series) -> pl.Series:
 
     try:
         return raw.str.strip_suffix(" UTC").str.to_datetime(strict=False)
-    except pl.exceptions.PolarsError:  # no value gives a date format away
+    except pl.exceptions.PolarsError:  # no value suggests a date format
         return pl.Series(raw.name, [None] * len(raw), pl.Int64)
 
 

@@ -1,4 +1,4 @@
-"""From the raw ids of a source to dense ids ``0..n-1``."""
+"""Numbering of raw ids as dense ids ``0..n-1``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba import njit
 if TYPE_CHECKING:
     import polars as pl
 
-# A lookup table over the whole value range beats sorting while it is not much larger than the data.
+# A lookup table over the value range is faster than sorting if it is not much larger than the data.
 _TABLE_SLOTS_PER_ROW = 8
 _TABLE_SLOTS_MIN = 1 << 20
 
@@ -19,7 +19,7 @@ def encode(raw: np.ndarray | pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """Number the distinct raw ids in ascending order.
 
     Dense id ``k`` is the ``k``-th smallest raw id (integers by value, strings by code point), so ids depend
-    on the set of raw ids alone, not on the order of the rows.
+    only on the set of raw ids, not on the order of rows.
 
     Args:
         raw: (E,) integers or strings, without missing values.
@@ -83,7 +83,7 @@ def _encode_by_table(raw: np.ndarray, low: int, slots: int) -> tuple[np.ndarray,
 
 
 def _encode_string_series(raw: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Encode through a polars Enum: a hash per row, where numpy would sort fixed-width copies."""
+    """Encode by a polars Enum, which hashes each row; NumPy would sort fixed-width copies."""
     import polars as pl
 
     categories = raw.unique().sort()
