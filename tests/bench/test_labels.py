@@ -33,7 +33,7 @@ def test_options_may_be_separated_by_commas_and_be_words() -> None:
         ("dpq[num_codebooks=8", "do not match"),
         ("dpq]", "do not match"),
         ('uniform[axis="row]', "do not match"),
-        ("dpq[num_codebooks=8]x", "goes on after its options"),
+        ("dpq[num_codebooks=8]x", "continues after its options"),
         ("dpq[num_codebooks]", "is not option=value"),
         ("dpq[num_codebooks=8;num_codebooks=4]", "gives num_codebooks twice"),
         ("dpq[num_codebooks=8 4]", "neither JSON"),
