@@ -13,7 +13,7 @@ from slimtable.bench.results import RESULTS, Record, read_results
 from slimtable.errors import SlimtableError
 from slimtable.files import replace_file, write_json
 from studies.page import command_line, item_markdown, to_html, to_markdown
-from studies.study import Place, Rendered, Study
+from studies.study import Place, Rendered, Study, to_csv
 
 _SCALE, _TRAINING = "profile", "train"
 _SEEDS = "seeds"  # how many were asked for; more or fewer are no other settings
@@ -160,7 +160,7 @@ class _Printer:
     def _write_files(self, item: Rendered) -> None:
         out = self.place.out
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / f"{item.item}.csv", item.csv)
+        _write(out / f"{item.item}.csv", to_csv(item.lines))
         if item.tables:
             _write(out / f"{item.item}.md", item_markdown(item))
         if item.picture is not None:

@@ -16,6 +16,7 @@ from slimtable.bench.jobs import Source
 from slimtable.bench.results import Record
 from slimtable.config import Config
 from slimtable.reporting.tables import Table
+from studies.captions import Captions
 from studies.series import Row, Runs, Want
 
 Line = dict[str, Any]
@@ -43,6 +44,11 @@ class Panel:
     train: Config
     seeds: int = 3
     split: str | None = None
+
+    @property
+    def word(self) -> str:
+        """What the command line calls it; several may share a word."""
+        return self.name
 
     def source(self, data_root: Path | None) -> Source:
         """Where its data comes from."""
@@ -136,17 +142,13 @@ class Item(Generic[P]):
     """A table or figure of a paper, or one that goes beyond it.
 
     Attributes:
-        name: its name on the command line, and of its files.
-        title: what it is called in the paper, and on which data it is.
-        statement: what the paper says of it, in our words.
+        name: its name on the command line, in the captions, and of its files.
         make: makes it from what is there; what was not run is said, never made up.
         panels: names of the panels that it is on.
         wants: the configurations that it needs on one of these panels, if it trains.
     """
 
     name: str
-    title: str
-    statement: str
     make: Callable[[Item[P], Place[P]], Content]
     panels: tuple[str, ...] = ()
     wants: Callable[[P, Place[P]], Sequence[Want]] | None = None
@@ -167,21 +169,20 @@ class Item(Generic[P]):
         return [(panel, place.rows([want for want in wants if want.panel is panel])) for panel in panels]
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """A table or figure as it is written: see :class:`Item` and :class:`Content`.
+@dataclass(frozen=True, kw_only=True)
+class Rendered(Content):
+    """A table or figure as it is written.
 
     Attributes:
+        item: its name.
+        title: what it is called in the paper, and on which data it is.
+        statement: what the paper says of it, in our words.
         missing: wanted runs that are not there.
     """
 
     item: str
     title: str
     statement: str
-    notes: tuple[str, ...]
-    tables: tuple[Table, ...]
-    csv: str
-    picture: bytes | None
     missing: int
 
 
@@ -201,12 +202,14 @@ class Study(ABC, Generic[P]):
     """Title of the page with everything."""
     items: ClassVar[Mapping[str, Item[Any]]]
     """Its tables and figures, in order."""
+    captions: ClassVar[Captions]
+    """What is said of them."""
     panels: ClassVar[Mapping[str, Sequence[Any]]]
     """What is trained, "full" and "quick"."""
     changeable: ClassVar[tuple[str, ...]] = ()
     """Training settings that may be given."""
-    called_by: ClassVar[str] = "name"
-    """The attribute by which the command line names panels."""
+    tells_missing: ClassVar[bool] = True
+    """Whether a note says how many runs are missing."""
 
     @classmethod
     def of(
@@ -224,33 +227,34 @@ class Study(ABC, Generic[P]):
         """
         if seeds is not None and seeds < 1:
             raise ValueError(f"`seeds` must be at least 1, got {seeds}.")
+        changes = changes or {}
+        if unknown := [word for word in changes if word not in cls.words()]:
+            raise ValueError(f"No experiment trains {unknown[0]!r}. They train {', '.join(cls.words())}.")
         scale = "quick" if quick else "full"
-        known = list(dict.fromkeys(getattr(panel, cls.called_by) for panel in cls.panels[scale]))
-        if unknown := next((name for name in changes or {} if name not in known), None):
-            raise ValueError(f"No experiment trains {unknown!r}. They train {', '.join(known)}.")
-        panels = [
-            panel.trained(**(changes or {}).get(getattr(panel, cls.called_by), {})) for panel in cls.panels[scale]
-        ]
-        seeded = panels if seeds is None else [panel.seeded(seeds) for panel in panels]
-        return cls(Profile(scale, tuple(seeded), seeds))
+        panels = [panel.trained(**changes.get(panel.word, {})) for panel in cls.panels[scale]]
+        return cls(Profile(scale, tuple(panels if seeds is None else [p.seeded(seeds) for p in panels]), seeds))
+
+    @classmethod
+    def words(cls) -> list[str]:
+        """What the command line calls its panels."""
+        return list(dict.fromkeys(panel.word for panel in cls.panels["full"]))
 
     @classmethod
     def begun(cls, settings: dict[str, Any]) -> Self:
         """What a folder was begun with: its profile, the number of seeds and the settings of its panels."""
-        quick = settings["profile"] == "quick"
-        called = {panel.name: getattr(panel, cls.called_by) for panel in cls.panels["quick" if quick else "full"]}
+        words = {panel.name: panel.word for panel in cls.panels["full"]}
         changes = {
-            called.get(panel, panel): {name: value for name, value in train.items() if name in cls.changeable}
-            for panel, train in settings["train"].items()
+            words[panel]: {name: value for name, value in train.items() if name in cls.changeable}
+            for panel, train in (settings["train"] if cls.changeable else {}).items()
         }
-        return cls.of(quick, settings.get("seeds"), {name: given for name, given in changes.items() if given})
+        return cls.of(settings["profile"] == "quick", settings.get("seeds"), changes)
 
     def options(self) -> list[str]:
         """Command-line words that make this study of the usual one, without the number of seeds."""
         words = ["--quick"] if self.profile.quick else []
         usual = {panel.name: panel for panel in self.panels[self.profile.name]}
         changed = dict.fromkeys(
-            (f"--{name.replace('_', '-')}", f"{getattr(panel, self.called_by)}={getattr(panel.train, name)}")
+            (f"--{name.replace('_', '-')}", f"{panel.word}={getattr(panel.train, name)}")
             for panel in self.profile.panels
             for name in self.changeable
             if getattr(panel.train, name) != getattr(usual[panel.name].train, name)
@@ -301,15 +305,12 @@ class Study(ABC, Generic[P]):
         """
         about, missing = self.items[item], self.missing(item, place)
         content = about.make(about, place)
-        notes = (*content.notes, *self.notes_on_missing(missing))
-        tables, numbers = tuple(content.tables), to_csv(content.lines)
-        return Rendered(item, about.title, about.statement, notes, tables, numbers, content.picture, missing)
-
-    def notes_on_missing(self, missing: int) -> list[str]:
-        """What is said where runs are missing."""
-        if not missing:
-            return []
-        return [f"{missing} of the wanted runs are missing; this is made from those that are there."]
+        notes = [*content.notes]
+        if missing and self.tells_missing:
+            notes.append(f"{missing} of the wanted runs are missing; this is made from those that are there.")
+        title, statement = (self.captions.items[item][name] for name in ("title", "statement"))
+        found: dict[str, Any] = {**vars(content), "notes": notes}
+        return Rendered(**found, item=item, title=title, statement=statement, missing=missing)
 
 
 def by_name(*items: Item[P]) -> dict[str, Item[P]]:

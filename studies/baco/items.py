@@ -11,7 +11,6 @@ from slimtable.bench.measures import Measure
 from slimtable.bench.table import Estimate
 from slimtable.reporting.tables import ABSENT, Table
 from slimtable.training.evaluation import ACTIVITY_QUARTERS
-from studies.baco import texts
 from studies.baco.clusters import Clusters, measure_clusters, rows_after_sweeps
 from studies.baco.experiments import (
     BACO,
@@ -30,6 +29,7 @@ from studies.baco.experiments import (
 from studies.baco.figures import draw_clusters, draw_quartiles, draw_sizes
 from studies.baco.published import COMPARISON, PUBLISHED, QUARTILES, SIZES
 from studies.baco.timing import Timing, timings
+from studies.captions import Captions
 from studies.series import Row, Series, Want, at_best
 from studies.study import Content, Item, Line, Place
 from studies.tables import (
@@ -45,6 +45,8 @@ from studies.tables import (
     row_table,
 )
 
+CAPTIONS = Captions.beside(__file__)
+NOTES = CAPTIONS.notes
 Rows = Sequence[Row[Want]]
 
 _MASK = "train+valid"
@@ -91,8 +93,8 @@ def compared(item: Item[Panel], place: Place[Panel]) -> Content:
         order_table(rows),
         row_table("More of the same runs", "method", more, shown),
     ]
-    notes = [*_training(panel, place), texts.PATIENCE, texts.CHOSEN, texts.MEASURED, texts.SIZES_MATCH]
-    notes += [f"{texts.PAIRED} {texts.ORDERED}", PUBLISHED.note.removeprefix("Paper: ")]
+    notes = [*_training(panel, place), NOTES["patience"], NOTES["chosen"], NOTES["measured"], NOTES["sizes_match"]]
+    notes += [f"{NOTES['paired']} {NOTES['ordered']}", PUBLISHED.note.removeprefix("Paper: ")]
     return Content(notes, tables, [numbers(panel, row) for row in rows])
 
 
@@ -125,8 +127,8 @@ def equal_bytes(item: Item[Panel], place: Place[Panel]) -> Content:
     columns = [_SERVED, of_runs("of full", of_full), _PARAMETERS, of_runs("training MB", training_megabytes)]
     columns += [estimated(measure.name, at_best(measure)) for measure in RANKED[:4]]
     columns += [differing("R@10 − BACO [95 %]", _LEADING, baco), _retained(full), SEEDS]
-    notes = [which_serves_better(rows), texts.WHAT_GROUPING_GIVES, *_training(panel, place), texts.BY_BYTES]
-    notes += [texts.CHOSEN, texts.PAIRED, texts.MEASURED_BRIEFLY]
+    notes = [which_serves_better(rows), NOTES["what_grouping_gives"], *_training(panel, place), NOTES["by_bytes"]]
+    notes += [NOTES["chosen"], NOTES["paired"], NOTES["measured_briefly"]]
     table = row_table(panel.title, "tables", columns, rows)
     return Content(notes, [table], [numbers(panel, row) for row in rows])
 
@@ -189,7 +191,7 @@ def quartiles(item: Item[Panel], place: Place[Panel]) -> Content:
         shown = tuple((name, *map(spell, estimates)) for name, estimates in drawn.items())
         tables.insert(0, Table(f"Ours, {panel.title}: R@20", ("method", *heads), shown))
     picture = draw_quartiles(drawn, f"LightGCN on {panel.title}", _QUALITY) if drawn else None
-    return Content([texts.QUARTERS, *_training(panel, place)], tables, lines, picture)
+    return Content([NOTES["quarters"], *_training(panel, place)], tables, lines, picture)
 
 
 def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -210,7 +212,7 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
     picture = draw_sizes(drawn, level, f"LightGCN on {panel.title}", _QUALITY) if drawn else None
     note = "GraphHash has as many rows as BACO at each γ; sizes span about a tenth to a fifth of all."
     table = published_table("The paper's Figure 6, Gowalla, read off the picture", SIZES, 2, note)
-    return Content([texts.POINTS, *_training(panel, place), texts.MEASURED_BRIEFLY], [table], lines, picture)
+    return Content([NOTES["points"], *_training(panel, place), NOTES["measured_briefly"]], [table], lines, picture)
 
 
 def clusters(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -228,7 +230,7 @@ def clusters(item: Item[Panel], place: Place[Panel]) -> Content:
             for name, side, each in sides
             for members, count in zip(each.sizes, each.counts, strict=True)
         ]
-    return Content([texts.CLUSTER_SIZES], tables, lines, draw_clusters(drawn))
+    return Content([NOTES["cluster_sizes"]], tables, lines, draw_clusters(drawn))
 
 
 def _cells_of(each: Clusters) -> tuple[str, ...]:
@@ -254,7 +256,7 @@ def ablations(item: Item[Panel], place: Place[Panel]) -> Content:
     heads = ("data", "γ", *(f"T = {sweep}" for sweep in range(1, SWEEPS + 1)))
     note = "γ is the one with which 5 sweeps meet the budget, seed 0."
     sweeps = Table("Rows of BACO after each sweep, of users and items", heads, tuple(cells), note)
-    notes = [texts.ABLATED, *_training(panel, place), texts.CHOSEN, texts.PAIRED, texts.MEASURED_BRIEFLY]
+    notes = [NOTES["ablated"], *_training(panel, place), NOTES["chosen"], NOTES["paired"], NOTES["measured_briefly"]]
     size = panel.size(place)
     notes.append(
         f"The budget of BACO on {panel.data_title} is {size.second_rows:,} rows: {size.rows:,} less what the paper "
@@ -275,7 +277,7 @@ def timing(item: Item[Panel], place: Place[Panel]) -> Content:
         for entry, each in own:
             lines.append({"panel": panel.name, "grouping": entry.name} | ({} if each is None else vars(each)))
     processors = dict.fromkeys(each.cpu for *_, each in found if each is not None)
-    return Content([texts.TIMED, f"Processor: {'; '.join(processors) or NOT_RUN}."], tables, lines)
+    return Content([NOTES["timed"], f"Processor: {'; '.join(processors) or NOT_RUN}."], tables, lines)
 
 
 def _timing_cells(entry: Entry, each: Timing | None, baco: Timing | None) -> tuple[str, ...]:
@@ -343,4 +345,4 @@ def _epochs(runs: Series) -> list[str]:
 
 
 def _training(panel: Panel, place: Place[Panel]) -> list[str]:
-    return [*([texts.QUICK] if place.profile.quick else []), spell_training(panel)]
+    return [*([NOTES["quick"]] if place.profile.quick else []), spell_training(panel)]

@@ -70,6 +70,10 @@ class Panel(study.Panel):
     trained_compact: str = "mgqe[preset=compact]"
     trained_epochs: int | None = None
 
+    @property
+    def word(self) -> str:
+        return self.model_name
+
     def seeded(self, seeds: int) -> Self:
         return replace(self, seeds=seeds, other_seeds=seeds)
 

@@ -15,16 +15,31 @@ from slimtable.bench.published import Figures
 from slimtable.embeddings.base import method_of
 from slimtable.files import write_json
 from slimtable.reporting.tables import ABSENT, Table
-from studies.mgqe import texts
+from studies.captions import Captions
 from studies.mgqe.experiments import LEADING, ON_PAIRS, Panel, curves, spell_training
 from studies.mgqe.figures import draw_losses, draw_popularity, draw_similarities, draw_sizes, mean_loss
 from studies.mgqe.published import PUBLISHED, RANKING, REGRESSION
 from studies.mgqe.similarity import FILMS_PER_SET, GENRES, mean_similarity, measure_similarities
 from studies.series import Row, Series, Want, at_best
 from studies.study import Content, Item, Line, Place
-from studies.tables import NOT_RUN, SEEDS, Column, differing, estimated, of_runs, printed, row_table, verdict
+from studies.tables import (
+    MARGIN_ERROR,
+    MARGIN_POINTS,
+    NOT_RUN,
+    SEEDS,
+    Column,
+    differing,
+    estimated,
+    of_runs,
+    printed,
+    row_table,
+    verdict,
+)
 
+CAPTIONS = Captions.beside(__file__)
+NOTES = CAPTIONS.notes
 POPULARITY = "figure4.json"
+_VERDICTS = NOTES["verdicts"].format(points=MARGIN_POINTS, percent=100 * MARGIN_ERROR)
 Rows = Sequence[Row[Want]]
 
 _SIZE = of_runs("size %", lambda runs: f"{runs.records[0]['size_percent']:.2f}")
@@ -48,7 +63,7 @@ def compared(item: Item[Panel], place: Place[Panel]) -> Content:
         columns += [Column("paper HR@10 − full", partial(_paper_difference, published), True)]
         columns += [_verdict(full, HIT_RATE), SEEDS]
         tables.append(row_table(panel.title, "method", columns, rows))
-    return Content([*_training(found, place), texts.VERDICTS, source], tables, _numbers(found))
+    return Content([*_training(found, place), _VERDICTS, source], tables, _numbers(found))
 
 
 def on_pairs(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -63,7 +78,7 @@ def on_pairs(item: Item[Panel], place: Place[Panel]) -> Content:
     lines = tuple((name, f"{row['RMSE on AAR']:.2f}", f"{row['size %']:.1f}") for name, row in REGRESSION.items())
     heads = ("method", "RMSE on AAR", "size %")
     tables.append(Table("The paper's Table 5, on private data; not comparable", heads, lines))
-    return Content([texts.STAND_IN, *_training(found, place), texts.VERDICTS], tables, _numbers(found))
+    return Content([NOTES["stand_in"], *_training(found, place), _VERDICTS], tables, _numbers(found))
 
 
 def compact(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -88,7 +103,7 @@ def compact(item: Item[Panel], place: Place[Panel]) -> Content:
         for panel, rows in found
         for row in rows
     ]
-    return Content([texts.COMPACT, *_training(found, place), texts.VERDICTS], tables, lines)
+    return Content([NOTES["compact"], *_training(found, place), _VERDICTS], tables, lines)
 
 
 def popularity(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -146,11 +161,11 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
         else:
             absent.append(panel.title)
     width = place.profile.panels[0].train.embedding_dim
-    notes = [texts.SIZES.format(width=width), *_training([(panel, []) for panel in shown], place)]
+    notes = [NOTES["sizes"].format(width=width), *_training([(panel, []) for panel in shown], place)]
     if absent:
         notes.append(f"Not run: {', '.join(absent)}.")
     if any(panel.name in ON_PAIRS for panel in shown):
-        notes.append(texts.STAND_IN)
+        notes.append(NOTES["stand_in"])
     return Content(notes, [], lines, draw_sizes(drawn) if drawn else None)
 
 
@@ -216,7 +231,7 @@ def similarities(item: Item[Panel], place: Place[Panel]) -> Content:
         figures = (f"{figure:.2f}" for figure in (each.within, each.between, each.contrast))
         cells.append((row.name, *figures, f"{100 * each.relative_contrast:+.1f} %", str(len(each.seeds))))
     heads = ("method", "within genres", "between genres", "contrast", "contrast over between", "trainings")
-    notes = [texts.FILMS.format(films=FILMS_PER_SET, each=FILMS_PER_SET // len(GENRES))]
+    notes = [NOTES["films"].format(films=FILMS_PER_SET, each=FILMS_PER_SET // len(GENRES))]
     picture = draw_similarities(list(found.values())) if found else None
     table = Table("Mean number of equal codes", heads, tuple(cells))
     return Content([*notes, *_training([(panel, rows)], place)], [table], lines, picture)
@@ -276,4 +291,4 @@ def _training(found: Sequence[tuple[Panel, Any]], place: Place[Panel]) -> list[s
     if not found:
         return []
     spelled = " ".join(spell_training(panel) for panel, _ in found)
-    return [*([texts.QUICK] if place.profile.quick else []), spelled]
+    return [*([NOTES["quick"]] if place.profile.quick else []), spelled]

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from slimtable.reporting.tables import Table
-from studies.saec import texts
+from studies.captions import Captions
 from studies.saec.cells import read_cells
 from studies.saec.experiments import (
     AS_PUBLISHED,
+    BOUND,
+    FEWER,
     FULL,
     LEVELS,
+    OTHER_RATES,
+    RATIO,
     SAEC,
     SIZED,
     CellItem,
@@ -37,6 +41,10 @@ from studies.saec.tables import (
 from studies.series import Row, Series
 from studies.study import Content, Item, Place
 
+CAPTIONS = Captions.beside(__file__)
+_RATIOS = {"ratio": RATIO, "fewer": FEWER}
+_RATES = {"number": len(OTHER_RATES), "factors": ", ".join(f"{factor:g}" for factor in OTHER_RATES)}
+NOTES = {name: text.format(**_RATIOS, **_RATES, bound=BOUND) for name, text in CAPTIONS.notes.items()}
 _TOO_LITTLE = "does not fit into the budget"
 
 
@@ -60,9 +68,9 @@ def _content(
     panels: Panels, place: Place[Panel], notes: Sequence[str], tables: Sequence[Table], picture: bytes | None = None
 ) -> Content:
     """What an item is, with what all of them say."""
-    quick = [texts.QUICK] if place.profile.quick else []
+    quick = [NOTES["quick"]] if place.profile.quick else []
     spelled = [spell_training(panel) for panel, _ in panels]
-    return Content([*quick, *notes, *spelled, texts.CHOSEN, texts.SOURCE], tables, numbers(panels), picture)
+    return Content([*quick, *notes, *spelled, NOTES["chosen"], NOTES["source"]], tables, numbers(panels), picture)
 
 
 def compared(item: Item[Panel], place: Place[Panel]) -> Content:
@@ -72,9 +80,9 @@ def compared(item: Item[Panel], place: Place[Panel]) -> Content:
     tables = [promises_table(panels, (AS_PUBLISHED, SAEC, LEVELS))]
     tables += [compared_table(panel, rows) for panel, rows in panels]
     notes = [verdict(panel, _best_of_ours(rows), rows) for panel, rows in panels]
-    notes += [texts.WINDOWS if windows else texts.SPLIT, texts.SIZES_COUNTED, texts.ROWS, texts.TRAINED]
+    notes += [NOTES["windows"] if windows else NOTES["split"], NOTES["sizes_counted"], NOTES["rows"], NOTES["trained"]]
     picture = draw_windows(panels) if windows else draw_differences(panels)
-    return _content(panels, place, [*notes, texts.PRIMES, texts.WITHIN], tables, picture)
+    return _content(panels, place, [*notes, NOTES["primes"], NOTES["within"]], tables, picture)
 
 
 def _best_of_ours(rows: Rows) -> Entry:
@@ -98,7 +106,7 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
         if full is not None:
             runs = {name: [row.series for row in family if row.series] for name, family in families.items()}
             drawn.append((panel, runs, full))
-    return _content(panels, place, [texts.SIZES_COUNTED, texts.ROWS, texts.WITHIN], tables, draw_sizes(drawn))
+    return _content(panels, place, [NOTES["sizes_counted"], NOTES["rows"], NOTES["within"]], tables, draw_sizes(drawn))
 
 
 def each_panel(
@@ -114,6 +122,6 @@ def each_panel(
     return make
 
 
-new_values = each_panel(new_values_table, texts.NEW, texts.WINDOWS, single=True)
-hysteresis = each_panel(moving_table, texts.MOVING, texts.WINDOWS)
-seconds = each_panel(seconds_table, texts.SECONDS)
+new_values = each_panel(new_values_table, NOTES["new"], NOTES["windows"], single=True)
+hysteresis = each_panel(moving_table, NOTES["moving"], NOTES["windows"])
+seconds = each_panel(seconds_table, NOTES["seconds"])

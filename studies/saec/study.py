@@ -25,12 +25,9 @@ from studies.saec.experiments import (
 )
 from studies.study import Place, Study, by_name
 
-_POSTER = (
-    "The poster: 27 times less memory of embeddings (4.46 GB → 161 MB) and two orders of magnitude fewer vectors, "
-    "with the same AUC and log loss."
-)
 _ALL = tuple(panel.name for panel in FULL_PANELS)
 _WINDOWS = tuple(panel.name for panel in FULL_PANELS if panel.windows)
+_SIZES = (FULL, *(entry for entries in SIZED.values() for entry in entries))
 
 
 @dataclass(frozen=True)
@@ -39,45 +36,17 @@ class Saec(Study[Panel]):
 
     name = "saec"
     heading = "Similarity-aware embedding compression (Wu et al. 2020, arXiv 1903.00103), reconstructed"
+    captions = items.CAPTIONS
+    tells_missing = False  # the tables do
     panels = {"full": FULL_PANELS, "quick": QUICK_PANELS}  # noqa: RUF012
     items = by_name(
-        CellItem("movietweetings", "MovieTweetings in eight windows of time", _POSTER, items.compared, _ALL[:2]),
-        CellItem("criteo", "Criteo in eight windows of time", _POSTER, items.compared, _ALL[2:4]),
-        CellItem("ml-1m", "MovieLens-1M on a seeded split", _POSTER, items.compared, _ALL[4:]),
-        CellItem(
-            "sizes",
-            "Quality against size",
-            "The poster has one size; how far tables can shrink before AUC or log loss suffer is asked here.",
-            items.sizes,
-            _ALL,
-            entries=[FULL, *(entry for entries in SIZED.values() for entry in entries)],
-        ),
-        CellItem(
-            "new-values",
-            "New values in their first window",
-            "New features arrive all the time. A value can be served by its field's default row, by the mean vector of "
-            "what it occurs with, or by the shared row that is nearest to its freshly trained vector.",
-            items.new_values,
-            _WINDOWS,
-            entries=[NEW_VALUES],
-        ),
-        CellItem(
-            "hysteresis",
-            "Assignments that move, and deltas",
-            "Vectors also travel over the network. A value that leaves its shared row only for one that is nearer by "
-            "some margin keeps what has to be published small.",
-            items.hysteresis,
-            _WINDOWS,
-            entries=MOVING,
-        ),
-        CellItem(
-            "seconds",
-            "Seconds of each stage",
-            "The poster: clustering is 32 times faster than k-means, so all of it fits into the hour.",
-            items.seconds,
-            _WINDOWS,
-            entries=[FULL, SAEC],
-        ),
+        CellItem("movietweetings", items.compared, _ALL[:2]),
+        CellItem("criteo", items.compared, _ALL[2:4]),
+        CellItem("ml-1m", items.compared, _ALL[4:]),
+        CellItem("sizes", items.sizes, _ALL, entries=_SIZES),
+        CellItem("new-values", items.new_values, _WINDOWS, entries=(NEW_VALUES,)),
+        CellItem("hysteresis", items.hysteresis, _WINDOWS, entries=MOVING),
+        CellItem("seconds", items.seconds, _WINDOWS, entries=(FULL, SAEC)),
     )
 
     def cells(self, chosen: Sequence[str]) -> list[Cell]:
@@ -101,6 +70,3 @@ class Saec(Study[Panel]):
     def missing(self, item: str, place: Place[Panel]) -> int:
         known = read_cells(place.out)
         return sum(cell.key not in known for cell in self.cells([item]))
-
-    def notes_on_missing(self, missing: int) -> list[str]:
-        return []  # the tables say it

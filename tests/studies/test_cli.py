@@ -60,8 +60,9 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
     ("words", "message"),
     [
         (["--only", "table9"], "no 'table9' to reproduce"),
-        (["--batch-size", "gmf"], "takes BACKBONE=N"),
-        (["--batch-size", "gmf=0"], "takes BACKBONE=N"),
+        (["--batch-size", "gmf"], "--batch-size takes a number or WHICH=number, such as gmf=100"),
+        (["--batch-size", "gmf=0"], "batch_size"),
+        (["--epochs", "gmf=3"], "mgqe takes no --epochs"),
         (["--batch-size", "gfm=8"], "no experiment trains 'gfm'"),
         (["--seeds", "0"], "seeds"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
@@ -121,7 +122,7 @@ def test_help_of_baco_has_examples_and_choices(capsys: pytest.CaptureFixture[str
     ("words", "message"),
     [
         (["--only", "table3"], "no 'table3' to reproduce"),
-        (["--batch-size", "beauty=many"], "--batch-size takes a number or DATA=number"),
+        (["--batch-size", "beauty=many"], "--batch-size takes a number or WHICH=number"),
         (["--batch-size", "0"], "batch_size"),
         (["--epochs", "yelp=3"], "no experiment trains 'yelp'"),
         (["--learning-rate", "nan"], "--learning-rate takes a number"),

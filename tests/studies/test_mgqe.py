@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,11 @@ from slimtable.bench.measures import HIT_RATE, RMSE
 from slimtable.bench.table import Difference
 from slimtable.models.base import get_ranker
 from slimtable.training.trainer import TrainConfig
-from studies import MGQE
+from studies import BACO, MGQE, Saec
 from studies.mgqe.experiments import FULL_PANELS, Panel, curves, grids, spell_training
 from studies.mgqe.published import RANKING, REGRESSION, UNSHARED_D, UNSHARED_K
 from studies.series import Series, Want
-from studies.study import Place, Profile
+from studies.study import Place, Profile, Study
 from studies.tables import judge, verdict
 from tests.bench.samples import make_record
 
@@ -34,6 +35,11 @@ def test_paper_values_are_found_by_the_label_of_their_method(label: str) -> None
 
 def wanted(item: str, profile: Profile[Panel]) -> list[Want]:
     return MGQE.items[item].wanted(Place(profile, Path("out")))
+
+
+@pytest.mark.parametrize("paper", [MGQE, BACO, Saec], ids=lambda paper: paper.name)
+def test_every_item_has_captions(paper: type[Study[Any]]) -> None:
+    assert set(paper.captions.items) == set(paper.items)
 
 
 def test_the_full_profile_trains_as_the_paper() -> None:

@@ -105,6 +105,19 @@ def test_a_lost_cell_is_measured_again_and_is_the_same(done: Path, tmp_path: Pat
         }
 
 
+def test_what_fails_is_named_and_the_others_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(cell: Cell, data_root: Path | None) -> list[dict[str, object]]:
+        if cell.panel is SPLIT:
+            raise ValueError("diverged")
+        return []
+
+    monkeypatch.setattr(saec_cells, "measure_cell", measure)
+    with pytest.raises(SlimtableError, match=r"1 measurements failed. Synthetic, DLRM, seed 0: ValueError: diverged"):
+        reproduce(Saec, tmp_path, tiny_study(), only=["movietweetings", "ml-1m"], workers=1, progress=False)
+    assert {panel for panel, *_ in read_cells(tmp_path)} == {WINDOWS.name}
+    assert "does not fit into the budget" in (tmp_path / "movietweetings.md").read_text()
+
+
 @pytest.mark.slow  # processes import PyTorch anew
 def test_several_processes_share_a_file(tmp_path: Path) -> None:
     cells = [Cell(panel, 0, FULL) for panel in (WINDOWS, SPLIT)]
