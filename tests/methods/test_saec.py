@@ -141,8 +141,8 @@ def test_the_rows_train_on() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": "12rows"}, "no budget"),
-        ({"budget": ""}, "no budget"),
+        ({"budget": "12rows"}, "not a budget"),
+        ({"budget": ""}, "not a budget"),
         ({"num_rows": 0}, "num_rows"),
         ({"num_rows": 2, "levels": 3}, "levels"),
         ({"levels": 33}, "must be 1 to 32"),

@@ -50,5 +50,5 @@ def test_what_cannot_be_met_is_said(trained) -> None:
     model, learn, _ = trained
     with pytest.raises(BudgetError, match="smallest budget"):
         ctr.compress_to_budget(model, learn, "10B")
-    with pytest.raises(ValueError, match="no budget"):
+    with pytest.raises(ValueError, match="not a budget"):
         ctr.compress_to_budget(model, learn, "some")
