@@ -132,7 +132,7 @@ def reproduce(
     )
     if as_json:
         items = [{"item": each.item, "missing": each.missing} for each in result.items]
-        show_json({"profile": result.study.profile.name, "report": str(result.report), "items": items})
+        show_json({"profile": result.study.scale, "report": str(result.report), "items": items})
         return
     for each in result.items:
         for drawn in each.tables:

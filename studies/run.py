@@ -81,7 +81,7 @@ def reproduce(
     out = Path(out)
     study = _agreed(out, paper, study)
     chosen = [item for item in study.items if not only or item in only]
-    place = Place(study.profile, out, data_root=None if data_root is None else Path(data_root))
+    place = Place(study, out, data_root=None if data_root is None else Path(data_root))
     printer = _Printer(study, place, on_item)
     done: GridsResult | None = None
     unmeasured: list[str] = []
@@ -182,8 +182,8 @@ def _agreed(out: Path, paper: type[Study[Any]], study: Study[Any] | None) -> Stu
         begun: dict[str, Any] = json.loads(path.read_text())
         earlier = paper.begun(begun)
         study = earlier if study is None else study
-        settings = {panel.name: panel.settings() for panel in study.profile.panels}
-        same = begun[_SCALE] == study.profile.name
+        settings = {panel.name: panel.settings() for panel in study.panels}
+        same = begun[_SCALE] == study.scale
         same = same and all(settings.get(panel) == train for panel, train in begun[_TRAINING].items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
@@ -201,8 +201,8 @@ def _write_settings(out: Path, study: Study[Any], chosen: Sequence[str]) -> None
     path = out / SETTINGS
     trained: dict[str, Any] = json.loads(path.read_text())[_TRAINING] if path.is_file() else {}
     names = study.trained_panels(chosen)
-    trained |= {panel.name: panel.settings() for panel in study.profile.panels if panel.name in names}
-    write_json(path, {_SCALE: study.profile.name, _TRAINING: trained, _SEEDS: study.seeds()})
+    trained |= {panel.name: panel.settings() for panel in study.panels if panel.name in names}
+    write_json(path, {_SCALE: study.scale, _TRAINING: trained, _SEEDS: study.seeds()})
 
 
 def _write(path: Path, content: str | bytes) -> None:

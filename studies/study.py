@@ -71,41 +71,17 @@ P = TypeVar("P", bound=Panel)
 
 
 @dataclass(frozen=True)
-class Profile(Generic[P]):
-    """How much of a paper is done.
-
-    Attributes:
-        name: "full" or "quick".
-        panels: what is trained.
-        asked_seeds: how many seeds were asked for; None for the usual ones.
-    """
-
-    name: str
-    panels: tuple[P, ...]
-    asked_seeds: int | None = None
-
-    @property
-    def quick(self) -> bool:
-        """Whether it takes minutes instead of days."""
-        return self.name == "quick"
-
-    def panel(self, name: str) -> P:
-        """A panel by its name."""
-        return next(panel for panel in self.panels if panel.name == name)
-
-
-@dataclass(frozen=True)
 class Place(Generic[P]):
     """What items are made from.
 
     Attributes:
-        profile: what was asked for.
+        study: what was asked for.
         out: folder of the results.
         records: the finished runs, of other experiments too.
         data_root: folder of datasets; None for the usual one.
     """
 
-    profile: Profile[P]
+    study: Study[P]
     out: Path
     records: Sequence[Record] = ()
     data_root: Path | None = None
@@ -153,19 +129,19 @@ class Item(Generic[P]):
     panels: tuple[str, ...] = ()
     wants: Callable[[P, Place[P]], Sequence[Want]] | None = None
 
-    def panels_of(self, profile: Profile[P]) -> list[P]:
+    def panels_of(self, study: Study[P]) -> list[P]:
         """The panels that it is on."""
-        return [panel for panel in profile.panels if panel.name in self.panels]
+        return [panel for panel in study.panels if panel.name in self.panels]
 
     def wanted(self, place: Place[P]) -> list[Want]:
         """The configurations that it needs."""
-        panels = self.panels_of(place.profile) if self.wants else []
+        panels = self.panels_of(place.study) if self.wants else []
         return [want for panel in panels if self.wants for want in self.wants(panel, place)]
 
     def rows(self, place: Place[P]) -> list[tuple[P, list[Row[Want]]]]:
         """The rows that it needs on each of its panels, with their runs."""
         wants = self.wanted(place)
-        panels = self.panels_of(place.profile)
+        panels = self.panels_of(place.study)
         return [(panel, place.rows([want for want in wants if want.panel is panel])) for panel in panels]
 
 
@@ -191,10 +167,14 @@ class Study(ABC, Generic[P]):
     """A paper, and how much of it is done.
 
     Attributes:
-        profile: how much.
+        scale: "full" or "quick".
+        panels: what is trained.
+        asked_seeds: how many seeds were asked for; None for the usual ones.
     """
 
-    profile: Profile[P]
+    scale: str
+    panels: tuple[P, ...]
+    asked_seeds: int | None = None
 
     name: ClassVar[str]
     """Its word on the command line."""
@@ -204,8 +184,8 @@ class Study(ABC, Generic[P]):
     """Its tables and figures, in order."""
     captions: ClassVar[Captions]
     """What is said of them."""
-    panels: ClassVar[Mapping[str, Sequence[Any]]]
-    """What is trained, "full" and "quick"."""
+    scales: ClassVar[Mapping[str, Sequence[Any]]]
+    """What is trained by default, "full" and "quick"."""
     changeable: ClassVar[tuple[str, ...]] = ()
     """Training settings that may be given."""
     tells_missing: ClassVar[bool] = True
@@ -231,31 +211,40 @@ class Study(ABC, Generic[P]):
         if unknown := [word for word in changes if word not in cls.words()]:
             raise ValueError(f"No experiment trains {unknown[0]!r}. They train {', '.join(cls.words())}.")
         scale = "quick" if quick else "full"
-        panels = [panel.trained(**changes.get(panel.word, {})) for panel in cls.panels[scale]]
-        return cls(Profile(scale, tuple(panels if seeds is None else [p.seeded(seeds) for p in panels]), seeds))
+        panels = [panel.trained(**changes.get(panel.word, {})) for panel in cls.scales[scale]]
+        return cls(scale, tuple(panels if seeds is None else [p.seeded(seeds) for p in panels]), seeds)
 
     @classmethod
     def words(cls) -> list[str]:
         """What the command line calls its panels."""
-        return list(dict.fromkeys(panel.word for panel in cls.panels["full"]))
+        return list(dict.fromkeys(panel.word for panel in cls.scales["full"]))
 
     @classmethod
     def begun(cls, settings: dict[str, Any]) -> Self:
         """What a folder was begun with: its profile, the number of seeds and the settings of its panels."""
-        words = {panel.name: panel.word for panel in cls.panels["full"]}
+        words = {panel.name: panel.word for panel in cls.scales["full"]}
         changes = {
             words[panel]: {name: value for name, value in train.items() if name in cls.changeable}
             for panel, train in (settings["train"] if cls.changeable else {}).items()
         }
         return cls.of(settings["profile"] == "quick", settings.get("seeds"), changes)
 
+    @property
+    def quick(self) -> bool:
+        """Whether it takes minutes instead of days."""
+        return self.scale == "quick"
+
+    def panel(self, name: str) -> P:
+        """A panel by its name."""
+        return next(panel for panel in self.panels if panel.name == name)
+
     def options(self) -> list[str]:
         """Command-line words that make this study of the usual one, without the number of seeds."""
-        words = ["--quick"] if self.profile.quick else []
-        usual = {panel.name: panel for panel in self.panels[self.profile.name]}
+        words = ["--quick"] if self.quick else []
+        usual = {panel.name: panel for panel in self.scales[self.scale]}
         changed = dict.fromkeys(
             (f"--{name.replace('_', '-')}", f"{panel.word}={getattr(panel.train, name)}")
-            for panel in self.profile.panels
+            for panel in self.panels
             for name in self.changeable
             if getattr(panel.train, name) != getattr(usual[panel.name].train, name)
         )
@@ -263,7 +252,7 @@ class Study(ABC, Generic[P]):
 
     def seeds(self) -> int | None:
         """How many seeds were asked for; None where rows differ."""
-        return self.profile.asked_seeds
+        return self.asked_seeds
 
     def trained_panels(self, items: Sequence[str]) -> set[str]:
         """Names of the panels that some items train."""

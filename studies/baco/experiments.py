@@ -14,10 +14,10 @@ from slimtable.bench.grids import Grid
 from slimtable.embeddings.base import MethodConfig, get_config, get_method
 from slimtable.embeddings.shared_rows_config import GroupedRowsConfig
 from slimtable.training.trainer import TrainConfig
-from studies import study
 from studies.baco.size import Size, matched_size
 from studies.series import Want
-from studies.study import Item, Place, Profile, spell_settings
+from studies.study import Item, Place, Study, spell_settings
+from studies.study import Panel as BasePanel
 
 BACKBONE = "lightgcn"
 
@@ -187,7 +187,7 @@ def at_equal_bytes(size: Size, embedding_dim: int) -> tuple[Entry, ...]:
 
 
 @dataclass(frozen=True)
-class Panel(study.Panel):
+class Panel(BasePanel):
     """A dataset and how LightGCN is trained on it.
 
     Attributes:
@@ -212,9 +212,9 @@ class Panel(study.Panel):
         return replace(self, seeds=seeds, order_seeds=None)
 
 
-def datasets(profile: Profile[Panel]) -> list[Panel]:
+def datasets(study: Study[Panel]) -> list[Panel]:
     """The first panel of each dataset."""
-    return list({panel.data: panel for panel in reversed(profile.panels)}.values())[::-1]
+    return list({panel.data: panel for panel in reversed(study.panels)}.values())[::-1]
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def wants(entries: Sequence[Entry] | Entries) -> Callable[[Panel, Place[Panel]],
         chosen = entries(panel, place) if callable(entries) else entries
         size, found = panel.size(place), list[Want]()
         for entry in chosen:
-            if (place.profile.quick and entry.slow) or not entry.exists:
+            if (place.study.quick and entry.slow) or not entry.exists:
                 continue
             seeds = panel.seeds if entry.leading else 1
             if entry in CLOSE and panel.order_seeds is not None:
@@ -257,11 +257,11 @@ def entry_of(want: Want) -> Entry:
     return want.entry
 
 
-def timed(profile: Profile[Panel]) -> list[Entry]:
+def timed(study: Study[Panel]) -> list[Entry]:
     """The rows whose groupings are timed."""
     groupings = [entry for entry in COMPARED if entry.method in SHARING and entry not in (BEST, COMPACT)]
     groupings.append(replace(MERGED, name="BACO with merging"))  # that of both presets
-    return [entry for entry in groupings if not (profile.quick and entry.slow)]
+    return [entry for entry in groupings if not (study.quick and entry.slow)]
 
 
 def grids(items: Sequence[Item[Panel]], place: Place[Panel]) -> list[Grid]:

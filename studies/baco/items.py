@@ -219,7 +219,7 @@ def clusters(item: Item[Panel], place: Place[Panel]) -> Content:
     """Figures of the clusters of each side."""
     heads = ("grouping", "side", "clusters", "median size", "largest", "of one member", "Gini")
     drawn, tables, lines = {}, [], list[Line]()
-    for panel in datasets(place.profile):
+    for panel in datasets(place.study):
         found = {entry.name: measure_clusters(panel, entry, place) for entry in CLUSTERED}
         drawn[panel.data_title] = found
         sides = [(name, side, each) for name, of_sides in found.items() for side, each in of_sides.items()]
@@ -245,7 +245,7 @@ def ablations(item: Item[Panel], place: Place[Panel]) -> Content:
     columns += [estimated(measure.name, at_best(measure)) for measure in RANKED[:6]]
     columns += [differing("R@10 − BACO [95 %]", _LEADING, series_of(BACO, rows)), SEEDS]
     lines, cells = [numbers(panel, row) for row in rows], []
-    for each in datasets(place.profile):
+    for each in datasets(place.study):
         gamma, after = rows_after_sweeps(each, place)
         lines += [
             {"panel": each.name, "method": "BACO", "gamma": gamma, "sweep": sweep, "rows": count}
@@ -270,7 +270,7 @@ def timing(item: Item[Panel], place: Place[Panel]) -> Content:
     found = list(timings(place))
     heads = ("grouping", "rows", "seconds", "times BACO", "seconds to tune")
     tables, lines = [], list[Line]()
-    for panel in datasets(place.profile):
+    for panel in datasets(place.study):
         own = [(entry, each) for other, entry, each in found if other is panel]
         baco = next((each for entry, each in own if entry.name == BACO.name), None)
         tables.append(Table(panel.data_title, heads, tuple(_timing_cells(entry, each, baco) for entry, each in own)))
@@ -345,4 +345,4 @@ def _epochs(runs: Series) -> list[str]:
 
 
 def _training(panel: Panel, place: Place[Panel]) -> list[str]:
-    return [*([NOTES["quick"]] if place.profile.quick else []), spell_training(panel)]
+    return [*([NOTES["quick"]] if place.study.quick else []), spell_training(panel)]

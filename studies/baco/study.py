@@ -21,7 +21,7 @@ class BACO(Study[Panel]):
     name = "baco"
     heading = "Balanced co-clustering (Jiang et al. 2026, arXiv 2604.18351), reproduced"
     captions = items.CAPTIONS
-    panels = {"full": experiments.FULL_PANELS, "quick": experiments.QUICK_PANELS}  # noqa: RUF012
+    scales = {"full": experiments.FULL_PANELS, "quick": experiments.QUICK_PANELS}  # noqa: RUF012
     changeable = ("batch_size", "learning_rate", "epochs", "patience", "evaluate_every", "device")
     items = by_name(
         Item("beauty", items.compared, ("beauty",), wants(experiments.COMPARED)),

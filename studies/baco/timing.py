@@ -51,9 +51,9 @@ def timings(place: Place[Panel], measure: bool = False) -> Iterator[tuple[Panel,
         place: whose.
         measure: take those that were not taken; else they are None.
     """
-    limit = _QUICK_LIMIT if place.profile.quick else _LIMIT
-    for panel in datasets(place.profile):
-        for entry in timed(place.profile):
+    limit = _QUICK_LIMIT if place.study.quick else _LIMIT
+    for panel in datasets(place.study):
+        for entry in timed(place.study):
             grouping, rows = entry.grouping(panel.size(place))
             key = timing_key(panel.name, grouping, rows, limit)
             timing = read_kept_as(place.out / _FILE, Timing).get(key)

@@ -14,10 +14,10 @@ from slimtable.bench.grids import Grid
 from slimtable.bench.labels import label_of, parse_methods
 from slimtable.embeddings.base import method_of
 from slimtable.training.trainer import TrainConfig
-from studies import study
 from studies.mgqe.published import UNSHARED_D, UNSHARED_K
 from studies.series import Want
 from studies.study import Item, Place, spell_settings
+from studies.study import Panel as BasePanel
 
 COMPARED = ("full", "low_rank", "uniform", "dpq", "mgqe")
 """Methods of Tables 3 and 4."""
@@ -52,7 +52,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Panel(study.Panel):
+class Panel(BasePanel):
     """One recommender on one dataset; its leading rows are :data:`LEADING`, and what is compressed after training.
 
     Attributes:

@@ -108,7 +108,7 @@ def compact(item: Item[Panel], place: Place[Panel]) -> Content:
 
 def popularity(item: Item[Panel], place: Place[Panel]) -> Content:
     """Figure 4, from the data alone."""
-    (panel,) = item.panels_of(place.profile)
+    (panel,) = item.panels_of(place.study)
     counts = {name: np.array(values) for name, values in _counts(panel, place).items()}
     shares = []
     for name, values in counts.items():
@@ -142,7 +142,7 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
     """Figure 6: quality against size."""
     lines: list[Line] = []
     drawn, absent, shown = [], [], []
-    for panel in item.panels_of(place.profile):
+    for panel in item.panels_of(place.study):
         measure = leading_measures(panel.model_name)[0]
         found = []
         for (method, varied), wants in curves(panel).items():
@@ -160,7 +160,7 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
             shown.append(panel)
         else:
             absent.append(panel.title)
-    width = place.profile.panels[0].train.embedding_dim
+    width = place.study.panels[0].train.embedding_dim
     notes = [NOTES["sizes"].format(width=width), *_training([(panel, []) for panel in shown], place)]
     if absent:
         notes.append(f"Not run: {', '.join(absent)}.")
@@ -291,4 +291,4 @@ def _training(found: Sequence[tuple[Panel, Any]], place: Place[Panel]) -> list[s
     if not found:
         return []
     spelled = " ".join(spell_training(panel) for panel, _ in found)
-    return [*([NOTES["quick"]] if place.profile.quick else []), spelled]
+    return [*([NOTES["quick"]] if place.study.quick else []), spelled]

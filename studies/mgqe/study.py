@@ -18,7 +18,7 @@ class MGQE(Study[Panel]):
     name = "mgqe"
     heading = "Multi-granular quantized embeddings (Kang et al. 2020, arXiv 2002.08530), reproduced"
     captions = items.CAPTIONS
-    panels = {"full": experiments.FULL_PANELS, "quick": experiments.QUICK_PANELS}  # noqa: RUF012
+    scales = {"full": experiments.FULL_PANELS, "quick": experiments.QUICK_PANELS}  # noqa: RUF012
     changeable = ("batch_size",)
     items = by_name(
         Item("table3", items.compared, ("gmf", "neumf"), wants(*experiments.COMPARED)),
@@ -33,7 +33,7 @@ class MGQE(Study[Panel]):
     )
 
     def seeds(self) -> int | None:
-        counts = {number for panel in self.profile.panels for number in (panel.seeds, panel.other_seeds)}
+        counts = {number for panel in self.panels for number in (panel.seeds, panel.other_seeds)}
         return counts.pop() if len(counts) == 1 else None
 
     def grids(self, chosen: Sequence[str], place: Place[Panel]) -> list[Grid]:

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from slimtable.training.ctr_trainer import CTRTrainConfig
-from studies import study
-from studies.study import Item, Profile
+from studies.study import Item, Study
+from studies.study import Panel as BasePanel
 
 RATIO = 27.0
 """How many times smaller than float32 the tables of the poster are: 4.46 GB over 161 MB, nearly."""
@@ -56,7 +56,7 @@ class Retraining:
 
 
 @dataclass(frozen=True)
-class Panel(study.Panel):
+class Panel(BasePanel):
     """A click log with a model; ``train`` is how the uncompressed model is trained, whatever the seed.
 
     Attributes:
@@ -251,25 +251,25 @@ class CellItem(Item[Panel]):
 
     entries: Sequence[Entry] = COMPARED
 
-    def entries_on(self, panel: Panel, profile: Profile[Panel]) -> list[Entry]:
+    def entries_on(self, panel: Panel, study: Study[Panel]) -> list[Entry]:
         """Its rows on a panel."""
         return [
             entry
             for entry in self.entries
-            if (entry.quick or not profile.quick) and not (entry.on_split and panel.windows)
+            if (entry.quick or not study.quick) and not (entry.on_split and panel.windows)
         ]
 
 
-def cells_of(items: Sequence[CellItem], profile: Profile[Panel]) -> list[Cell]:
+def cells_of(items: Sequence[CellItem], study: Study[Panel]) -> list[Cell]:
     """All cells that some items need, each once, those of one panel and seed together."""
     found: dict[tuple[str, int, str], Cell] = {}
     for item in items:
-        for panel in item.panels_of(profile):
-            for entry in item.entries_on(panel, profile):
+        for panel in item.panels_of(study):
+            for entry in item.entries_on(panel, study):
                 for seed in range(panel.seeds):
                     cell = Cell(panel, seed, entry)
                     found.setdefault(cell.key, cell)
-    order = {panel.name: place for place, panel in enumerate(profile.panels)}
+    order = {panel.name: place for place, panel in enumerate(study.panels)}
     return sorted(found.values(), key=lambda cell: (cell.seed, order[cell.panel.name]))
 
 

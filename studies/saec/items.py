@@ -52,9 +52,9 @@ def rows_of(item: Item[Panel], place: Place[Panel]) -> list[tuple[Panel, list[Ro
     """The rows of an item on each of its panels, with their finished cells."""
     assert isinstance(item, CellItem)
     cells, found = read_cells(place.out), []
-    for panel in item.panels_of(place.profile):
+    for panel in item.panels_of(place.study):
         rows = []
-        for entry in item.entries_on(panel, place.profile):
+        for entry in item.entries_on(panel, place.study):
             of_seeds = {seed: cells.get((panel.name, seed, entry.name)) for seed in range(panel.seeds)}
             by_seed = {seed: cell for seed, cell in of_seeds.items() if cell and cell["windows"]}
             unfit = not by_seed and any(of_seeds.values())
@@ -68,7 +68,7 @@ def _content(
     panels: Panels, place: Place[Panel], notes: Sequence[str], tables: Sequence[Table], picture: bytes | None = None
 ) -> Content:
     """What an item is, with what all of them say."""
-    quick = [NOTES["quick"]] if place.profile.quick else []
+    quick = [NOTES["quick"]] if place.study.quick else []
     spelled = [spell_training(panel) for panel, _ in panels]
     return Content([*quick, *notes, *spelled, NOTES["chosen"], NOTES["source"]], tables, numbers(panels), picture)
 

@@ -38,7 +38,7 @@ class Saec(Study[Panel]):
     heading = "Similarity-aware embedding compression (Wu et al. 2020, arXiv 1903.00103), reconstructed"
     captions = items.CAPTIONS
     tells_missing = False  # the tables do
-    panels = {"full": FULL_PANELS, "quick": QUICK_PANELS}  # noqa: RUF012
+    scales = {"full": FULL_PANELS, "quick": QUICK_PANELS}  # noqa: RUF012
     items = by_name(
         CellItem("movietweetings", items.compared, _ALL[:2]),
         CellItem("criteo", items.compared, _ALL[2:4]),
@@ -51,7 +51,7 @@ class Saec(Study[Panel]):
 
     def cells(self, chosen: Sequence[str]) -> list[Cell]:
         """All cells that some items need."""
-        return cells_of([item for name in chosen if isinstance(item := self.items[name], CellItem)], self.profile)
+        return cells_of([item for name in chosen if isinstance(item := self.items[name], CellItem)], self)
 
     def trained_panels(self, chosen: Sequence[str]) -> set[str]:
         return {panel for item in chosen for panel in self.items[item].panels}

@@ -26,9 +26,9 @@ def tiny_study(seeds: int = 1) -> BACO:
     train = TrainConfig.for_model(
         BACKBONE, epochs=2, batch_size=512, learning_rate=0.05, patience=0, evaluate_every=1, embedding_dim=16
     )
-    usual = BACO.of(quick=True).profile
+    usual = BACO.of(quick=True)
     panels = tuple(replace(panel, data=DATA, split="random", train=train, seeds=seeds) for panel in usual.panels)
-    return BACO(replace(usual, panels=panels))
+    return replace(usual, panels=panels)
 
 
 def write_sizes(out: Path, size: Size = SIZE, *panels: str) -> Path:
@@ -43,7 +43,7 @@ def record_of(
     study: BACO, entry: Entry, seed: int, recall: float, panel: str = "beauty", **changes: Any
 ) -> dict[str, Any]:
     """A finished run of a row: capped R@10 is ``recall`` under every mask, NDCG half of it, other k in proportion."""
-    about = study.profile.panel(panel)
+    about = study.panel(panel)
     config = entry.config(SIZE, seed, about.init_std)
     metrics = {"mrr": 0.1}
     for k, times in _QUALITY_PER_K.items():

@@ -7,7 +7,6 @@ from dataclasses import replace
 from slimtable.training.ctr_trainer import CTRTrainConfig
 from studies import Saec
 from studies.saec.experiments import Panel, Retraining
-from studies.study import Profile
 
 DATA = "synthetic-ctr:6000"
 
@@ -33,4 +32,4 @@ SPLIT = replace(
 
 def tiny_study() -> Saec:
     """Both protocols on a small log, one seed."""
-    return Saec(Profile("quick", (WINDOWS, SPLIT), 1))
+    return Saec("quick", (WINDOWS, SPLIT), 1)

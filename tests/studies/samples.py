@@ -9,7 +9,6 @@ from typing import Any
 from slimtable.training.trainer import TrainConfig
 from studies import MGQE
 from studies.mgqe.experiments import FULL_PANELS, Panel, Points
-from studies.study import Profile
 from tests.bench.samples import make_record
 
 DATA = "synthetic:1500"
@@ -26,7 +25,7 @@ def tiny_study(seeds: int = 1) -> MGQE:
         seeded = replace(panel.seeded(seeds), compact=small, trained_compact=small, trained_epochs=2)
         return replace(seeded, data=data, train=train, points=POINTS)
 
-    return MGQE(Profile("quick", tuple(map(shrunk, FULL_PANELS))))
+    return MGQE("quick", tuple(map(shrunk, FULL_PANELS)))
 
 
 def record_of(panel: Panel, method: str, seed: int, value: float, bits: int = 1000, **changes: Any) -> dict[str, Any]:

@@ -23,11 +23,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wanted(item: str, study: BACO, out: Path) -> list[Want]:
-    return study.items[item].wanted(Place(study.profile, out))
+    return study.items[item].wanted(Place(study, out))
 
 
 def grids(item: str, study: BACO, out: Path) -> list[Grid]:
-    return study.grids([item], Place(study.profile, out, data_root=Path("data")))
+    return study.grids([item], Place(study, out, data_root=Path("data")))
 
 
 def test_paper_values() -> None:
@@ -102,7 +102,7 @@ def test_gowalla_is_split_as_a_whole(out: Path) -> None:
 
 def test_captions_say_where_training_is_not_the_papers() -> None:
     text = spell_training(
-        BACO.of(changes={"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).profile.panel("beauty")
+        BACO.of(changes={"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).panel("beauty")
     )
     assert "at most 300 epochs (paper: 1000)" in text
     assert "batch size 4096 (paper: 1024)" in text

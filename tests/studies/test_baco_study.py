@@ -68,7 +68,7 @@ def test_the_comparison_stands_beside_the_paper(out: Path) -> None:
     assert {row["verdict on R@10"] for row in order.values()} == {"better"}
     assert (
         result.items[0].missing
-        == sum(len(want.configs) for want in result.study.items["beauty"].wanted(Place(result.study.profile, out))) - 15
+        == sum(len(want.configs) for want in result.study.items["beauty"].wanted(Place(result.study, out))) - 15
     )
 
 
@@ -134,9 +134,9 @@ def test_every_item_is_drawn_from_records(out: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_ablations_show_rows_after_each_sweep(tmp_path: Path) -> None:
-    profile = tiny_study().profile
-    *_, gowalla = profile.panels
-    study = STUDY(replace(profile, panels=(*profile.panels[:-1], replace(gowalla, data="synthetic:1400"))))
+    study = tiny_study()
+    *_, gowalla = study.panels
+    study = replace(study, panels=(*study.panels[:-1], replace(gowalla, data="synthetic:1400")))
     write_sizes(tmp_path, Size(64, 400, 30, 120, 16, ""))
     write_records(tmp_path, record_of(study, FULL, 0, 0.06))
     result = reproduce(STUDY, tmp_path, study, only=["ablations"], render=True)
@@ -165,10 +165,10 @@ def test_times_are_shown_and_what_was_stopped_is_said(out: Path) -> None:
 
 def test_a_folder_has_the_settings_it_was_begun_with(out: Path) -> None:
     study = STUDY.of(changes={"beauty": {"batch_size": 4096}})
-    begun = {"profile": "full", "train": {"beauty": study.profile.panel("beauty").train.to_dict()}, "seeds": None}
+    begun = {"profile": "full", "train": {"beauty": study.panel("beauty").train.to_dict()}, "seeds": None}
     (out / SETTINGS).write_text(json.dumps(begun))
     result = reproduce(STUDY, out, only=["beauty"], render=True)
-    assert result.study.profile.panel("beauty").train.batch_size == 4096
+    assert result.study.panel("beauty").train.batch_size == 4096
     assert "--batch-size beauty=4096" in (out / INDEX).read_text()
     other = STUDY.of(changes={"gowalla": {"batch_size": 64}, "beauty": {"batch_size": 4096}})
     reproduce(STUDY, out, other, only=["beauty"], render=True)  # nothing was trained on Gowalla yet

@@ -18,7 +18,7 @@ from tests.studies.samples import record_of
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """A folder with some runs of the paper's settings."""
-    gmf = MGQE.of().profile.panel("gmf")
+    gmf = MGQE.of().panel("gmf")
     records = [record_of(gmf, "full", seed, 0.078 + seed / 1000, 4000) for seed in range(3)]
     records += [record_of(gmf, "mgqe", seed, 0.079 + seed / 1000) for seed in range(3)]
     return write_records(tmp_path / "mgqe", *records)
@@ -72,7 +72,7 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
 def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, out: Path, words: list[str], message: str
 ) -> None:
-    trained = {panel.name: panel.settings() for panel in MGQE.of().profile.panels}
+    trained = {panel.name: panel.settings() for panel in MGQE.of().panels}
     (out / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained}))
     (tmp_path / "empty").mkdir()
     filled = [word.format(empty=tmp_path / "empty", begun=out) for word in words]
@@ -87,7 +87,7 @@ def test_bad_input_is_one_line(
 def baco_out(tmp_path: Path) -> Path:
     """A folder with a run of the second paper, begun with settings of its own."""
     study = BACO.of(changes={"beauty": {"learning_rate": 0.02}})
-    trained = {"beauty": study.profile.panel("beauty").train.to_dict()}
+    trained = {"beauty": study.panel("beauty").train.to_dict()}
     folder = write_records(tmp_path / "baco", baco_record_of(study, FULL, 0, 0.076))
     (folder / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained, "seeds": None}))
     return write_sizes(folder)

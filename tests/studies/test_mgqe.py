@@ -11,10 +11,10 @@ from slimtable.bench.table import Difference
 from slimtable.models.base import get_ranker
 from slimtable.training.trainer import TrainConfig
 from studies import BACO, MGQE, Saec
-from studies.mgqe.experiments import FULL_PANELS, Panel, curves, grids, spell_training
+from studies.mgqe.experiments import FULL_PANELS, curves, grids, spell_training
 from studies.mgqe.published import RANKING, REGRESSION, UNSHARED_D, UNSHARED_K
 from studies.series import Series, Want
-from studies.study import Place, Profile, Study
+from studies.study import Place, Study
 from studies.tables import judge, verdict
 from tests.bench.samples import make_record
 
@@ -33,8 +33,8 @@ def test_paper_values_are_found_by_the_label_of_their_method(label: str) -> None
     assert [label_of(config) for config in parse_methods(label)] == [label]
 
 
-def wanted(item: str, profile: Profile[Panel]) -> list[Want]:
-    return MGQE.items[item].wanted(Place(profile, Path("out")))
+def wanted(item: str, study: MGQE) -> list[Want]:
+    return MGQE.items[item].wanted(Place(study, Path("out")))
 
 
 @pytest.mark.parametrize("paper", [MGQE, BACO, Saec], ids=lambda paper: paper.name)
@@ -43,7 +43,7 @@ def test_every_item_has_captions(paper: type[Study[Any]]) -> None:
 
 
 def test_the_full_profile_trains_as_the_paper() -> None:
-    trains = {panel.name: panel.train for panel in MGQE.of().profile.panels}
+    trains = {panel.name: panel.train for panel in MGQE.of().panels}
     assert trains["gmf"] == TrainConfig(epochs=20, batch_size=256, learning_rate=1e-3, negatives=4)
     assert (trains["neumf"].epochs, trains["neumf"].batch_size) == (20, 256)
     assert trains["sasrec"] == TrainConfig.from_dict(dict(get_ranker("sasrec").train_defaults))
@@ -51,10 +51,10 @@ def test_the_full_profile_trains_as_the_paper() -> None:
 
 
 def test_seeds_and_batch_sizes_are_as_asked_for() -> None:
-    profile = MGQE.of(seeds=5, changes={"neumf": {"batch_size": 1024}}).profile
-    assert [panel.train.batch_size for panel in profile.panels] == [256, 1024, 128, 256, 256]
-    assert {tuple(want.configs) for want in wanted("table6", profile)} == {(0, 1, 2, 3, 4)}
-    added = [want for want in wanted("figure6", profile) if want.name == "mgqe[num_codebooks=8]"]
+    study = MGQE.of(seeds=5, changes={"neumf": {"batch_size": 1024}})
+    assert [panel.train.batch_size for panel in study.panels] == [256, 1024, 128, 256, 256]
+    assert {tuple(want.configs) for want in wanted("table6", study)} == {(0, 1, 2, 3, 4)}
+    added = [want for want in wanted("figure6", study) if want.name == "mgqe[num_codebooks=8]"]
     assert [tuple(want.configs) for want in added] == [(0,)] * 5
 
 
@@ -73,7 +73,7 @@ def test_bad_profiles_are_refused(options: dict[str, object], message: str) -> N
 
 def test_what_items_share_is_trained_once() -> None:
     study = MGQE.of()
-    place = Place(study.profile, Path("out"), data_root=Path("data"))
+    place = Place(study, Path("out"), data_root=Path("data"))
     together = study.grids(["table3", "table6", "figure6", "figure7"], place)
     gmf = [grid for grid in together if grid.model_name == "gmf" and grid.train.embedding_dim == 64]
     assert [grid.seeds for grid in gmf] == [(0, 1, 2), (0,)]
@@ -96,7 +96,7 @@ def test_lines_of_figure6_go_from_small_to_large_and_end_at_the_tables_configura
 
 
 def test_captions_say_where_training_is_not_the_papers() -> None:
-    full, quick = MGQE.of(changes={"neumf": {"batch_size": 1024}}).profile, MGQE.of(quick=True).profile
+    full, quick = MGQE.of(changes={"neumf": {"batch_size": 1024}}), MGQE.of(quick=True)
     assert spell_training(full.panel("gmf")) == ("GMF on MovieLens-1M: 20 epochs, batch size 256, learning rate 0.001.")
     assert "batch size 1024 (paper: 256)" in spell_training(full.panel("neumf"))
     for panel in quick.panels:
@@ -106,7 +106,7 @@ def test_captions_say_where_training_is_not_the_papers() -> None:
 
 def test_small_tables_stand_beside_uncompressed_ones_of_as_many_epochs() -> None:
     study = MGQE.of()
-    found = [(want.panel.name, want.name, want.train.epochs) for want in wanted("compact", study.profile)]
+    found = [(want.panel.name, want.name, want.train.epochs) for want in wanted("compact", study)]
     rows = [("full", 20), ("mgqe", 20), ("mgqe[preset=compact]", 20), ("full", 23), ("mgqe[preset=compact]", 23)]
     assert found == [
         *(("gmf", *row) for row in rows),
@@ -114,7 +114,7 @@ def test_small_tables_stand_beside_uncompressed_ones_of_as_many_epochs() -> None
         *(("sasrec", label, 200) for label in ("full", "mgqe", "mgqe[preset=compact;dense_epochs=200]")),
         ("sasrec", "mgqe[preset=compact]", 200),
     ]
-    place = Place(study.profile, Path("out"))
+    place = Place(study, Path("out"))
     assert sorted({grid.train.epochs for grid in grids([MGQE.items["compact"]], place)}) == [20, 23, 200]
 
 
@@ -125,8 +125,8 @@ def test_other_epochs_are_compared_among_themselves() -> None:
     records = [make_record("full", seed, 0.5, 4000, **usual) for seed in (0, 1)]
     records += [make_record("full", seed, 0.1, 4000, **longer) for seed in (0, 1)]
     records += [make_record(small, seed, 0.11 + 0.01 * seed, 400, **longer) for seed in (0, 1)]
-    study = MGQE(Profile("full", (panel,)))
-    place = Place(study.profile, Path("out"), records)
+    study = MGQE("full", (panel,))
+    place = Place(study, Path("out"), records)
     (table,) = study.render("compact", place).tables
     cells = {(row[0], row[-2]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert cells[small, "23"]["HR@10 − full [95 %]"].startswith("+1.50 [")

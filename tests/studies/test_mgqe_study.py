@@ -130,7 +130,7 @@ def test_drawing_needs_neither_data_nor_run_folders(copied: Path, finished: Repr
 
 def test_what_was_not_run_is_said(tmp_path: Path) -> None:
     study = tiny_study(seeds=3)
-    sasrec = study.profile.panel("sasrec")
+    sasrec = study.panel("sasrec")
     records = [record_of(sasrec, "full", seed, 0.2 + seed / 100, 4000) for seed in range(3)]
     records += [record_of(sasrec, "mgqe", seed, 0.23 + seed / 100, 1000) for seed in range(2)]
     result = reproduce(
@@ -155,7 +155,7 @@ def test_what_was_not_run_is_said(tmp_path: Path) -> None:
 
 def test_other_widths_are_sized_by_the_usual_one(tmp_path: Path) -> None:
     study = tiny_study()
-    gmf = study.profile.panel("gmf")
+    gmf = study.panel("gmf")
     narrow = record_of(gmf, "full", 0, 0.05, 500, full_bits=500)
     narrow["train"] = {**narrow["train"], "embedding_dim": 8}
     write_records(tmp_path, record_of(gmf, "full", 0, 0.08, 4000), narrow)
@@ -170,7 +170,7 @@ def test_other_widths_are_sized_by_the_usual_one(tmp_path: Path) -> None:
 
 def test_stand_ins_for_private_data_never_stand_beside_the_papers_figures(tmp_path: Path) -> None:
     study = tiny_study(seeds=3)
-    npmi = study.profile.panel("npmi")
+    npmi = study.panel("npmi")
     records = [record_of(npmi, "full", seed, 13.0 + seed / 100, 4000) for seed in range(3)]
     records += [record_of(npmi, "dpq", seed, 12.0 + seed / 100, 1000) for seed in range(3)]
     result = reproduce(MGQE, write_records(tmp_path, *records), study, only=["table5"], render=True)
@@ -188,7 +188,7 @@ def test_stand_ins_for_private_data_never_stand_beside_the_papers_figures(tmp_pa
 
 def test_runs_of_other_settings_are_not_taken(tmp_path: Path) -> None:
     study = tiny_study()
-    sasrec = study.profile.panel("sasrec")
+    sasrec = study.panel("sasrec")
     usual = record_of(sasrec, "full", 0, 0.2, 4000)
     longer = {**usual, "seed": 1, "train": {**usual["train"], "epochs": 9}}
     optioned = {**usual, "seed": 2, "backbone_config": {"num_blocks": 1}}
@@ -210,9 +210,9 @@ def test_a_folder_is_of_one_profile(copied: Path) -> None:
 
 def test_a_folder_remembers_its_profile(tmp_path: Path) -> None:
     begun = MGQE.of(True, None, {"neumf": {"batch_size": 512}})
-    write_records(tmp_path, record_of(begun.profile.panel("gmf"), "full", 0, 0.07, 4000))
+    write_records(tmp_path, record_of(begun.panel("gmf"), "full", 0, 0.07, 4000))
     reproduce(MGQE, tmp_path, begun, only=["table3"], render=True)
-    trained = {panel.name: panel.settings() for panel in begun.profile.panels}
+    trained = {panel.name: panel.settings() for panel in begun.panels}
     (tmp_path / SETTINGS).write_text(json.dumps({"profile": "quick", "train": trained}))
     again = reproduce(MGQE, tmp_path, only=["table3"], render=True)
     assert again.study == begun
@@ -249,7 +249,7 @@ def test_everything_in_two_processes(tmp_path: Path, data_root: Path, real_data:
     runs = {
         (want.panel.name, want.train, want.config, seed)
         for item in study.items.values()
-        for want in item.wanted(Place(study.profile, result.out))
+        for want in item.wanted(Place(study, result.out))
         for seed in want.configs
     }
     assert len((result.out / "results.jsonl").read_text().splitlines()) == len(runs)

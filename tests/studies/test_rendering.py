@@ -46,7 +46,7 @@ def records_of(study: Study[Any], out: Path) -> list[dict[str, Any]]:
     """A run of everything that is wanted but of every thirteenth row, with values by its label and seed."""
     found: dict[str, dict[str, Any]] = {}
     for item in ITEMS[type(study)]:
-        for place, want in enumerate(study.items[item].wanted(Place(study.profile, out))):
+        for place, want in enumerate(study.items[item].wanted(Place(study, out))):
             for seed in want.configs if place % 13 != 12 else ():
                 weight = sum(map(ord, f"{want.panel.name} {want.name}")) % 97
                 value = 0.05 + weight / 2000 + seed * (1 + weight % 5) / 4000

@@ -253,7 +253,7 @@ def test_damaged_cells_are_named(tmp_path: Path, line: str) -> None:
 
 
 def test_a_folder_has_the_settings_it_was_begun_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trained = {panel.name: panel.settings() for panel in Saec.of(quick=True).profile.panels}
+    trained = {panel.name: panel.settings() for panel in Saec.of(quick=True).panels}
     (tmp_path / SETTINGS).write_text(json.dumps({"profile": "quick", "train": trained, "seeds": None}))
     assert main(["saec", "--render", "--only", "hysteresis", "--json", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["profile"] == "quick"
