@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from slimtable.bench.jobs import Source
 from slimtable.bench.results import Record
 from slimtable.config import Config
 from slimtable.reporting.tables import Table
+from slimtable.training.trainer import TrainConfig
 from studies.captions import Captions
 from studies.series import Row, Runs, Want
 
@@ -135,14 +135,14 @@ class Item(Generic[P]):
 
     def wanted(self, place: Place[P]) -> list[Want]:
         """The configurations that it needs."""
-        panels = self.panels_of(place.study) if self.wants else []
-        return [want for panel in panels if self.wants for want in self.wants(panel, place)]
+        if self.wants is None:
+            return []
+        return [want for panel in self.panels_of(place.study) for want in self.wants(panel, place)]
 
     def rows(self, place: Place[P]) -> list[tuple[P, list[Row[Want]]]]:
         """The rows that it needs on each of its panels, with their runs."""
-        wants = self.wanted(place)
-        panels = self.panels_of(place.study)
-        return [(panel, place.rows([want for want in wants if want.panel is panel])) for panel in panels]
+        found = place.rows(self.wanted(place))
+        return [(panel, [row for row in found if row.of.panel is panel]) for panel in self.panels_of(place.study)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class Rendered(Content):
 
 
 @dataclass(frozen=True)
-class Study(ABC, Generic[P]):
+class Study(Generic[P]):
     """A paper, and how much of it is done.
 
     Attributes:
@@ -256,11 +256,23 @@ class Study(ABC, Generic[P]):
 
     def trained_panels(self, items: Sequence[str]) -> set[str]:
         """Names of the panels that some items train."""
-        return {panel for item in items for panel in self.items[item].panels if self.items[item].wants}
+        return {panel for item in items for panel in self.items[item].panels}
 
-    @abstractmethod
     def grids(self, items: Sequence[str], place: Place[P]) -> list[Grid]:
         """What has to be trained for some items, in order."""
+        found: dict[tuple[str, TrainConfig, tuple[int, ...]], list[Want]] = {}
+        for want in (want for item in items for want in self.items[item].wanted(place)):
+            found.setdefault((want.panel.name, want.train, tuple(want.configs)), []).append(want)
+        return [
+            Grid(
+                some[0].panel.source(place.data_root),
+                some[0].panel.model_name,
+                train,
+                tuple(dict.fromkeys(want.config for want in some)),
+                seeds,
+            )
+            for (_, train, seeds), some in found.items()
+        ]
 
     def measure(self, items: Sequence[str], place: Place[P], *, workers: int | None, progress: bool) -> list[str]:
         """Measures what is not there yet of items that need more than trainings; nothing by default.

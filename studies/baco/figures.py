@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from slimtable.bench.table import Estimate
-from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, to_png
+from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, describe, mark, to_png
 from studies.baco.clusters import Clusters
 
 _STYLES: dict[str, dict[str, Any]] = {
@@ -34,11 +33,8 @@ def draw_quartiles(lines: Mapping[str, Sequence[Estimate]], title: str, quality:
         spread = [each.std or 0.0 for each in estimates]
         axes.errorbar(shifted, means, yerr=spread, label=name, capsize=2.5, linewidth=1.3, **_STYLES[name])
     axes.set_xticks(quarters, ["0–25 %", "25–50 %", "50–75 %", "75–100 %"])
-    axes.set_xlabel("users by training interactions, least active first")
-    axes.set_ylabel(quality)
     axes.set_ylim(bottom=0)
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(frameon=False, fontsize=_SMALL)
+    describe(axes, title, "users by training interactions, least active first", quality, title_size=11)
     figure.tight_layout()
     return to_png(figure)
 
@@ -54,11 +50,9 @@ def draw_sizes(
         shares, estimates = [point[0] for point in points], [point[1] for point in points]
         means = [each.mean for each in estimates]
         axes.plot(shares, means, label=name, linewidth=1.3, **_STYLES[name])
-    axes.set_xlabel("rows, in percent of users and items")
-    axes.set_ylabel(quality)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.set_title(title, loc="left", fontsize=11)
+    describe(axes, title, "rows, in percent of users and items", quality, title_size=11, legend_size=0)
     axes.legend(frameon=False, fontsize=_SMALL, loc="lower right")
     figure.tight_layout()
     return to_png(figure)
@@ -78,18 +72,16 @@ def draw_clusters(data: Mapping[str, Mapping[str, Mapping[str, Clusters]]]) -> b
             at_most = {"color": style["color"], "linewidth": 1.6, "linestyle": dashes}
             spread.step(found.sizes, at_least, where="pre", label=name, **at_most)
             by_degree.plot(found.degrees, found.size_by_degree, label=name, markersize=5, linestyle=dashes, **style)
-        spread.set_xlabel(f"{side} of a cluster, at least")
-        spread.set_ylabel("clusters, %")
-        by_degree.set_xlabel(f"training interactions of {side}, at least, and below twice as many")
-        by_degree.set_ylabel(f"{side} of their clusters, geometric mean")
-        for axes in (spread, by_degree):
+        named = f"{side.capitalize()} of {title}"
+        ranges = f"training interactions of {side}, at least, and below twice as many"
+        for axes, x, y in (
+            (spread, f"{side} of a cluster, at least", "clusters, %"),
+            (by_degree, ranges, f"{side} of their clusters, geometric mean"),
+        ):
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.legend(frameon=False, fontsize=_SMALL)
-            axes.set_title(f"{side.capitalize()} of {title}", loc="left", fontsize=10)
-            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-                axis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
-                axis.set_minor_locator(NullLocator())
-                axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,g}"))
+            describe(axes, named, x, y)
+            for axis in (axes.xaxis, axes.yaxis):
+                mark(axis, _TICKS, "{:,g}")
     figure.tight_layout()
     return to_png(figure)

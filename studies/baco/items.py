@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 from slimtable.bench.columns import spell, spell_difference
 from slimtable.bench.measures import Measure
+from slimtable.bench.published import Published
 from slimtable.bench.table import Estimate
 from slimtable.reporting.tables import ABSENT, Table
 from slimtable.training.evaluation import ACTIVITY_QUARTERS
+from studies.baco import experiments
 from studies.baco.clusters import Clusters, measure_clusters, rows_after_sweeps
-from studies.baco.experiments import (
-    BACO,
-    CLUSTERED,
-    FULL,
-    ORDER,
-    SHARING,
-    SIZED,
-    SWEEPS,
-    Entry,
-    Panel,
-    datasets,
-    entry_of,
-    spell_training,
-)
+from studies.baco.experiments import BACKBONE, BACO, FULL, SWEEPS, Entry, Panel, datasets, entry_of, spell_training
 from studies.baco.figures import draw_clusters, draw_quartiles, draw_sizes
-from studies.baco.published import COMPARISON, PUBLISHED, QUARTILES, SIZES
 from studies.baco.timing import Timing, timings
 from studies.captions import Captions
 from studies.series import Row, Series, Want, at_best
@@ -47,6 +36,12 @@ from studies.tables import (
 
 CAPTIONS = Captions.beside(__file__)
 NOTES = CAPTIONS.notes
+PUBLISHED = Published.read(Path(__file__).with_name("published.json"))
+COMPARISON = {data: PUBLISHED.table(data=data, backbone=BACKBONE, embedding_dim=64) for data in ("beauty", "gowalla")}
+"""Table 8 of the paper's supplement, by data: capped recall and NDCG at 10 and at 50, in percent."""
+QUARTILES, SIZES = PUBLISHED.table(figure="5"), PUBLISHED.table(figure="6")
+"""Its Figures 5 and 6, read off: ± 0.1 and ± 0.05."""
+
 Rows = Sequence[Row[Want]]
 
 _MASK = "train+valid"
@@ -101,7 +96,7 @@ def compared(item: Item[Panel], place: Place[Panel]) -> Content:
 def order_table(rows: Rows) -> Table:
     """Whether the paper's order holds: each method against the next one."""
     lines = []
-    for better, worse in pairwise(ORDER):
+    for better, worse in pairwise(experiments.ORDER):
         first, second = series_of(better, rows), series_of(worse, rows)
         claim = f"{better.name} over {worse.name}"
         if first is None or second is None:
@@ -141,8 +136,8 @@ def which_serves_better(rows: Rows) -> str:
     sentences = []
     for words, limit in (("At BACO's bytes", megabytes(baco)), ("At a quarter of them", megabytes(baco) / 4)):
         fitting = [row for row in rows if row.series is not None and megabytes(row.series) <= _NOISE * limit]
-        shared = _best([row for row in fitting if entry_of(row.of).method in SHARING])
-        other = _best([row for row in fitting if entry_of(row.of).method not in SHARING])
+        shared = _best([row for row in fitting if entry_of(row.of).method in experiments.SHARING])
+        other = _best([row for row in fitting if entry_of(row.of).method not in experiments.SHARING])
         compared = "nothing can be compared yet."
         if shared is not None and other is not None:
             compared = _compare(shared, other)
@@ -199,7 +194,7 @@ def sizes(item: Item[Panel], place: Place[Panel]) -> Content:
     ((panel, rows),) = item.rows(place)
     drawn: dict[str, list[tuple[float, Estimate]]] = {}
     lines: list[Line] = []
-    for share, entries in SIZED.items():
+    for share, entries in experiments.SIZED.items():
         for name, entry in entries.items():
             row = next(row for row in rows if row.name == entry.name)
             if row.series is None:
@@ -220,7 +215,7 @@ def clusters(item: Item[Panel], place: Place[Panel]) -> Content:
     heads = ("grouping", "side", "clusters", "median size", "largest", "of one member", "Gini")
     drawn, tables, lines = {}, [], list[Line]()
     for panel in datasets(place.study):
-        found = {entry.name: measure_clusters(panel, entry, place) for entry in CLUSTERED}
+        found = {entry.name: measure_clusters(panel, entry, place) for entry in experiments.CLUSTERED}
         drawn[panel.data_title] = found
         sides = [(name, side, each) for name, of_sides in found.items() for side, each in of_sides.items()]
         cells = tuple((name, side, *_cells_of(each)) for name, side, each in sides)

@@ -6,18 +6,19 @@ Systems" (arXiv 2002.08530), §5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from slimtable.bench.grids import Grid
 from slimtable.bench.labels import label_of, parse_methods
 from slimtable.embeddings.base import method_of
 from slimtable.training.trainer import TrainConfig
-from studies.mgqe.published import UNSHARED_D, UNSHARED_K
 from studies.series import Want
-from studies.study import Item, Place, spell_settings
 from studies.study import Panel as BasePanel
+from studies.study import Place, spell_settings
+
+UNSHARED_K = "mgqe[share_codebook=false]"
+UNSHARED_D = "mgqe[codebook_sizes=[256,256];num_codebooks=[64,32];share_codebook=false]"
 
 COMPARED = ("full", "low_rank", "uniform", "dpq", "mgqe")
 """Methods of Tables 3 and 4."""
@@ -126,23 +127,6 @@ def curve_wants(panel: Panel, place: Place[Panel]) -> list[Want]:
         if each not in found:
             found.append(each)
     return found
-
-
-def grids(items: Sequence[Item[Panel]], place: Place[Panel]) -> list[Grid]:
-    """What has to be trained for some tables and figures."""
-    found: dict[tuple[str, TrainConfig, tuple[int, ...]], list[Want]] = {}
-    for each in (each for item in items for each in item.wanted(place)):
-        found.setdefault((each.panel.name, each.train, tuple(each.configs)), []).append(each)
-    return [
-        Grid(
-            some[0].panel.source(place.data_root),
-            some[0].panel.model_name,
-            train,
-            tuple(dict.fromkeys(each.config for each in some)),
-            seeds,
-        )
-        for (_, train, seeds), some in found.items()
-    ]
 
 
 _SPELLED = {"epochs": "{} epochs", "batch_size": "batch size {}", "learning_rate": "learning rate {}"}

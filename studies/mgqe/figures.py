@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from slimtable.bench.measures import Measure
 from slimtable.bench.table import Estimate
-from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, size_axis, to_png
+from slimtable.reporting.figures import COLOURS, MARKERS, blank_figure, describe, legend_entries, size_axis, to_png
 from studies.mgqe.similarity import GENRES, Similarity
 
 _STYLES: dict[str, dict[str, Any]] = {
@@ -49,12 +49,10 @@ def draw_popularity(counts: Mapping[str, np.ndarray]) -> bytes:
             axes.plot(np.arange(1, len(shown) + 1), shown, label=name, color=COLOURS[place], linewidth=1.8)
         axes.set_xscale(scale)
         axes.set_yscale(scale)
-        axes.set_xlabel(f"rank, most frequent first ({scale} scale)")
-        axes.set_ylabel(f"interactions ({scale} scale)")
         if scale == "linear":
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=_SMALL)
+        describe(axes, "", f"rank, most frequent first ({scale} scale)", f"interactions ({scale} scale)")
     figure.tight_layout()
     return to_png(figure)
 
@@ -70,11 +68,8 @@ def draw_sizes(panels: Sequence[tuple[str, Measure, Sequence[SizeCurve]]]) -> by
     for axes in free:
         axes.set_axis_off()
     if free:  # room for one legend for all
-        handles: dict[str, Any] = {}
-        for axes in axes_of_panels[: len(panels)]:
-            drawn, labels = axes.get_legend_handles_labels()
-            handles |= dict(zip(labels, drawn, strict=True))
-        free[0].legend(list(handles.values()), list(handles), frameon=False, fontsize=11, loc="center")
+        entries = legend_entries(axes_of_panels[: len(panels)])
+        free[0].legend(list(entries.values()), list(entries), frameon=False, fontsize=11, loc="center")
     else:
         for axes in axes_of_panels:
             axes.legend(frameon=False, fontsize=8)
@@ -97,10 +92,7 @@ def draw_losses(panels: Sequence[tuple[str, Mapping[str, LossCurves]]]) -> bytes
             label = f"{method}, {len(by_seed)} seed{'s' if len(by_seed) > 1 else ''}"
             axes.plot(epochs, means, marker=marker, markersize=4, label=label, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("training loss")
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.legend(frameon=False, fontsize=_SMALL)
+        describe(axes, title, "epoch", "training loss")
     figure.tight_layout()
     return to_png(figure)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimtable.bench.grids import Grid
 from studies.mgqe import experiments, items
 from studies.mgqe.experiments import ON_PAIRS, RANKED, Panel, wants
-from studies.study import Item, Place, Study, by_name
+from studies.study import Item, Study, by_name
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,3 @@ class MGQE(Study[Panel]):
     def seeds(self) -> int | None:
         counts = {number for panel in self.panels for number in (panel.seeds, panel.other_seeds)}
         return counts.pop() if len(counts) == 1 else None
-
-    def grids(self, chosen: Sequence[str], place: Place[Panel]) -> list[Grid]:
-        return experiments.grids([self.items[item] for item in chosen], place)

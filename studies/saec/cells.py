@@ -29,8 +29,7 @@ from studies.saec.moments import (
     load_log,
     trained_moments,
 )
-from studies.saec.moving import measure_moving
-from studies.saec.new_values import measure_new_values
+from studies.saec.other_measurements import measure_moving, measure_new_values
 from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
 
 CELLS = "cells.jsonl"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from slimtable.reporting.figures import COLOURS, blank_figure, to_png
+from slimtable.reporting.figures import COLOURS, blank_figure, legend_entries, mark, to_png
 from studies.saec.experiments import AS_PUBLISHED, BOUND, FAMILIES, FULL, RATIOS, SAEC, Panel
 from studies.saec.tables import AUC, LOG_LOSS, Panels, runs_of, smallest, times_smaller, windows_of
 from studies.series import Series
@@ -90,9 +90,7 @@ def draw_differences(panels: Panels) -> bytes | None:
         ticks = [-0.1, -0.05, -0.02, -0.01, -0.005, -BOUND, 0, BOUND, 0.005, 0.01]
         low, high = min(1.2 * axes.get_xlim()[0], -2 * BOUND), max(axes.get_xlim()[1], 2 * BOUND)
         axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        mark(axes.xaxis, ticks, "{:g}")
         axes.tick_params(axis="x", labelsize=_SMALL, rotation=45)
         axes.set_title(f"{panel.title}: AUC − uncompressed", loc="left", fontsize=10)
     figure.tight_layout()
@@ -128,17 +126,13 @@ def draw_sizes(panels: Sequence[tuple[Panel, Mapping[str, Sequence[Series]], Ser
                             label=f"{family}, {panel.title.partition(', ')[2]}",
                         )  # fmt: skip
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(FixedLocator(RATIOS))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"1/{value:g}"))
+            mark(axes.xaxis, RATIOS, "1/{:g}")
             axes.set_yscale("symlog", linthresh=2 * BOUND)
             ticks = [-0.01, -0.005, -BOUND, 0, BOUND, 0.005, 0.01, 0.02, 0.05, 0.1]
             low, high = axes.get_ylim()
             low, high = min(1.2 * low, -1.5 * BOUND), max(1.2 * high, 1.5 * BOUND)
             axes.set_ylim(low, high)
-            axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            mark(axes.yaxis, ticks, "{:g}")
             axes.set_title(f"{of_log[0][0].title.partition(', ')[0]}: loss of {_NAMES[metric]}"
                            if metric == "auc" else f"rise of {_NAMES[metric]}", loc="left", fontsize=10)  # fmt: skip
     for axes in panes[-len(logs) :]:
@@ -158,10 +152,7 @@ def _mean(runs: Series, value: Any) -> np.ndarray:
 
 def _legend_below(figure: Figure, *panes: Axes) -> None:
     """One legend of everything that some panes show, each label once."""
-    shown: dict[str, Any] = {}
-    for axes in panes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            shown.setdefault(label, handle)
-    labels, handles = list(shown), list(shown.values())
+    shown = legend_entries(panes)
     figure.tight_layout(rect=(0, 0.35 / figure.get_figheight(), 1, 1))
-    figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=_SMALL)
+    about: dict[str, Any] = {"loc": "lower center", "ncols": max(1, len(shown)), "frameon": False, "fontsize": _SMALL}
+    figure.legend(list(shown.values()), list(shown), **about)

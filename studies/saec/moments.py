@@ -167,7 +167,7 @@ def trained_moments(
         yield Moment(
             panel,
             number,
-            cut_to(model, sizes) if configs is None else model,
+            _known(model, sizes) if configs is None else model,
             train,
             log.parts[number + 1].with_known(sizes),
             log.parts[number + 1],
@@ -184,12 +184,15 @@ def counts_of(log: Log, upto: int) -> dict[str, np.ndarray]:
     return {field: np.sum([counts[place] for counts in of_parts], axis=0) for place, field in enumerate(sizes)}
 
 
-def cut_to(model: CTRModel, sizes: Mapping[str, int]) -> CTRModel:
+def over(model: CTRModel, tables: Mapping[str, torch.Tensor]) -> CTRModel:
+    """A copy over uncompressed tables, by field."""
+    fields = FieldTables({field: Full.from_table(table) for field, table in tables.items()})
+    return copy.deepcopy(model, {id(model.fields): fields})
+
+
+def _known(model: CTRModel, sizes: Mapping[str, int]) -> CTRModel:
     """A copy whose uncompressed tables hold the first ids of each field alone."""
-    tables = {
-        field: Full.from_table(table.weight[: sizes[field]]) for field, table in model.fields.embeddings().items()
-    }
-    return copy.deepcopy(model, {id(model.fields): FieldTables(tables)})
+    return over(model, {field: table.weight[: sizes[field]] for field, table in model.fields.embeddings().items()})
 
 
 def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:

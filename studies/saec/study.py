@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimtable.bench.grids import Grid
 from slimtable.bench.results import Record
 from studies.saec import items
 from studies.saec.cells import measure_cells, read_cells
@@ -52,12 +51,6 @@ class Saec(Study[Panel]):
     def cells(self, chosen: Sequence[str]) -> list[Cell]:
         """All cells that some items need."""
         return cells_of([item for name in chosen if isinstance(item := self.items[name], CellItem)], self)
-
-    def trained_panels(self, chosen: Sequence[str]) -> set[str]:
-        return {panel for item in chosen for panel in self.items[item].panels}
-
-    def grids(self, chosen: Sequence[str], place: Place[Panel]) -> list[Grid]:
-        return []
 
     def measure(self, chosen: Sequence[str], place: Place[Panel], *, workers: int | None, progress: bool) -> list[str]:
         workers = workers if workers is not None else os.cpu_count() or 1

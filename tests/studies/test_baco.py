@@ -9,7 +9,7 @@ from slimtable.bench.jobs import Source
 from slimtable.grouping import InteractionGraph, group
 from studies import BACO
 from studies.baco.experiments import COMPARED, FULL_PANELS, QUICK_PANELS, entry_of, spell_training
-from studies.baco.published import COMPARISON, QUARTILES, SIZES
+from studies.baco.items import COMPARISON, QUARTILES, SIZES
 from studies.baco.size import matched_size
 from studies.baco.timing import time_grouping
 from studies.series import Want

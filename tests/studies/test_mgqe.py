@@ -11,8 +11,8 @@ from slimtable.bench.table import Difference
 from slimtable.models.base import get_ranker
 from slimtable.training.trainer import TrainConfig
 from studies import BACO, MGQE, Saec
-from studies.mgqe.experiments import FULL_PANELS, curves, grids, spell_training
-from studies.mgqe.published import RANKING, REGRESSION, UNSHARED_D, UNSHARED_K
+from studies.mgqe.experiments import FULL_PANELS, UNSHARED_D, UNSHARED_K, curves, spell_training
+from studies.mgqe.items import RANKING, REGRESSION
 from studies.series import Series, Want
 from studies.study import Place, Study
 from studies.tables import judge, verdict
@@ -114,8 +114,7 @@ def test_small_tables_stand_beside_uncompressed_ones_of_as_many_epochs() -> None
         *(("sasrec", label, 200) for label in ("full", "mgqe", "mgqe[preset=compact;dense_epochs=200]")),
         ("sasrec", "mgqe[preset=compact]", 200),
     ]
-    place = Place(study, Path("out"))
-    assert sorted({grid.train.epochs for grid in grids([MGQE.items["compact"]], place)}) == [20, 23, 200]
+    assert sorted({grid.train.epochs for grid in study.grids(["compact"], Place(study, Path("out")))}) == [20, 23, 200]
 
 
 def test_other_epochs_are_compared_among_themselves() -> None:

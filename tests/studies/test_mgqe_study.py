@@ -11,7 +11,7 @@ import pytest
 from slimtable.bench import jobs as jobs_module
 from slimtable.errors import SlimtableError
 from studies import MGQE, Reproduction, reproduce
-from studies.mgqe.published import UNSHARED_K
+from studies.mgqe.experiments import UNSHARED_K
 from studies.run import INDEX, SETTINGS
 from studies.study import Place
 from tests.bench.samples import write_records

@@ -33,8 +33,7 @@ from studies.saec.experiments import (
     Entry,
 )
 from studies.saec.moments import Moment, load_log, trained_moments
-from studies.saec.moving import count_moved
-from studies.saec.new_values import _guess_by_request, _guessed
+from studies.saec.other_measurements import _guess_by_request, _guessed, count_moved
 from studies.saec.plans import find_plan, widest
 from studies.saec.tables import holds, indistinct, sizes_table, smallest, times_smaller
 from studies.series import Row, Series

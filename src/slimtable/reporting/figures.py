@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -32,10 +35,34 @@ def size_axis(axes: Axes, low: float, high: float) -> None:
     """Formats the horizontal axis as sizes in percent, from ``low`` to ``high``, on a log scale."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in SIZE_TICKS if low <= tick <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g} %"))
+    mark(axes.xaxis, SIZE_TICKS, "{:g} %")
     axes.set_xlabel("size of the model, in percent of uncompressed (log scale)")
+
+
+def mark(axis: Axis, ticks: Sequence[float], text: str) -> None:
+    """Puts ticks on an axis, those within its limits alone, each as a text with a place for it."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: text.format(tick)))
+
+
+def describe(axes: Axes, title: str, x: str = "", y: str = "", *, title_size: int = 10, legend_size: int = 9) -> None:
+    """Writes the title and what the axes are, and a legend where something has a label; 0 points for no legend."""
+    axes.set_title(title, loc="left", fontsize=title_size)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if legend_size:
+        axes.legend(frameon=False, fontsize=legend_size)
+
+
+def legend_entries(panels: Sequence[Axes]) -> dict[str, Any]:
+    """What the legends of some panels would show, each label once, with the first that is drawn so."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return entries
 
 
 def to_png(figure: Figure) -> bytes:

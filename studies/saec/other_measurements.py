@@ -1,21 +1,25 @@
-"""How well values are served in the first window after they appear, and those that nobody has seen yet."""
+"""What is measured besides the comparison: how values are served that are new, and how many move to other rows."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
+from slimtable.artifact.delta import write_delta
 from slimtable.data.clicks.clicks import Bags, Clicks
 from slimtable.data.clicks.windows import concatenate_clicks
-from slimtable.methods.full import Full
+from slimtable.embeddings.shared_rows import SharedRows
 from slimtable.models.ctr import CTRModel
-from slimtable.models.parts.fields import FieldTables
 from slimtable.training.ctr_trainer import evaluate_clicks
 from slimtable.training.new_values import cooccurrence_vectors
-from studies.saec.experiments import Entry
-from studies.saec.moments import Measured, Moment, compress_at
+from slimtable.training.packing import pack_model
+from studies.saec.experiments import HYSTERESIS, Entry
+from studies.saec.moments import Measured, Moment, compress_at, over
 
 _LEAST = 50  # impressions without which a window says nothing
 
@@ -70,11 +74,7 @@ def _decoded(model: CTRModel) -> list[np.ndarray]:
 
 
 def _over(model: CTRModel, tables: list[np.ndarray]) -> CTRModel:
-    """A copy over uncompressed tables."""
-    fields = {
-        field: Full.from_table(torch.from_numpy(table)) for field, table in zip(model.fields.names, tables, strict=True)
-    }
-    return copy.deepcopy(model, {id(model.fields): FieldTables(fields)})
+    return over(model, dict(zip(model.fields.names, map(torch.from_numpy, tables), strict=True)))
 
 
 def _guessed(model: CTRModel, moment: Moment) -> CTRModel:
@@ -117,3 +117,48 @@ def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tupl
         renamed[rows] = own
         ids[place] = renamed
     return _over(model, longer), Clicks(known.labels, known.numeric, tuple(ids))
+
+
+def measure_moving(seed: int, entry: Entry, moments: Sequence[Moment]) -> list[Measured]:
+    """Compresses every window, continuing from the one before where the entry has a hysteresis.
+
+    Args:
+        seed: of what is drawn.
+        entry: how models are compressed.
+        moments: all of them, in order.
+
+    Returns:
+        The figures of each window as in a comparison; from the second on also "known", assignments of values that the
+        window before had, "moved", those of them that changed, and bytes of the "file" and of its "delta".
+    """
+    continues = HYSTERESIS[entry.name] is not None
+    options = {name: value for name, value in entry.options.items() if value is not None}
+    entry = replace(entry, options=options)
+    previous: CTRModel | None = None
+    found = []
+    with TemporaryDirectory() as folder:
+        for moment in moments:
+            figures, model = compress_at(seed, entry, moment, previous if continues else None)
+            path = Path(folder) / f"{moment.number}.safetensors"
+            figures["file"] = pack_model(model, path)
+            if previous is not None:
+                older = Path(folder) / f"{moment.number - 1}.safetensors"
+                figures["delta"] = write_delta(older, path, Path(folder) / "delta").bytes
+                figures["known"], figures["moved"] = count_moved(previous, model)
+            found.append(figures)
+            previous = model
+    return found
+
+
+def count_moved(before: CTRModel, after: CTRModel) -> tuple[int, int]:
+    """Assignments of a value to a shared row that both models have, and how many of them differ."""
+    known = moved = 0
+    tables = after.fields.embeddings()
+    for field, old in before.fields.embeddings().items():
+        new = tables[field]
+        if isinstance(old, SharedRows) and isinstance(new, SharedRows) and old.num_tables == new.num_tables:
+            for level in range(old.num_tables):
+                earlier, now = old.row_map(level), new.row_map(level)[: old.num_embeddings]
+                known += len(earlier)
+                moved += int((earlier != now).sum())
+    return known, moved
