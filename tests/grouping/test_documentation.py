@@ -33,7 +33,7 @@ def test_every_grouping_has_a_row(name: str) -> None:
     (row,) = (row for row in ROWS if row[0] == f"`{name}`" and len(row) == 6)
     grouping = type(get_grouping(name))
     own_choice = grouping.for_rows is Grouping.for_rows
-    start = "automatic" if own_choice else "exact" if issubclass(grouping, SidedGrouping) else "found: "
+    start = "automatic" if own_choice else "exact" if issubclass(grouping, SidedGrouping) else "tuned: "
     assert row[2].startswith(start)
     assert all(f"`{option}`" in row[2] for option in grouping.set_by_budget)
     assert row[3] == ("yes" if grouping.co_clusters else "no")
