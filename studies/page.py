@@ -14,15 +14,7 @@ from studies.study import Rendered
 
 
 def item_markdown(item: Rendered, level: int = 1) -> str:
-    """A table or figure as Markdown.
-
-    Args:
-        item: the item.
-        level: of its heading.
-
-    Returns:
-        Markdown text that names the picture as a file beside it.
-    """
+    """A table or figure as Markdown that names the picture as a file beside it, with a heading of some level."""
     parts = [f"{'#' * level} {item.title}", item.statement]
     if item.picture is not None:
         parts.append(f"![{item.title}]({quote(item.item)}.png)")
@@ -34,17 +26,7 @@ def item_markdown(item: Rendered, level: int = 1) -> str:
 
 
 def to_markdown(heading: str, items: Sequence[Rendered], command: str, records: Sequence[Record]) -> str:
-    """The index: everything in order.
-
-    Args:
-        heading: title of the page.
-        items: what to show.
-        command: the command line that makes it.
-        records: the runs behind it.
-
-    Returns:
-        Markdown text.
-    """
+    """The index: everything in order, below the command line that makes it and facts about the runs behind it."""
     parts = [f"# {heading}\n", f"```sh\n{command}\n```\n", "".join(f"- {line}\n" for line in _facts(records))]
     parts += [item_markdown(item, level=2) for item in items]
     return "\n".join(parts)

@@ -180,7 +180,7 @@ def _agreed(out: Path, paper: type[Study[Any]], study: Study[Any] | None) -> Stu
         return study if study is not None else paper.of()
     try:
         begun: dict[str, Any] = json.loads(path.read_text())
-        earlier = paper.begun(begun)
+        earlier = paper.from_settings(begun)
         study = earlier if study is None else study
         settings = {panel.name: panel.settings() for panel in study.panels}
         same = begun[_SCALE] == study.scale

@@ -220,8 +220,8 @@ class Study(Generic[P]):
         return list(dict.fromkeys(panel.word for panel in cls.scales["full"]))
 
     @classmethod
-    def begun(cls, settings: dict[str, Any]) -> Self:
-        """What a folder was begun with: its profile, the number of seeds and the settings of its panels."""
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """What a folder was begun with: its scale, the number of seeds and the settings of its panels."""
         words = {panel.name: panel.word for panel in cls.scales["full"]}
         changes = {
             words[panel]: {name: value for name, value in train.items() if name in cls.changeable}
@@ -275,17 +275,7 @@ class Study(Generic[P]):
         ]
 
     def measure(self, items: Sequence[str], place: Place[P], *, workers: int | None, progress: bool) -> list[str]:
-        """Measures what is not there yet of items that need more than trainings; nothing by default.
-
-        Args:
-            items: their names.
-            place: where it is kept.
-            workers: processes, one thread each, that may be used; None for one per core.
-            progress: show a progress bar on a terminal.
-
-        Returns:
-            What failed, and why; the others are finished.
-        """
+        """Measures what items need beyond trainings, and returns what failed and why; nothing by default."""
         return []
 
     def behind(self, place: Place[P]) -> Sequence[Record]:
@@ -319,15 +309,8 @@ def by_name(*items: Item[P]) -> dict[str, Item[P]]:
     return {item.name: item for item in items}
 
 
-def spell_settings(train: Config, usual: Config, texts: Mapping[str, str], source: str = "paper") -> str:
-    """Training settings in words, with those of a paper where they differ.
-
-    Args:
-        train: the settings.
-        usual: those of the paper.
-        texts: by field, words with a place for its value.
-        source: what the usual ones are called.
-    """
+def describe_settings(train: Config, usual: Config, texts: Mapping[str, str], source: str = "paper") -> str:
+    """Training settings in words, by field with a place for the value, and those of a source where they differ."""
     both = [(text, getattr(train, field), getattr(usual, field)) for field, text in texts.items()]
     return ", ".join(
         text.format(value) + ("" if value == other else f" ({source}: {other})") for text, value, other in both

@@ -34,15 +34,7 @@ class Column(NamedTuple):
 
 
 def row_table(title: str, first: str, columns: Sequence[Column], rows: Sequence[Row[Any]], note: str = "") -> Table:
-    """A table with a line for each row.
-
-    Args:
-        title: what it shows.
-        first: head of the names.
-        columns: the other columns.
-        rows: its rows; what was not run is said.
-        note: what to read below it.
-    """
+    """A table with a line for each row, its name first; what was not run is said."""
     lines = tuple(
         (row.name, *(column.cell(row) if row.series or column.printed else NOT_RUN for column in columns))
         for row in rows

@@ -16,7 +16,7 @@ from slimtable.embeddings.shared_rows_config import GroupedRowsConfig
 from slimtable.training.trainer import TrainConfig
 from studies.baco.size import Size, matched_size
 from studies.series import Want
-from studies.study import Item, Place, Study, spell_settings
+from studies.study import Item, Place, Study, describe_settings
 from studies.study import Panel as BasePanel
 
 BACKBONE = "lightgcn"
@@ -288,9 +288,9 @@ _SPELLED = {
 }
 
 
-def spell_training(panel: Panel) -> str:
+def describe_training(panel: Panel) -> str:
     """How a panel is trained, and where that differs from the paper."""
-    settings = spell_settings(panel.train, TrainConfig.for_model(BACKBONE), _SPELLED)
+    settings = describe_settings(panel.train, TrainConfig.for_model(BACKBONE), _SPELLED)
     drawn = "" if panel.init_std == _INIT_STD_OF_PAPER else f" (paper: {_INIT_STD_OF_PAPER:g})"
     spelled = (
         f"{panel.title}: LightGCN of 2 layers, d = {panel.train.embedding_dim}, {settings}, rows drawn with standard "

@@ -15,7 +15,7 @@ from slimtable.reporting.tables import ABSENT, Table
 from slimtable.training.evaluation import ACTIVITY_QUARTERS
 from studies.baco import experiments
 from studies.baco.clusters import Clusters, measure_clusters, rows_after_sweeps
-from studies.baco.experiments import BACKBONE, BACO, FULL, SWEEPS, Entry, Panel, datasets, entry_of, spell_training
+from studies.baco.experiments import BACKBONE, BACO, FULL, SWEEPS, Entry, Panel, datasets, describe_training, entry_of
 from studies.baco.figures import draw_clusters, draw_quartiles, draw_sizes
 from studies.baco.timing import Timing, timings
 from studies.captions import Captions
@@ -340,4 +340,4 @@ def _epochs(runs: Series) -> list[str]:
 
 
 def _training(panel: Panel, place: Place[Panel]) -> list[str]:
-    return [*([NOTES["quick"]] if place.study.quick else []), spell_training(panel)]
+    return [*([NOTES["quick"]] if place.study.quick else []), describe_training(panel)]

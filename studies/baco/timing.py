@@ -76,14 +76,7 @@ def keep_timing(out: Path, key: str, timing: Timing) -> None:
 def time_grouping(source: Source, grouping: str, num_rows: int | None, limit: float) -> Timing:
     """Times a grouping of a dataset's training part, with one thread; compiling is not counted.
 
-    Args:
-        source: the data.
-        grouping: its text.
-        num_rows: rows of both sides; None for as many as its options give.
-        limit: seconds, loading and compiling included, after which it is stopped.
-
-    Returns:
-        The times.
+    It is stopped after ``limit`` seconds, loading and compiling included.
     """
     found = run_limited((source, grouping, num_rows), _time, limit)
     if isinstance(found, dict):

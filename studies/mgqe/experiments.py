@@ -15,7 +15,7 @@ from slimtable.embeddings.base import method_of
 from slimtable.training.trainer import TrainConfig
 from studies.series import Want
 from studies.study import Panel as BasePanel
-from studies.study import Place, spell_settings
+from studies.study import Place, describe_settings
 
 UNSHARED_K = "mgqe[share_codebook=false]"
 UNSHARED_D = "mgqe[codebook_sizes=[256,256];num_codebooks=[64,32];share_codebook=false]"
@@ -132,17 +132,17 @@ def curve_wants(panel: Panel, place: Place[Panel]) -> list[Want]:
 _SPELLED = {"epochs": "{} epochs", "batch_size": "batch size {}", "learning_rate": "learning rate {}"}
 
 
-def spell_training(panel: Panel) -> str:
+def describe_training(panel: Panel) -> str:
     """How a panel is trained, and where that differs from the paper.
 
     Example:
-        >>> spell_training(FULL_PANELS[0].trained(epochs=3))
+        >>> describe_training(FULL_PANELS[0].trained(epochs=3))
         'GMF on MovieLens-1M: 3 epochs (paper: 20), batch size 256, learning rate 0.001.'
     """
     # On the pairs that stand in for its data, the paper's settings are not stated: ours are those of the full version.
     source = "full version" if panel.name in ON_PAIRS else "paper"
     paper = next(each for each in FULL_PANELS if each.name == panel.name)
-    return f"{panel.title}: {spell_settings(panel.train, paper.train, _SPELLED, source)}."
+    return f"{panel.title}: {describe_settings(panel.train, paper.train, _SPELLED, source)}."
 
 
 _ML = "MovieLens-1M"

@@ -17,7 +17,7 @@ from slimtable.embeddings.base import method_of
 from slimtable.files import write_json
 from slimtable.reporting.tables import ABSENT, Table
 from studies.captions import Captions
-from studies.mgqe.experiments import LEADING, ON_PAIRS, RANKED, Panel, curves, spell_training
+from studies.mgqe.experiments import LEADING, ON_PAIRS, RANKED, Panel, curves, describe_training
 from studies.mgqe.figures import draw_losses, draw_popularity, draw_similarities, draw_sizes, mean_loss
 from studies.mgqe.similarity import FILMS_PER_SET, GENRES, mean_similarity, measure_similarities
 from studies.series import Row, Series, Want, at_best
@@ -296,5 +296,5 @@ def _training(found: Sequence[tuple[Panel, Any]], place: Place[Panel]) -> list[s
     """How the runs were made, and where that is less than the paper did."""
     if not found:
         return []
-    spelled = " ".join(spell_training(panel) for panel, _ in found)
+    spelled = " ".join(describe_training(panel) for panel, _ in found)
     return [*([NOTES["quick"]] if place.study.quick else []), spelled]

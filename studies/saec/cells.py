@@ -20,17 +20,17 @@ from slimtable.bench.results import Record
 from slimtable.errors import BudgetError, SlimtableError
 from slimtable.progress import watch
 from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Panel
-from studies.saec.moments import (
+from studies.saec.other_measurements import measure_moving, measure_new_values
+from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
+from studies.saec.snapshots import (
     Measured,
-    Moment,
+    Snapshot,
     compress_at,
     counts_of,
     figures_at,
     load_log,
-    trained_moments,
+    train_snapshots,
 )
-from studies.saec.other_measurements import measure_moving, measure_new_values
-from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
 
 CELLS = "cells.jsonl"
 _KEYS = {"panel", "seed", "entry", "windows", "date", "versions", "cpu"}
@@ -62,14 +62,7 @@ def read_cells(out: Path) -> Cells:
 
 
 def keep_cell(out: Path, cell: Cell, measured: list[Measured], why: str = "") -> None:
-    """Adds a finished cell and waits until it is on disk; several processes may do so at once.
-
-    Args:
-        out: the folder.
-        cell: what was measured.
-        measured: for every tested window its figures as JSON values; nothing where it cannot be.
-        why: it cannot be.
-    """
+    """Adds what was measured of a cell in each window, or why it cannot be; several processes may do so at once."""
     record = {
         **dict(zip(("panel", "seed", "entry"), cell.key, strict=True)),
         "windows": measured,
@@ -92,15 +85,7 @@ def measure_cells(
 ) -> list[Failure[Group]]:
     """Measures what is not there yet, and keeps each cell as soon as it is finished.
 
-    Args:
-        cells: what is wanted, those of one panel and seed together.
-        out: the folder.
-        data_root: folder of datasets; None for the usual one.
-        workers: processes, one thread each; a panel with a seed is done by one of them.
-        progress: show a progress bar on a terminal.
-
-    Returns:
-        What failed; the others are finished.
+    A panel with a seed is done by one process. Returned is what failed; the others are finished.
     """
     known = read_cells(out)
     groups = [list(group) for _, group in groupby(cells, lambda cell: (cell.panel.name, cell.seed))]
@@ -127,10 +112,6 @@ def _measure_group(group: Group) -> None:
 def measure_cell(cell: Cell, data_root: Path | None) -> list[Measured]:
     """The figures of a cell, one for every time that something is tested.
 
-    Args:
-        cell: what to measure.
-        data_root: folder of datasets; None for the usual one.
-
     Returns:
         For a row of a comparison "bits", "vectors", those of uncompressed tables, "before" and "after" retraining with
         the metrics, and "seconds" by stage. What other measurements give is said where they are made.
@@ -141,7 +122,7 @@ def measure_cell(cell: Cell, data_root: Path | None) -> list[Measured]:
     tried = [_measure_at(replace(cell, panel=panel), data_root) for panel in _rates(cell, data_root)]
     if len(tried) == 1:
         return tried[0]
-    return min(tried, key=lambda measured: float(np.mean([moment["after"]["log_loss"] for moment in measured])))
+    return min(tried, key=lambda measured: float(np.mean([snapshot["after"]["log_loss"] for snapshot in measured])))
 
 
 def _rates(cell: Cell, data_root: Path | None) -> list[Panel]:
@@ -163,20 +144,20 @@ def _measure_at(cell: Cell, data_root: Path | None) -> list[Measured]:
     panel, seed, entry = cell.panel, cell.seed, cell.entry
     if entry.kind == "trained":
         return _trained(cell, data_root)
-    moments = _moments(panel, seed, _width(cell, data_root), data_root)
+    snapshots = _snapshots(panel, seed, _width(cell, data_root), data_root)
     if entry.kind == "uncompressed":
-        return [figures_at(moment, moment.model, moment.metrics, moment.metrics) for moment in moments]
+        return [figures_at(snapshot, snapshot.model, snapshot.metrics, snapshot.metrics) for snapshot in snapshots]
     if entry.kind == "new-values":
-        return [measure_new_values(seed, entry, moment) for moment in moments if moment.number]
+        return [measure_new_values(seed, entry, snapshot) for snapshot in snapshots if snapshot.number]
     if entry.kind == "hysteresis":
-        return measure_moving(seed, entry, moments)
-    return [compress_at(seed, entry, moment)[0] for moment in moments]
+        return measure_moving(seed, entry, snapshots)
+    return [compress_at(seed, entry, snapshot)[0] for snapshot in snapshots]
 
 
 @lru_cache(maxsize=2)  # the usual width, and one other
-def _moments(panel: Panel, seed: int, embedding_dim: int, data_root: Path | None) -> list[Moment]:
+def _snapshots(panel: Panel, seed: int, embedding_dim: int, data_root: Path | None) -> list[Snapshot]:
     log = load_log(panel.data, panel.windows, data_root)
-    return list(trained_moments(panel, log, seed, embedding_dim))
+    return list(train_snapshots(panel, log, seed, embedding_dim))
 
 
 def _trained(cell: Cell, data_root: Path | None) -> list[Measured]:
@@ -185,5 +166,5 @@ def _trained(cell: Cell, data_root: Path | None) -> list[Measured]:
     sizes, counts, width = log.sizes[log.steps - 1], counts_of(log, log.steps), full_width(panel)
     fields = Fields(sizes, width, budget_of(cell.entry, sizes, width), counts, {}, {})
     configs = find_plan(cell.entry, fields)
-    moments = trained_moments(panel, log, cell.seed, EMBEDDING_DIM, configs, counts)
-    return [figures_at(moment, moment.model, moment.metrics, moment.metrics) for moment in moments]
+    snapshots = train_snapshots(panel, log, cell.seed, EMBEDDING_DIM, configs, counts)
+    return [figures_at(snapshot, snapshot.model, snapshot.metrics, snapshot.metrics) for snapshot in snapshots]

@@ -273,7 +273,7 @@ def cells_of(items: Sequence[CellItem], study: Study[Panel]) -> list[Cell]:
     return sorted(found.values(), key=lambda cell: (cell.seed, order[cell.panel.name]))
 
 
-def spell_training(panel: Panel) -> str:
+def describe_training(panel: Panel) -> str:
     """How a panel is trained, in a sentence."""
     train, more = panel.train, panel.retrain
     epochs = "one pass" if train.epochs == 1 else f"at most {train.epochs} epochs"

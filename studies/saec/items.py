@@ -21,7 +21,7 @@ from studies.saec.experiments import (
     CellItem,
     Entry,
     Panel,
-    spell_training,
+    describe_training,
 )
 from studies.saec.figures import draw_differences, draw_sizes, draw_windows
 from studies.saec.tables import (
@@ -69,7 +69,7 @@ def _content(
 ) -> Content:
     """What an item is, with what all of them say."""
     quick = [NOTES["quick"]] if place.study.quick else []
-    spelled = [spell_training(panel) for panel, _ in panels]
+    spelled = [describe_training(panel) for panel, _ in panels]
     return Content([*quick, *notes, *spelled, NOTES["chosen"], NOTES["source"]], tables, numbers(panels), picture)
 
 

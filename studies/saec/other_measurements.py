@@ -19,40 +19,35 @@ from slimtable.training.ctr_trainer import evaluate_clicks
 from slimtable.training.new_values import cooccurrence_vectors
 from slimtable.training.packing import pack_model
 from studies.saec.experiments import HYSTERESIS, Entry
-from studies.saec.moments import Measured, Moment, compress_at, over
+from studies.saec.snapshots import Measured, Snapshot, compress_at, over
 
 _LEAST = 50  # impressions without which a window says nothing
 
 
-def measure_new_values(seed: int, entry: Entry, moment: Moment) -> Measured:
+def measure_new_values(seed: int, entry: Entry, snapshot: Snapshot) -> Measured:
     """The compressed and retrained model of a window, on impressions with values that are new to it.
-
-    Args:
-        seed: of what is drawn.
-        entry: how the model is compressed.
-        moment: any but the first.
 
     Returns:
         Under "fresh", impressions with a value that was first seen in the window just trained on, and under "unseen",
         those with a value not seen at all: metrics by how such values are served, and how many "rows" there are;
         nothing where they are few.
     """
-    _, model = compress_at(seed, entry, moment)
-    sizes = moment.sizes
-    found: Measured = {"window": moment.number, "fresh": {}, "unseen": {}}
-    rows = _having(moment.test, [moment.before[field] for field in sizes], list(sizes.values()))
+    _, model = compress_at(seed, entry, snapshot)
+    sizes = snapshot.sizes
+    found: Measured = {"window": snapshot.number, "fresh": {}, "unseen": {}}
+    rows = _having(snapshot.test, [snapshot.before[field] for field in sizes], list(sizes.values()))
     if len(rows) >= _LEAST:
-        test = moment.test.take(rows)
+        test = snapshot.test.take(rows)
         found["fresh"] = {
-            "default row": evaluate_clicks(model, test.with_known(moment.before)),
-            "mean of what they occur with": evaluate_clicks(_guessed(model, moment), test),
+            "default row": evaluate_clicks(model, test.with_known(snapshot.before)),
+            "mean of what they occur with": evaluate_clicks(_guessed(model, snapshot), test),
             "their own shared rows": evaluate_clicks(model, test),
-            "uncompressed": evaluate_clicks(moment.model, test),
+            "uncompressed": evaluate_clicks(snapshot.model, test),
         }
-    rows = _having(moment.unseen, list(sizes.values()), None)
+    rows = _having(snapshot.unseen, list(sizes.values()), None)
     if len(rows) >= _LEAST:
-        test = moment.test.take(rows)
-        guessing, guessed = _guess_by_request(model, moment, moment.unseen.take(rows))
+        test = snapshot.test.take(rows)
+        guessing, guessed = _guess_by_request(model, snapshot, snapshot.unseen.take(rows))
         found["unseen"] = {
             "default row": evaluate_clicks(model, test),
             "mean of what they occur with": evaluate_clicks(guessing, guessed),
@@ -77,18 +72,20 @@ def _over(model: CTRModel, tables: list[np.ndarray]) -> CTRModel:
     return over(model, dict(zip(model.fields.names, map(torch.from_numpy, tables), strict=True)))
 
 
-def _guessed(model: CTRModel, moment: Moment) -> CTRModel:
+def _guessed(model: CTRModel, snapshot: Snapshot) -> CTRModel:
     """The model with guessed rows for the values that were first seen in the window."""
     tables = _decoded(model)
-    wanted = {place: np.arange(moment.before[field], len(tables[place])) for place, field in enumerate(moment.counts)}
-    guessed = cooccurrence_vectors(moment.train, tables, wanted)
+    wanted = {
+        place: np.arange(snapshot.before[field], len(tables[place])) for place, field in enumerate(snapshot.counts)
+    }
+    guessed = cooccurrence_vectors(snapshot.train, tables, wanted)
     for place, rows in guessed.items():
         tables[place] = tables[place].copy()
         tables[place][wanted[place]] = rows
     return _over(model, tables)
 
 
-def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tuple[CTRModel, Clicks]:
+def _guess_by_request(model: CTRModel, snapshot: Snapshot, requests: Clicks) -> tuple[CTRModel, Clicks]:
     """A row of its own for each unseen value of each request, from the other values of the request and past clicks.
 
     Labels of the requests are not looked at, nor are other requests.
@@ -111,7 +108,7 @@ def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tupl
         default = np.repeat(tables[place][:1], len(rows), axis=0)  # what stays where nothing is known
         extended = list(tables)
         extended[place] = np.concatenate([tables[place], default])
-        guessed = cooccurrence_vectors(concatenate_clicks([moment.train, asked]), extended, {place: own})
+        guessed = cooccurrence_vectors(concatenate_clicks([snapshot.train, asked]), extended, {place: own})
         longer[place] = np.concatenate([tables[place], guessed[place]])
         renamed = np.array(ids[place])
         renamed[rows] = own
@@ -119,13 +116,8 @@ def _guess_by_request(model: CTRModel, moment: Moment, requests: Clicks) -> tupl
     return _over(model, longer), Clicks(known.labels, known.numeric, tuple(ids))
 
 
-def measure_moving(seed: int, entry: Entry, moments: Sequence[Moment]) -> list[Measured]:
+def measure_moving(seed: int, entry: Entry, snapshots: Sequence[Snapshot]) -> list[Measured]:
     """Compresses every window, continuing from the one before where the entry has a hysteresis.
-
-    Args:
-        seed: of what is drawn.
-        entry: how models are compressed.
-        moments: all of them, in order.
 
     Returns:
         The figures of each window as in a comparison; from the second on also "known", assignments of values that the
@@ -137,12 +129,12 @@ def measure_moving(seed: int, entry: Entry, moments: Sequence[Moment]) -> list[M
     previous: CTRModel | None = None
     found = []
     with TemporaryDirectory() as folder:
-        for moment in moments:
-            figures, model = compress_at(seed, entry, moment, previous if continues else None)
-            path = Path(folder) / f"{moment.number}.safetensors"
+        for snapshot in snapshots:
+            figures, model = compress_at(seed, entry, snapshot, previous if continues else None)
+            path = Path(folder) / f"{snapshot.number}.safetensors"
             figures["file"] = pack_model(model, path)
             if previous is not None:
-                older = Path(folder) / f"{moment.number - 1}.safetensors"
+                older = Path(folder) / f"{snapshot.number - 1}.safetensors"
                 figures["delta"] = write_delta(older, path, Path(folder) / "delta").bytes
                 figures["known"], figures["moved"] = count_moved(previous, model)
             found.append(figures)

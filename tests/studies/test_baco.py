@@ -8,7 +8,7 @@ from slimtable.bench.grids import Grid
 from slimtable.bench.jobs import Source
 from slimtable.grouping import InteractionGraph, group
 from studies import BACO
-from studies.baco.experiments import COMPARED, FULL_PANELS, QUICK_PANELS, entry_of, spell_training
+from studies.baco.experiments import COMPARED, FULL_PANELS, QUICK_PANELS, describe_training, entry_of
 from studies.baco.items import COMPARISON, QUARTILES, SIZES
 from studies.baco.size import matched_size
 from studies.baco.timing import time_grouping
@@ -101,7 +101,7 @@ def test_gowalla_is_split_as_a_whole(out: Path) -> None:
 
 
 def test_captions_say_where_training_is_not_the_papers() -> None:
-    text = spell_training(
+    text = describe_training(
         BACO.of(changes={"beauty": {"batch_size": 4096, "epochs": 300, "patience": 50}}).panel("beauty")
     )
     assert "at most 300 epochs (paper: 1000)" in text
@@ -121,7 +121,7 @@ def test_captions_say_what_presets_draw_where_others_differ(out: Path) -> None:
             if want.panel.name == panel.name
         }
         assert stds == {panel.init_std, 0.1}
-        assert ("presets best and compact draw" in spell_training(panel)) == (len(stds) > 1)
+        assert ("presets best and compact draw" in describe_training(panel)) == (len(stds) > 1)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from slimtable.bench.table import Difference
 from slimtable.models.base import get_ranker
 from slimtable.training.trainer import TrainConfig
 from studies import BACO, MGQE, Saec
-from studies.mgqe.experiments import FULL_PANELS, UNSHARED_D, UNSHARED_K, curves, spell_training
+from studies.mgqe.experiments import FULL_PANELS, UNSHARED_D, UNSHARED_K, curves, describe_training
 from studies.mgqe.items import RANKING, REGRESSION
 from studies.series import Series, Want
 from studies.study import Place, Study
@@ -97,11 +97,13 @@ def test_lines_of_figure6_go_from_small_to_large_and_end_at_the_tables_configura
 
 def test_captions_say_where_training_is_not_the_papers() -> None:
     full, quick = MGQE.of(changes={"neumf": {"batch_size": 1024}}), MGQE.of(quick=True)
-    assert spell_training(full.panel("gmf")) == ("GMF on MovieLens-1M: 20 epochs, batch size 256, learning rate 0.001.")
-    assert "batch size 1024 (paper: 256)" in spell_training(full.panel("neumf"))
+    assert describe_training(full.panel("gmf")) == (
+        "GMF on MovieLens-1M: 20 epochs, batch size 256, learning rate 0.001."
+    )
+    assert "batch size 1024 (paper: 256)" in describe_training(full.panel("neumf"))
     for panel in quick.panels:
         source = "full version" if panel.model_name == "item_gmf" else "paper"
-        assert f"epochs ({source}: " in spell_training(panel)
+        assert f"epochs ({source}: " in describe_training(panel)
 
 
 def test_small_tables_stand_beside_uncompressed_ones_of_as_many_epochs() -> None:

@@ -32,9 +32,9 @@ from studies.saec.experiments import (
     Cell,
     Entry,
 )
-from studies.saec.moments import Moment, load_log, trained_moments
 from studies.saec.other_measurements import _guess_by_request, _guessed, count_moved
 from studies.saec.plans import find_plan, widest
+from studies.saec.snapshots import Snapshot, load_log, train_snapshots
 from studies.saec.tables import holds, indistinct, sizes_table, smallest, times_smaller
 from studies.series import Row, Series
 from tests.studies.saec_samples import DATA, SPLIT, WINDOWS, tiny_study
@@ -43,8 +43,8 @@ ITEMS = tuple(Saec.items)
 
 
 @pytest.fixture(scope="module")
-def moments() -> list[Moment]:
-    return list(trained_moments(WINDOWS, load_log(DATA, WINDOWS.windows, None), 0, 16))
+def snapshots() -> list[Snapshot]:
+    return list(train_snapshots(WINDOWS, load_log(DATA, WINDOWS.windows, None), 0, 16))
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +125,11 @@ def test_several_processes_share_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [SAEC, AS_PUBLISHED, LEVELS, PQ, MGQE, *BITS], ids=lambda entry: entry.name)
-def test_plans_keep_the_budget_and_count_as_the_tables_do(moments: list[Moment], entry: Entry) -> None:
-    moment = moments[-1]
-    fields = moment.fields(replace(entry, ratio=9.0 if entry.ratio else 0))
+def test_plans_keep_the_budget_and_count_as_the_tables_do(snapshots: list[Snapshot], entry: Entry) -> None:
+    snapshot = snapshots[-1]
+    fields = snapshot.fields(replace(entry, ratio=9.0 if entry.ratio else 0))
     configs = find_plan(entry, fields)
-    compressed = compress_fields(moment.model, configs, moment.counts, sensitivity=moment.sensitivity)
+    compressed = compress_fields(snapshot.model, configs, snapshot.counts, sensitivity=snapshot.sensitivity)
     size = field_bits(compressed)
     assert size.total <= fields.bits
     assert fields.bits_of(configs) >= size.total  # tiers of sorted ids need no flags
@@ -140,15 +140,15 @@ def test_plans_keep_the_budget_and_count_as_the_tables_do(moments: list[Moment],
 
 
 @pytest.mark.parametrize("entry", [e for e in COMPARED if e.kind == "trained"], ids=lambda entry: entry.name)
-def test_tables_trained_from_the_start_keep_the_budget(moments: list[Moment], entry: Entry) -> None:
-    fields = moments[-1].fields(replace(entry, ratio=3.0))
+def test_tables_trained_from_the_start_keep_the_budget(snapshots: list[Snapshot], entry: Entry) -> None:
+    fields = snapshots[-1].fields(replace(entry, ratio=3.0))
     configs = find_plan(entry, fields)
     assert set(configs) == set(fields.sizes)
     model = build_ctr_model("deepfm", fields.sizes, 0, 16, configs)
     assert 0.5 * fields.bits < field_bits(model).total <= fields.bits
 
 
-def test_the_widest_vectors_fit_and_the_next_do_not(moments: list[Moment]) -> None:
+def test_the_widest_vectors_fit_and_the_next_do_not(snapshots: list[Snapshot]) -> None:
     log = load_log(DATA, WINDOWS.windows, None)
     entry = replace(EQUAL_BITS[0], ratio=20.0)
     width = widest(entry, WINDOWS, log.sizes[: log.steps])
@@ -162,46 +162,46 @@ def test_the_widest_vectors_fit_and_the_next_do_not(moments: list[Moment]) -> No
     assert widest(replace(NARROW, ratio=1e6), WINDOWS, log.sizes) == 1
 
 
-def test_compressed_models_are_those_of_the_window(moments: list[Moment]) -> None:
+def test_compressed_models_are_those_of_the_window(snapshots: list[Snapshot]) -> None:
     log = load_log(DATA, WINDOWS.windows, None)
-    for number, moment in enumerate(moments):
-        sizes = {field: table.num_embeddings for field, table in moment.model.fields.embeddings().items()}
+    for number, snapshot in enumerate(snapshots):
+        sizes = {field: table.num_embeddings for field, table in snapshot.model.fields.embeddings().items()}
         assert sizes == log.sizes[number]
-        assert all(counts.sum() > 0 for counts in moment.counts.values())
+        assert all(counts.sum() > 0 for counts in snapshot.counts.values())
     (narrow,) = {window["width"] for window in measure_cell(Cell(WINDOWS, 0, NARROW), None)}
-    assert narrow < moments[0].model.fields.width
+    assert narrow < snapshots[0].model.fields.width
 
 
-def test_rows_guessed_for_requests_leave_known_values_alone(moments: list[Moment]) -> None:
-    moment = moments[-1]
-    model, guessed = _guess_by_request(moment.model, moment, moment.unseen)
-    sizes = [table.num_embeddings for table in moment.model.fields.embeddings().values()]
+def test_rows_guessed_for_requests_leave_known_values_alone(snapshots: list[Snapshot]) -> None:
+    snapshot = snapshots[-1]
+    model, guessed = _guess_by_request(snapshot.model, snapshot, snapshot.unseen)
+    sizes = [table.num_embeddings for table in snapshot.model.fields.embeddings().values()]
     grown = [table.num_embeddings for table in model.fields.embeddings().values()]
     unseen = [int((np.asarray(field) >= size).sum()) if not hasattr(field, "offsets") else 0
-              for field, size in zip(moment.unseen.ids, sizes, strict=True)]  # fmt: skip
+              for field, size in zip(snapshot.unseen.ids, sizes, strict=True)]  # fmt: skip
     assert grown == [size + more for size, more in zip(sizes, unseen, strict=True)]
     assert sum(unseen) > 0
-    for before, now, size in zip(moment.test.ids, guessed.ids, sizes, strict=True):
+    for before, now, size in zip(snapshot.test.ids, guessed.ids, sizes, strict=True):
         if not hasattr(now, "offsets"):
             assert (np.asarray(now)[np.asarray(now) < size] == np.asarray(before)[np.asarray(now) < size]).all()
-    both = zip(moment.model.fields.embeddings().values(), model.fields.embeddings().values(), strict=True)
+    both = zip(snapshot.model.fields.embeddings().values(), model.fields.embeddings().values(), strict=True)
     assert all((new.weight[: old.num_embeddings] == old.weight).all() for old, new in both)
 
 
-def test_only_fresh_values_are_guessed(moments: list[Moment]) -> None:
-    moment = moments[-1]
-    model = _guessed(moment.model, moment)
-    tables = moment.model.fields.embeddings()
+def test_only_fresh_values_are_guessed(snapshots: list[Snapshot]) -> None:
+    snapshot = snapshots[-1]
+    model = _guessed(snapshot.model, snapshot)
+    tables = snapshot.model.fields.embeddings()
     changed = 0
     for field, table in model.fields.embeddings().items():
         same = (table.weight == tables[field].weight).all(dim=1)
-        assert same[: moment.before[field]].all()
+        assert same[: snapshot.before[field]].all()
         changed += int((~same).sum())
     assert changed > 0
 
 
-def test_moves_are_counted_by_row(done: Path, moments: list[Moment]) -> None:
-    assert count_moved(moments[0].model, moments[1].model) == (0, 0)  # nothing is shared
+def test_moves_are_counted_by_row(done: Path, snapshots: list[Snapshot]) -> None:
+    assert count_moved(snapshots[0].model, snapshots[1].model) == (0, 0)  # nothing is shared
     cells = read_cells(done)
     found = [cells[WINDOWS.name, 0, entry.name]["windows"][1] for entry in MOVING if entry.quick]
     assert all(0 < window["moved"] <= window["known"] and window["delta"] > 0 for window in found)

@@ -1,4 +1,4 @@
-"""Models at the moments at which they are compressed: after every window, or once on a split."""
+"""Snapshots of uncompressed models: after every window, or once on a split; each is compressed and tested."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Log:
 
 
 @dataclass(eq=False)
-class Moment:
-    """When a model has been trained and is about to be compressed.
+class Snapshot:
+    """A model that has been trained and is about to be compressed.
 
     Attributes:
         panel: the log and model.
@@ -120,26 +120,26 @@ def load_log(data: str, windows: int, data_root: Path | None) -> Log:
     return Log([clicks], [vocabularies.sizes])
 
 
-def trained_moments(
+def train_snapshots(
     panel: Panel,
     log: Log,
     seed: int,
     embedding_dim: int,
     configs: Mapping[str, MethodConfig] | None = None,
     frequencies: Mapping[str, np.ndarray] | None = None,
-) -> Iterator[Moment]:
-    """Trains a model and stops at every moment; the model goes on afterwards, so what is kept must be a copy.
+) -> Iterator[Snapshot]:
+    """Trains a model and stops wherever it would be compressed; it goes on afterwards, so what is kept must be a copy.
 
     Args:
         panel: the log and model.
         log: the log.
         seed: of the initialisation, of the order of clicks, and of the split.
         embedding_dim: width of the vectors.
-        configs: methods of the tables; None for uncompressed ones, which each moment has cut to the known values.
+        configs: methods of the tables; None for uncompressed ones, which each snapshot has cut to the known values.
         frequencies: by field, for methods that go by them.
 
     Yields:
-        Moments, in order.
+        Snapshots, in order.
     """
     known = log.sizes[log.steps - 1]
     with torch.random.fork_rng(devices=[]):
@@ -164,7 +164,7 @@ def trained_moments(
         seconds = time.perf_counter() - start
         for total, more in zip(counts.values(), train.counts(known), strict=True):
             total += more
-        yield Moment(
+        yield Snapshot(
             panel,
             number,
             _known(model, sizes) if configs is None else model,
@@ -195,7 +195,7 @@ def _known(model: CTRModel, sizes: Mapping[str, int]) -> CTRModel:
     return over(model, {field: table.weight[: sizes[field]] for field, table in model.fields.embeddings().items()})
 
 
-def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:
+def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Snapshot:
     """Trains until the validation log loss no longer falls, and goes back to the best epoch."""
     train, valid, test = split_clicks(log.parts[0], seed=seed)
     trainer = CTRTrainer(model, replace(panel.train, seed=seed))
@@ -213,22 +213,18 @@ def _on_split(panel: Panel, log: Log, seed: int, model: CTRModel) -> Moment:
     seconds = time.perf_counter() - start
     sizes = log.sizes[0]
     counts = dict(zip(sizes, train.counts(sizes), strict=True))
-    return Moment(panel, 0, model, train, test, test, {}, counts, seconds)
+    return Snapshot(panel, 0, model, train, test, test, {}, counts, seconds)
 
 
-def compress_at(seed: int, entry: Entry, moment: Moment, previous: CTRModel | None = None) -> tuple[Measured, CTRModel]:
+def compress_at(
+    seed: int, entry: Entry, snapshot: Snapshot, previous: CTRModel | None = None
+) -> tuple[Measured, CTRModel]:
     """Compresses a model, tests it, trains it on and tests it again.
 
-    Args:
-        seed: of what is drawn.
-        entry: how.
-        moment: when.
-        previous: the compressed model of the moment before, to continue from.
-
-    Returns:
-        The figures, and the model.
+    Where the compressed model of the snapshot before is given, it is continued from. Returned are the figures and the
+    model.
     """
-    seconds = {"train": moment.seconds}
+    seconds = {"train": snapshot.seconds}
 
     @contextmanager
     def timed(stage: str) -> Iterator[None]:
@@ -239,20 +235,20 @@ def compress_at(seed: int, entry: Entry, moment: Moment, previous: CTRModel | No
     sensitivity = None
     if entry.weighed:
         with timed("sensitivity"):  # next to nothing where it is known already
-            sensitivity = moment.sensitivity
+            sensitivity = snapshot.sensitivity
     with timed("allocate"):
-        configs = find_plan(entry, moment.fields(entry))
+        configs = find_plan(entry, snapshot.fields(entry))
     with timed("compress"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         compressed = compress_fields(
-            moment.model, configs, moment.counts, previous=previous, sensitivity=sensitivity or None
+            snapshot.model, configs, snapshot.counts, previous=previous, sensitivity=sensitivity or None
         )
-    before = evaluate_clicks(compressed, moment.test)
+    before = evaluate_clicks(compressed, snapshot.test)
     with timed("retrain"):
-        retrain(compressed, moment.panel, seed, moment.soft if entry.soft else moment.train)
+        retrain(compressed, snapshot.panel, seed, snapshot.soft if entry.soft else snapshot.train)
     with timed("evaluate"):
-        after = evaluate_clicks(compressed, moment.test)
-    return figures_at(moment, compressed, before, after, seconds), compressed
+        after = evaluate_clicks(compressed, snapshot.test)
+    return figures_at(snapshot, compressed, before, after, seconds), compressed
 
 
 def retrain(model: CTRModel, panel: Panel, seed: int, clicks: Clicks) -> None:
@@ -267,23 +263,23 @@ def retrain(model: CTRModel, panel: Panel, seed: int, clicks: Clicks) -> None:
 
 
 def figures_at(
-    moment: Moment,
+    snapshot: Snapshot,
     model: CTRModel,
     before: Mapping[str, float],
     after: Mapping[str, float],
     seconds: Mapping[str, float] | None = None,
 ) -> Measured:
     """What is kept of a model: its size, and its metrics before and after retraining."""
-    size, values = field_bits(model), sum(len(counts) for counts in moment.counts.values())
+    size, values = field_bits(model), sum(len(counts) for counts in snapshot.counts.values())
     return {
-        "window": moment.number,
+        "window": snapshot.number,
         "bits": size.total,
         "vectors": size.num_vectors,
         "values": values,
-        "dense_bits": 32 * values * full_width(moment.panel),
+        "dense_bits": 32 * values * full_width(snapshot.panel),
         "width": model.fields.width,
-        "row_learning_rate": moment.panel.train.row_learning_rate,
+        "row_learning_rate": snapshot.panel.train.row_learning_rate,
         "before": dict(before),
         "after": dict(after),
-        "seconds": dict(seconds or {"train": moment.seconds}),
+        "seconds": dict(seconds or {"train": snapshot.seconds}),
     }
