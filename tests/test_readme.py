@@ -43,7 +43,9 @@ def test_first_snippet_looks_rows_up(tmp_path) -> None:
 
 def test_second_snippet_compresses_a_ctr_model(tmp_path) -> None:
     ratio, full, small = map(float, python(blocks("python")[1], tmp_path).split())
-    claimed = re.search(r"the compression ratio, ([\d.]+), and the AUC of both models, here ([\d.]+) and ([\d.]+)", README)
+    claimed = re.search(
+        r"the compression ratio, ([\d.]+), and the AUC of both models, here ([\d.]+) and ([\d.]+)", README
+    )
     told, *aucs = map(float, claimed.groups())
     assert ratio == pytest.approx(told, abs=0.3)  # the model is drawn anew each time
     assert [full, small] == pytest.approx(aucs, abs=0.03)
