@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import slimtable
+from tests.extras import modules_of_extras
 
-HEAVY = "('torch', 'polars', 'pyarrow', 'scipy', 'matplotlib', 'faiss')"
+HEAVY = sorted(modules_of_extras())
 
 
 def printed(script: str) -> str:

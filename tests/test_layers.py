@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.extras import modules_of_extras
+
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 
@@ -49,7 +51,9 @@ MAY_IMPORT = {
 }
 """By package or top module, what its files may import of `slimtable`."""
 
-NO_TORCH = ("artifact", "serve", "codecs", *sorted(LEAVES))
+BASE = ("artifact", "serve", "codecs", *sorted(LEAVES))
+"""What a base install uses, but for what `EXTRAS` names."""
+EXTRAS = {"settings_file": {"pydantic", "yaml"}}
 
 
 def _module(path: Path) -> str:
@@ -114,11 +118,12 @@ def test_every_package_has_a_floor_and_the_top_is_small() -> None:
     assert len(modules) <= 10
 
 
-@pytest.mark.parametrize("part", NO_TORCH)
-def test_files_and_codecs_never_import_torch(part: str) -> None:
+@pytest.mark.parametrize("part", BASE)
+def test_files_and_codecs_never_import_what_an_extra_brings(part: str) -> None:
     place = SRC / "slimtable" / part
+    absent = modules_of_extras() - EXTRAS.get(part, set())
     for path in _files(place) if place.is_dir() else [place.with_suffix(".py")]:
-        assert "torch" not in {module.split(".")[0] for module, _ in imports(path)}, path
+        assert not absent & {module.split(".")[0] for module, _ in imports(path)}, path
 
 
 def test_there_are_no_circles() -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Hashable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from slimtable.errors import DatasetError, SlimtableError
+
+if TYPE_CHECKING:
+    import yaml
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -38,8 +41,10 @@ def read_yaml(path: str | Path, model: type[_Model], error: type[SlimtableError]
         raise error(f"{path} is not UTF-8 text. Write it as YAML.") from None
     except OSError as reason:
         raise error(f"cannot read {path}: {reason.strerror}.") from None
+    import yaml  # not at the head: a base install, which can list datasets, lacks it
+
     try:
-        values = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        values = yaml.load(text, Loader=_loader())
     except yaml.YAMLError as reason:
         mark = getattr(reason, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -97,12 +102,17 @@ def _first_model(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in typing.get_args(annotation) if (found := _first_model(part))), None)
 
 
-class _Loader(yaml.SafeLoader):
+@cache
+def _loader() -> type[yaml.SafeLoader]:
     """A safe loader that refuses duplicate keys."""
+    import yaml
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"`{twice}` is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+            if twice is not None:
+                raise yaml.constructor.ConstructorError(None, None, f"`{twice}` is given twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    return Loader

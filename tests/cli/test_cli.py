@@ -18,6 +18,7 @@ from slimtable.cli.options import parse_columns, parse_settings
 from slimtable.cli.output import size
 from slimtable.training.packing import restore_run
 from tests.cli.commands import PROCESS, TRAIN, Command
+from tests.extras import modules_of_extras
 
 COMMANDS = ["demo", "train", "bench", "compress", "pack", "inspect", "verify", "lookup", "data"]
 
@@ -277,18 +278,19 @@ def test_demo(must: Command, tmp_path: Path) -> None:
     must("verify", result["packed"])
 
 
-def test_base_install_inspects_verifies_and_looks_up(artifact: Path) -> None:
-    """With every package of the extra `train` out of reach."""
+def test_base_install_inspects_verifies_looks_up_and_patches(artifact: Path, tmp_path: Path) -> None:
+    """With every package of the extras out of reach."""
     script = f"""
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {{"torch", "polars", "pyarrow", "scipy", "matplotlib", "faiss"}}:
+        if name.partition(".")[0] in {sorted(modules_of_extras())}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
 from slimtable.cli import main
-path = {str(artifact)!r}
-for words in (["--help"], ["inspect", path], ["verify", path], ["lookup", path, "item", "0"], ["data", "list"]):
+path, delta, patched = {[str(artifact), str(tmp_path / "delta"), str(tmp_path / "patched")]!r}
+for words in (["--help"], ["inspect", path], ["verify", path], ["lookup", path, "item", "0"], ["data", "list"],
+              ["delta", path, path, "--out", delta], ["patch", path, delta, "--out", patched]):
     assert main(words) == 0, words
 assert main(["compress", path, "--out", "none"]) == main(["train", "--help"]) == 2
 """
