@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from slimtable.bench.columns import spell, spell_difference, spell_published, spell_seeds
+from slimtable.bench.columns import format_difference, format_estimate, format_published, format_seeds
 from slimtable.bench.measures import Measure
 from slimtable.bench.published import Figures
 from slimtable.bench.table import Difference
@@ -49,20 +49,20 @@ def of_runs(head: str, text: Callable[[Series], str]) -> Column:
 
 def estimated(head: str, figure: Figure, digits: int = 2) -> Column:
     """A column of means ± standard deviations over seeds."""
-    return of_runs(head, lambda runs: spell(runs.estimate(figure), digits))
+    return of_runs(head, lambda runs: format_estimate(runs.estimate(figure), digits))
 
 
 def differing(head: str, figure: Figure, other: Series | None, digits: int = 2) -> Column:
     """A column of differences to another row, paired by seed."""
-    return of_runs(head, lambda runs: spell_difference(runs.difference(other, figure), digits))
+    return of_runs(head, lambda runs: format_difference(runs.difference(other, figure), digits))
 
 
 def printed(name: str, published: Figures, digits: int = 2) -> Column:
     """A column of what the paper prints, by name of the row."""
-    return Column(f"paper {name}", lambda row: spell_published(published.get(row.of.name, {}), name, digits), True)
+    return Column(f"paper {name}", lambda row: format_published(published.get(row.of.name, {}), name, digits), True)
 
 
-SEEDS = of_runs("seeds", lambda runs: f"{len(runs.seeds)} ({spell_seeds(runs.seeds)})")
+SEEDS = of_runs("seeds", lambda runs: f"{len(runs.seeds)} ({format_seeds(runs.seeds)})")
 """A column of seeds."""
 
 

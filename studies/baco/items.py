@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from slimtable.bench.columns import spell, spell_difference
+from slimtable.bench.columns import format_difference, format_estimate
 from slimtable.bench.measures import Measure
 from slimtable.bench.published import Published
 from slimtable.bench.table import Estimate
@@ -102,7 +102,7 @@ def order_table(rows: Rows) -> Table:
         if first is None or second is None:
             lines.append((claim, *[NOT_RUN] * 4))
             continue
-        cells = [spell_difference(first.difference(second, at_best(recall(k)))) for k in (10, 20, 50)]
+        cells = [format_difference(first.difference(second, at_best(recall(k)))) for k in (10, 20, 50)]
         lines.append((claim, *cells, judge(first.difference(second, _LEADING), recall(10), _MARGIN)))
     heads = ("difference, paired by seed", "R@10 [95 %]", "R@20 [95 %]", "R@50 [95 %]", "verdict on R@10")
     return Table("Order of the methods", heads, tuple(lines))
@@ -183,7 +183,7 @@ def quartiles(item: Item[Panel], place: Place[Panel]) -> Content:
             lines.append(about | {"R@20": estimate.mean, "R@20 std": estimate.std})
     tables = [published_table("The paper's Figure 5, Gowalla: R@20, read off the picture", QUARTILES, 1)]
     if drawn:
-        shown = tuple((name, *map(spell, estimates)) for name, estimates in drawn.items())
+        shown = tuple((name, *map(format_estimate, estimates)) for name, estimates in drawn.items())
         tables.insert(0, Table(f"Ours, {panel.title}: R@20", ("method", *heads), shown))
     picture = draw_quartiles(drawn, f"LightGCN on {panel.title}", _QUALITY) if drawn else None
     return Content([NOTES["quarters"], *_training(panel, place)], tables, lines, picture)

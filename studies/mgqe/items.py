@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slimtable.bench.columns import spell, spell_difference
+from slimtable.bench.columns import format_difference, format_estimate
 from slimtable.bench.measures import HIT_RATE, NDCG, RMSE, Measure, leading_measures
 from slimtable.bench.published import Figures, Published
 from slimtable.embeddings.base import method_of
@@ -95,7 +95,7 @@ def compact(item: Item[Panel], place: Place[Panel]) -> Content:
     for panel, rows in found:
 
         def difference(row: Row[Want], rows: Rows = rows) -> str:
-            return spell_difference(row.runs.difference(_full(row, rows), HIT_RATE.of))
+            return format_difference(row.runs.difference(_full(row, rows), HIT_RATE.of))
 
         def judged(row: Row[Want], rows: Rows = rows) -> str:
             return verdict(row.runs, _full(row, rows), HIT_RATE)
@@ -278,7 +278,7 @@ def _verdict(full: Series | None, measure: Measure) -> Column:
 
 def _best_epoch(runs: Series) -> str:
     validated = all(record["metrics"]["best"] is not None for record in runs.records)
-    return spell(runs.estimate(at_best(HIT_RATE))) if validated else ABSENT
+    return format_estimate(runs.estimate(at_best(HIT_RATE))) if validated else ABSENT
 
 
 def _tables_percent(runs: Series) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slimtable.bench.columns import spell
+from slimtable.bench.columns import format_estimate
 from slimtable.bench.table import Difference, Estimate
 from slimtable.reporting.tables import ABSENT, Table
 from studies.saec.experiments import BOUND, FEWER, FULL, RATIO, Entry, Panel
@@ -83,7 +83,7 @@ def _differing(full: Series | None) -> list[Column]:
     heads = ("AUC − uncompressed [95 %]", "log loss − uncompressed [95 %]")
 
     def column(head: str, figure: Figure) -> Column:
-        return of_runs(head, lambda runs: spell_difference(runs.difference(full, figure)))
+        return of_runs(head, lambda runs: format_difference(runs.difference(full, figure)))
 
     return [*map(column, heads, (AUC, LOG_LOSS)), of_runs(f"within {BOUND:g}", lambda runs: holds(runs, full))]
 
@@ -96,7 +96,7 @@ def compared_table(panel: Panel, rows: Rows) -> Table:
 
     def before(row: Row[Entry]) -> str:
         retrained = row.of.kind == "compressed"
-        return spell(row.runs.estimate(metric("auc", "before")), _DIGITS) if retrained else ABSENT
+        return format_estimate(row.runs.estimate(metric("auc", "before")), _DIGITS) if retrained else ABSENT
 
     def mean(name: str, digits: int) -> Column:
         head = name.replace("_", " ")
@@ -175,7 +175,7 @@ def promises_table(panels: Panels, entries: Sequence[Entry]) -> Table:
             cells = [NOT_RUN] * 4
             if row.series is not None and full is not None:
                 cells = [f"{smallest(row.series, value):.{digits}f}" for value, digits in _SIZES]
-                cells += [spell_difference(row.series.difference(full, each)) for each in (AUC, LOG_LOSS)]
+                cells += [format_difference(row.series.difference(full, each)) for each in (AUC, LOG_LOSS)]
             lines.append((f"{panel.title}: {row.of.name}", *cells))
     heads = ("", "times smaller", "times fewer vectors", "AUC", "log loss")
     note = "Sizes are those of the worst window."
@@ -219,8 +219,8 @@ def new_values_table(panel: Panel, runs: Series | None) -> Table:
                 for which in ((served, "auc"), (_SERVED[0], "auc"), (served, "log_loss"), (served, "rows"))
             )
             gain = Difference.of([a - b for a, b in zip(auc, base, strict=True)])
-            against = ABSENT if served == _SERVED[0] else spell_difference(gain)
-            quality = [spell(Estimate.of(each), _DIGITS) for each in (auc, loss)]
+            against = ABSENT if served == _SERVED[0] else format_difference(gain)
+            quality = [format_estimate(Estimate.of(each), _DIGITS) for each in (auc, loss)]
             lines.append((named, served, quality[0], against, quality[1], f"{np.mean(rows):,.0f}"))
     return Table(panel.title, heads, tuple(lines))
 
@@ -298,7 +298,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Line:
     return line
 
 
-def spell_difference(difference: Difference | None) -> str:
+def format_difference(difference: Difference | None) -> str:
     """A difference with its interval, which shows on which side of zero it ends; a dash where there is none."""
     if difference is None:
         return ABSENT

@@ -40,8 +40,8 @@ def test_options_may_be_separated_by_commas_and_be_words() -> None:
         ("pdq", "no method 'pdq'.*dpq"),
         ("dpq[codebooks=8]", "no option codebooks.*num_codebooks"),
         ("uniform[bits=9]", "1 to 8, got 9"),
-        ("full,full", "full is asked for twice"),
-        ("mgqe,mgqe[codebook_sizes=[256,64]]", "mgqe is asked for twice"),
+        ("full,full", "full is given twice"),
+        ("mgqe,mgqe[codebook_sizes=[256,64]]", "mgqe is given twice"),
     ],
 )
 def test_says_what_is_wrong(text: str, message: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slimtable.bench.columns import command, spell_seeds, tables, to_csv
+from slimtable.bench.columns import command, format_seeds, tables, to_csv
 from slimtable.bench.published import Published, PublishedTable
 from slimtable.bench.table import Difference, Estimate, headline, tabulate
 from slimtable.errors import SlimtableError
@@ -113,7 +113,7 @@ def test_published_figures_are_read_from_a_file(tmp_path: Path) -> None:
     assert Published.read(path) == PUBLISHED
     for text in ("{", "[]", '{"note": "", "tables": [{"where": {}, "figures": {"full": {"HR@10": "high"}}}]}'):
         path.write_text(text)
-        with pytest.raises(SlimtableError, match="holds no published figures"):
+        with pytest.raises(SlimtableError, match="holds no published results"):
             Published.read(path)
     with pytest.raises(SlimtableError, match="cannot read"):
         Published.read(tmp_path / "none.json")
@@ -164,7 +164,7 @@ def test_command_line_names_every_method_and_what_is_not_usual() -> None:
 
 
 def test_seeds_in_few_characters() -> None:
-    assert [spell_seeds(seeds) for seeds in ([4], [0, 1], [3, 4, 5], [0, 1, 3])] == ["4", "0, 1", "3–5", "0, 1, 3"]
+    assert [format_seeds(seeds) for seeds in ([4], [0, 1], [3, 4, 5], [0, 1, 3])] == ["4", "0, 1", "3–5", "0, 1, 3"]
 
 
 def test_csv_has_a_line_for_every_row_with_all_numbers() -> None:

@@ -1,4 +1,4 @@
-"""What the tables of a report say, cell by cell; Markdown, HTML and the console only draw it."""
+"""The cells of the tables of a report as text; Markdown, HTML and the console only lay them out."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def tables(section: Section) -> list[Table]:
 
 
 def protocol(section: Section) -> list[str]:
-    """How its figures were taken, in paragraphs."""
+    """Paragraphs that describe how the results were measured."""
     texts = {RMSE: _REGRESSION, RECALL: _CAPPED, LOG_LOSS: _CLICKS}
     return [texts.get(section.measures[0], _RANKING), _SIZES]
 
 
 def title(section: Section) -> str:
-    """Ranker and data of a section."""
+    """Model and data of a section."""
     return f"{section.about['backbone']} on {section.about['data']}"
 
 
@@ -85,7 +85,7 @@ def facts(section: Section) -> list[tuple[str, str]]:
         ),
         ("backbone", about["backbone"] + options),
         ("training", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about["train"].items())),
-        ("seeds", spell_seeds(section.seeds)),
+        ("seeds", format_seeds(section.seeds)),
         ("date", _span([record["date"][:10] for record in section.records])),
         ("versions", _distinct(_versions(record) for record in section.records)),
         ("CPU", _distinct(record["cpu"] for record in section.records)),
@@ -93,7 +93,7 @@ def facts(section: Section) -> list[tuple[str, str]]:
 
 
 def command(section: Section, out: str) -> str:
-    """The command line that makes the section again.
+    """The command line that reproduces the section.
 
     Args:
         section: the section.
@@ -105,7 +105,7 @@ def command(section: Section, out: str) -> str:
     about, model = section.about, get_model(section.about["backbone"])
     defaults = CTRRunConfig() if model.task == "ctr" else TrainConfig()
     fixed = Config.to_dict(defaults)  # all fields, also those that records may leave out
-    usual = fixed | dict(model.train_defaults)
+    defaults_of_model = fixed | dict(model.train_defaults)
     labels = dict.fromkeys(record["label"] for record in section.records)
     words = ["slimtable", "bench", "--data", about["data"], "--split", about["split"], "--model", about["backbone"]]
     words += ["--methods", ",".join(labels), "--seeds", str(max(section.seeds) + 1)]
@@ -113,17 +113,17 @@ def command(section: Section, out: str) -> str:
         words += ["--model-set", f"{name}={json.dumps(value)}"]
     settings = {name: about["train"].get(name, value) for name, value in fixed.items() if name != "seed"}
     for name, value in settings.items():
-        if name == "epochs" or value != usual.get(name) or value != fixed.get(name):
+        if name == "epochs" or value != defaults_of_model.get(name) or value != fixed.get(name):
             for part in value if isinstance(value, list) else [value]:
                 words += [f"--{name.replace('_', '-')}", str(part)]
     return shlex.join([*words, "--out", out])
 
 
-def spell_seeds(seeds: Sequence[int]) -> str:
-    """Seeds in few characters.
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as a short text.
 
     Example:
-        >>> spell_seeds([0, 1, 2]), spell_seeds([0, 5])
+        >>> format_seeds([0, 1, 2]), format_seeds([0, 5])
         ('0–2', '0, 5')
     """
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
@@ -132,7 +132,7 @@ def spell_seeds(seeds: Sequence[int]) -> str:
 
 
 def to_csv(sections: Sequence[Section]) -> str:
-    """All rows with all their numbers, one line each; percent where the name says so."""
+    """All rows with all digits, as CSV; percent if the column name says so."""
     lines = [_csv_line(section, row) for section in sections for row in section.rows]
     names = list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
@@ -153,9 +153,9 @@ def _quality(section: Section) -> Table:
     for row in rows:
         line = [row.label, f"{row.size_percent:.2f}"]
         line += [_estimate(row.last, measure) for measure in measures]
-        line += [spell_difference(row.differences.get(measure.metric), measure.digits) for measure in measures]
-        line += [f"{row.bits:,}", f"{len(row.seeds)} ({spell_seeds(row.seeds)})"]
-        line += [spell_published(row.published, name, digits.get(name, 1)) for name in printed]
+        line += [format_difference(row.differences.get(measure.metric), measure.digits) for measure in measures]
+        line += [f"{row.bits:,}", f"{len(row.seeds)} ({format_seeds(row.seeds)})"]
+        line += [format_published(row.published, name, digits.get(name, 1)) for name in printed]
         cells.append(tuple(line))
     return Table("Quality against size", tuple(columns), tuple(cells), section.note if printed else "")
 
@@ -204,24 +204,24 @@ def _masks(rows: Sequence[Row]) -> Table:
 def _estimate(metrics: Metrics | None, measure: Measure) -> str:
     if metrics is None or measure.metric not in metrics[measure.mask]:
         return ABSENT
-    return spell(metrics[measure.mask][measure.metric], measure.digits)
+    return format_estimate(metrics[measure.mask][measure.metric], measure.digits)
 
 
-def spell(estimate: Estimate, digits: int = 2) -> str:
+def format_estimate(estimate: Estimate, digits: int = 2) -> str:
     """Mean ± standard deviation.
 
     Example:
-        >>> spell(Estimate(7.786, 0.0812, 3))
+        >>> format_estimate(Estimate(7.786, 0.0812, 3))
         '7.79 ± 0.08'
     """
     return f"{estimate.mean:.{digits}f}" + ("" if estimate.std is None else f" ± {estimate.std:.{digits}f}")
 
 
-def spell_difference(difference: Difference | None, digits: int = 2) -> str:
-    """Mean difference with its 95 % interval where there is one.
+def format_difference(difference: Difference | None, digits: int = 2) -> str:
+    """Mean difference, with its 95 % interval if there is one.
 
     Example:
-        >>> spell_difference(Difference(-0.1, 0.25, 3))
+        >>> format_difference(Difference(-0.1, 0.25, 3))
         '-0.10 [-0.35, +0.15]'
     """
     if difference is None:
@@ -231,8 +231,8 @@ def spell_difference(difference: Difference | None, digits: int = 2) -> str:
     return _signed(mean, digits) + interval
 
 
-def spell_published(published: Mapping[str, float], name: str, digits: int = 2) -> str:
-    """A figure of a paper, or a dash where it prints none."""
+def format_published(published: Mapping[str, float], name: str, digits: int = 2) -> str:
+    """A value of a paper, or a dash if the paper does not print it."""
     return f"{published[name]:.{digits}f}" if name in published else ABSENT
 
 

@@ -1,4 +1,4 @@
-"""Grids of runs in one folder: what is missing is trained, finished runs are kept, unfinished ones continued."""
+"""Grids of runs in one folder: missing runs are trained, finished ones kept, and interrupted ones resumed."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class GridsResult:
-    """What came of some grids.
+    """The result of running grids.
 
     Attributes:
-        records: all finished runs of the folder, in the order in which they were finished.
+        records: all finished runs of the folder, in the order in which they finished.
         failures: trainings that failed.
-        num_jobs: trainings that were missing before.
+        num_jobs: number of trainings that were missing.
     """
 
     records: list[Record]
@@ -82,22 +82,22 @@ def run_grids(
     progress: bool = True,
     on_change: Callable[[list[Record]], None] | None = None,
 ) -> GridsResult:
-    """Trains and tests what is missing of some grids, all in one pool of processes and one file of results.
+    """Trains and tests the missing runs of grids, in one process pool and one results file.
 
     Args:
-        grids: what is wanted; a training that several of them need is done once.
+        grids: the runs to do; a training that several grids need is done once.
         out: folder of the results.
-        workers: processes, one thread each; 1 for this process alone, None for one per core.
+        workers: number of processes, one thread each; 1 for this process alone, None for one per core.
         progress: show a progress bar on a terminal.
         on_change: called with all finished runs of the folder, once before the first training and whenever one is
             finished.
 
     Returns:
-        The finished runs, and what failed.
+        The finished runs, and the failures.
 
     Raises:
         ValueError: a configuration does not fit the data, or there is no such model; nothing was trained.
-        DatasetError: the data cannot be had.
+        DatasetError: the data cannot be loaded.
         SlimtableError: another process writes to the folder, or its results are damaged.
     """
     if workers is not None and workers < 1:
@@ -149,7 +149,7 @@ def _setting(grid: Grid, parts: Split | ClickParts, split_name: str) -> Setting:
 
 
 def _merged(jobs: Iterator[Job]) -> list[Job]:
-    """The jobs, each training once with all that is wanted of it."""
+    """Merges jobs with the same training, so that each training is done once."""
     by_folder: dict[Path, Job] = {}
     for job in jobs:
         same = by_folder.setdefault(job.folder, job)
@@ -158,7 +158,7 @@ def _merged(jobs: Iterator[Job]) -> list[Job]:
 
 
 _loaded: Parts = {}
-"""What a worker process has loaded, each source once."""
+"""The data that a worker process has loaded, each source once."""
 
 
 def _run_apart(job: Job) -> list[Record] | Failure[Job]:
@@ -182,7 +182,7 @@ def _run(parts: Parts, job: Job) -> list[Record] | Failure[Job]:
 
 
 def _all_epochs_done(jobs: Sequence[Job], ended: Container[Path]) -> int:
-    """Epochs of all jobs, read from the logs of their folders; those that ended count as whole."""
+    """Finished epochs of all jobs, from the logs of their folders; jobs that ended count with all their epochs."""
     return sum(_epochs_done(job, ended) for job in jobs)
 
 

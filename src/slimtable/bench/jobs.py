@@ -1,4 +1,4 @@
-"""One training and everything that is measured on it."""
+"""One training, and the measurements on the trained model."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _HEAD = ("data", "fingerprint", "counts", "split", "backbone", "train", "seed")
 
 @dataclass(frozen=True)
 class Source:
-    """Where the data of a bench comes from.
+    """The source of the data of a bench.
 
     Attributes:
-        data: name or path, as :func:`slimtable.data.load_dataset` takes it.
+        data: name or path, as for :func:`slimtable.data.load_dataset`.
         data_root: folder of datasets, or None.
         split: name of the split; None for the default of the data.
-        clicks: whether it is a click log.
+        clicks: true for a click log.
     """
 
     data: str
@@ -58,8 +58,8 @@ class Source:
         """The parts, with users and items numbered from most to least frequent, and the name of the split.
 
         Raises:
-            DatasetError: the data cannot be had.
-            ValueError: it cannot be split so.
+            DatasetError: the data cannot be loaded.
+            ValueError: the data cannot be split in this way.
         """
         if self.clicks:
             return load_click_parts(self.data, self.data_root, self.split)
@@ -76,15 +76,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of one call of bench share, as JSON values.
+    """The settings that all runs of one bench share.
 
     Attributes:
-        data: what was loaded.
+        data: name or path of the data.
         counts: users, items and interactions of each part.
         fingerprint: 16 hex digits of a digest of the parts.
         split: name of the split.
         model_name: registry name of the recommender.
-        train: training settings; the seed in it is overridden by each run's.
+        train: training settings; each run overrides the seed.
         model_config: options of the recommender; None for its defaults.
     """
 
@@ -115,7 +115,7 @@ class Setting:
         return cls(source.data, counts, fingerprint(parts), split_name, model_name, config, model_config)
 
     def head(self, config: MethodConfig, seed: int) -> Record:
-        """The part of a record that is known before the run; options of the model are in it if it has any."""
+        """The part of a record that is known before the run; includes non-default options of the model."""
         options = {} if self.model_config is None else self.model_config.non_defaults()
         return {
             "label": label_of(config),
@@ -137,12 +137,12 @@ class Job:
     """One training, and the configurations that are measured on its model.
 
     Attributes:
-        source: where the data comes from.
-        setting: what it shares with the other jobs.
+        source: source of the data.
+        setting: settings shared with the other jobs.
         trained: configuration that is trained.
-        seed: of the training.
-        wanted: configurations to report: the trained one, and those that compress it afterwards.
-        folder: run folder, from which a training that was cut off continues.
+        seed: seed of the training.
+        wanted: configurations to report: the trained one, and those that compress it after training.
+        folder: run folder, from which an interrupted training resumes.
     """
 
     source: Source
@@ -154,25 +154,25 @@ class Job:
 
     @property
     def label(self) -> str:
-        """What a message calls it."""
+        """Name of the job in messages."""
         return f"{', '.join(map(label_of, self.wanted))} (seed {self.seed})"
 
 
 def plan(
     source: Source, setting: Setting, methods: Sequence[MethodConfig], seeds: Sequence[int], done: Any, out: Path
 ) -> list[Job]:
-    """The trainings that are still to be done, all methods of a seed before the next seed.
+    """The missing trainings, all methods of a seed before the next seed.
 
     Args:
-        source: where the data comes from.
-        setting: what all runs share.
+        source: source of the data.
+        setting: settings shared by all runs.
         methods: configurations to report.
-        seeds: seeds of each.
+        seeds: seeds of each configuration.
         done: container of the identities of finished runs.
         out: folder of the bench.
 
     Returns:
-        One job for each training that a missing run needs.
+        One job per training that missing runs need.
     """
     jobs = []
     for seed in dict.fromkeys(seeds):
@@ -187,20 +187,20 @@ def plan(
 
 
 def run_job(job: Job, parts: Split | ClickParts) -> list[Record]:
-    """Trains, or continues to, and measures every wanted configuration after the last and the best epoch.
+    """Trains or resumes, and evaluates every wanted configuration after the last and the best epoch.
 
-    Where a training has patience, its last model is that of the best epoch, so both are the same.
+    With patience, training returns the model of the best epoch, so both are the same.
 
     Args:
-        job: what to do.
-        parts: the data of its source.
+        job: the job.
+        parts: the loaded data of its source.
 
     Returns:
         One record for each wanted configuration.
 
     Raises:
         ValueError: the training diverged.
-        CheckpointError: the run folder cannot be continued.
+        CheckpointError: the run folder cannot be resumed.
     """
     setting = job.setting
     trained = train(
@@ -216,7 +216,7 @@ def run_job(job: Job, parts: Split | ClickParts) -> list[Record]:
 
 
 def run_folder(out: Path, record: Record) -> Path:
-    """Where the training of a finished run was kept; it need not be there any more."""
+    """The run folder of the training of a finished run, which may have been deleted."""
     trained = _trained_config(saved_config(record["method"], record["method_config"]))
     head = {name: record[name] for name in (*_HEAD, "backbone_config") if name in record}
     head |= {"label": label_of(trained), "method": method_of(trained).method, "method_config": trained.to_dict()}
@@ -230,7 +230,7 @@ def check_fits(
     config: TrainConfig | CTRRunConfig,
     model_config: Config | None = None,
 ) -> None:
-    """Builds every model once, so that what cannot work fails before hours of training.
+    """Builds every model once, so that invalid configurations raise an error before training starts.
 
     Raises:
         ValueError: a configuration does not fit the sizes, or there is nothing to test on.
@@ -243,7 +243,7 @@ def check_fits(
 
 
 def fingerprint(parts: Split | ClickParts) -> str:
-    """16 hex digits that tell splits apart."""
+    """Digest of a split, 16 hex digits."""
     if isinstance(parts, ClickParts):
         return parts.fingerprint()
     digest = hashlib.sha256()
@@ -255,10 +255,10 @@ def fingerprint(parts: Split | ClickParts) -> str:
 
 
 def load_again(job: Job) -> Split | ClickParts:
-    """The data of a job in a process of its own.
+    """Loads the data of a job in a worker process.
 
     Raises:
-        DatasetError: it is no longer what the bench started with.
+        DatasetError: the data changed since the bench started.
     """
     parts, _ = job.source.load()
     if fingerprint(parts) != job.setting.fingerprint:
@@ -267,12 +267,12 @@ def load_again(job: Job) -> Split | ClickParts:
 
 
 def _trained_config(config: MethodConfig) -> MethodConfig:
-    """What is trained for a configuration: itself, or the uncompressed table that it compresses afterwards."""
+    """The configuration to train: itself, or the uncompressed table for a post-training method."""
     return FullConfig(init_std=config.init_std) if method_of(config).post_training else config
 
 
 def _folder_name(head: Record) -> str:
-    """The name of a training's folder, from what is known before it."""
+    """Name of the run folder of a training."""
     digest = hashlib.sha256(canonical({k: v for k, v in head.items() if k != "seed"}).encode()).hexdigest()
     readable = re.sub(r"[^\w.]+", "-", head["label"]).strip("-")[:60]
     return f"{readable}-{digest[:8]}-s{head['seed']}"
@@ -285,7 +285,7 @@ def _fresh(
     config: TrainConfig | CTRRunConfig,
     options: Config | None,
 ) -> Recommender:
-    """A model as :func:`slimtable.training.trainer.train` builds it."""
+    """A new model, built as by :func:`slimtable.training.trainer.train`."""
     if isinstance(parts, ClickParts):
         return build_ctr_model(model_name, parts.sizes, parts.num_numeric, config.embedding_dim, method, options)
     counts = {"user": parts.train.user_counts(), "item": parts.train.item_counts()}
@@ -306,7 +306,7 @@ def _fresh(
 def _measured_model(
     job: Job, wanted: MethodConfig, trained: Trained, state: dict[str, torch.Tensor], parts: Split | ClickParts
 ) -> Recommender:
-    """The trained model in a state of its parameters, compressed where that comes after training."""
+    """The trained model with given parameters, compressed if the method compresses after training."""
     setting = job.setting
     if isinstance(trained.model, CTRModel):  # its tables may have sizes that training chose
         model: Recommender = copy.deepcopy(trained.model)
@@ -354,7 +354,7 @@ def _measure(job: Job, wanted: MethodConfig, trained: Trained, parts: Split | Cl
 
 
 def _curve(trained: Trained, model_name: str) -> list[dict[str, float]]:
-    """The training loss of every epoch, and the leading metrics of those that were validated."""
+    """The training loss of every epoch, and the main metrics of validated epochs."""
     leading = {measure.metric for measure in leading_measures(model_name)}
     return [
         {"epoch": epoch["epoch"], "loss": epoch["loss"]}

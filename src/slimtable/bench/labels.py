@@ -1,4 +1,4 @@
-"""How a method and its options are written: ``mgqe[codebook_sizes=[256,64];share_codebook=false]``."""
+"""The text form of a method and its options: ``mgqe[codebook_sizes=[256,64];share_codebook=false]``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def parse_methods(text: str) -> list[MethodConfig]:
         text: such as ``"full,uniform[bits=4],mgqe[codebook_sizes=[256,64];share_codebook=false]"``.
 
     Returns:
-        The configurations in their order.
+        The configurations, in the given order.
 
     Raises:
         ValueError: brackets do not match, an entry is empty or given twice, an option is not ``name=value``, or
@@ -30,7 +30,7 @@ def parse_methods(text: str) -> list[MethodConfig]:
     for entry in split_specs(text):
         config = get_config(*parse_spec(entry))
         if config in configs:
-            raise ValueError(f"{label_of(config)} is asked for twice in {text!r}. Name it once.")
+            raise ValueError(f"{label_of(config)} is given twice in {text!r}. Give it once.")
         configs.append(config)
     return configs
 
@@ -45,9 +45,9 @@ def label_of(config: MethodConfig) -> str:
         'mgqe[preset=compact;dense_epochs=30]'
     """
     method = method_of(config).method
-    ways = [config.non_defaults()]
+    candidates = [config.non_defaults()]
     for preset in config.presets:
         recommended = get_config(method, {"preset": preset}).to_dict()
         differing = {name: value for name, value in config.to_dict().items() if value != recommended[name]}
-        ways.append({"preset": preset, **differing})
-    return min((format_spec(method, options) for options in ways), key=len)
+        candidates.append({"preset": preset, **differing})
+    return min((format_spec(method, options) for options in candidates), key=len)

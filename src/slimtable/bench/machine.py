@@ -1,4 +1,4 @@
-"""What a run was done with, so that figures can be judged and done again."""
+"""Software versions and CPU of a run, for comparing and reproducing results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimtable._version import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of what figures depend on, by name."""
+    """Versions of the software that results depend on, by name."""
     return {
         "slimtable": __version__,
         "torch": torch.__version__,

@@ -13,9 +13,9 @@ def to_markdown(sections: Sequence[Section], out: str, plots: Sequence[tuple[str
     """Writes the report.
 
     Args:
-        sections: what to report.
-        out: folder of the results, as the command line shall name it.
-        plots: file name and description of each plot beside the report.
+        sections: the sections of the report.
+        out: folder of the results, as shown in the command line.
+        plots: file name and description of each plot in the same folder.
 
     Returns:
         Markdown text.

@@ -1,4 +1,4 @@
-"""What a recommender is judged by: ranking or error, and which figures the tables lead with."""
+"""The main metrics of each kind of model, which tables show first."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from slimtable.models.base import get_model
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of quality.
+    """A metric as tables show it.
 
     Attributes:
-        mask: the group of metrics of a record in which it stands.
+        mask: the group of metrics of a record that contains it.
         metric: its key in that group.
         name: its name in tables.
-        scale: what it is multiplied by to be shown; 100 for percent.
-        lower_is_better: whether it is an error.
-        digits: how many are shown behind the point.
+        scale: factor for display; 100 for percent.
+        lower_is_better: true for errors.
+        digits: number of decimals shown.
     """
 
     mask: str
@@ -30,11 +30,11 @@ class Measure:
 
     @property
     def unit(self) -> str:
-        """What to write behind the name on an axis."""
+        """Unit in axis labels."""
         return ", %" if self.scale == 100 else ""
 
     def of(self, record: Record, epoch: str = "last") -> float:
-        """Its value in a record, as it is shown."""
+        """The value in a record, scaled for display."""
         return self.scale * float(record["metrics"][epoch][self.mask][self.metric])
 
 
@@ -49,12 +49,12 @@ MAE = Measure("all", "mae", "MAE", lower_is_better=True)
 
 
 def measures_of(record: Record) -> tuple[Measure, Measure]:
-    """The two figures that a table leads with, the more important one first; only the model of a record counts."""
+    """The two main metrics of the model of a record, the more important one first."""
     return leading_measures(record["backbone"])
 
 
 def leading_measures(model_name: str) -> tuple[Measure, Measure]:
-    """The figures that runs of a model are judged by: those that its best epoch is chosen by, on the test part."""
+    """The two main metrics of a model: the one that selects its best epoch, and a second one."""
     chosen = get_model(model_name).selection.metric
     return next(
         (pair for pair in ((LOG_LOSS, AUC), (RMSE, MAE), (RECALL, NDCG_20)) if pair[0].metric == chosen),

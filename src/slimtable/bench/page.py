@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else."""
+"""The report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def to_html(sections: Sequence[Section], out: str, plots: Sequence[tuple[bytes, 
     """Writes the report.
 
     Args:
-        sections: what to report.
-        out: folder of the results, as the command line shall name it.
+        sections: the sections of the report.
+        out: folder of the results, as shown in the command line.
         plots: PNG file and description of each plot.
 
     Returns:
-        An HTML page with everything in it: no script, no link, nothing to fetch.
+        A self-contained HTML page without scripts or links.
     """
     images = "\n".join(draw_image(content, description) for content, description in plots)
     body = "\n".join(_section(section, out, images if place == 0 else "") for place, section in enumerate(sections))

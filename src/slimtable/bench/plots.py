@@ -40,7 +40,7 @@ def learning_curves(sections: Sequence[Section]) -> bytes | None:
         sections: what to plot.
 
     Returns:
-        A PNG file; None where no run was validated.
+        A PNG file; None if no run was validated.
     """
     sections = [section for section in sections if any(row.curve for row in section.rows)]
     if not sections:
@@ -95,7 +95,7 @@ def _draw_sizes(section: Section, axes: Axes) -> None:
 
 
 def _place_labels(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
-    """Writes each row's label beside its point, at the nearest place where nothing else stands."""
+    """Writes the label of each row beside its point, at the nearest free place."""
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     places = [axes.transData.transform((row.size_percent, row.quality.mean)) for row in rows]
     taken = [text.get_window_extent(renderer).padded(3) for text in axes.texts]
@@ -123,7 +123,7 @@ def _place_labels(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _free_box(x: float, y: float, width: float, height: float, frame: Bbox, taken: Sequence[Bbox]) -> Bbox:
-    """A box of that size near (x, y), all in pixels, within the frame and clear of what is taken if that can be."""
+    """A box of the given size near (x, y), in pixels, inside the frame and without overlaps if possible."""
     for distance in range(16, 400, 12):
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):
             left = x + right * distance - width * (1 - right) / 2

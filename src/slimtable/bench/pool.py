@@ -1,6 +1,6 @@
-"""Jobs on all cores: processes of one thread each, which take job after job and end with their parent.
+"""A process pool with one thread per process; the processes end with their parent.
 
-Each process is an executor of its own, so that one that dies takes its job with it and no other.
+Each process has its own executor, so that a process that dies fails only its own job.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Failure(Generic[J]):
 
     Attributes:
         job: the job.
-        reason: why, in one line.
+        reason: the error, in one line.
     """
 
     job: J
@@ -41,7 +41,7 @@ class Failure(Generic[J]):
 
 
 def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Generator[R | Failure[J], None, None]:
-    """Does jobs one after the other in this process; what each gives is yielded when it is finished."""
+    """Does jobs one after another in this process, and yields the result of each when it is finished."""
     for job in jobs:
         with one_thread():
             try:
@@ -52,24 +52,24 @@ def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Generator[R | Failure
 
 
 def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Generator[R | Failure[J], None, None]:
-    """Does jobs in ``workers`` processes, each of which takes one after the other.
+    """Does jobs in up to ``workers`` processes.
 
-    Whatever ends this generator, Ctrl-C included, ends its processes first.
+    When the generator ends for any reason, including Ctrl-C, its processes are ended first.
 
     Args:
-        jobs: what to do.
-        work: does one; a function that a process can import.
-        workers: largest number of processes.
+        jobs: the jobs.
+        work: function that does a job; importable in other processes.
+        workers: maximum number of processes.
 
     Yields:
-        What each job gives, in the order in which they finish; a failure where the work raised or its process died.
+        The result of each job, in the order in which they finish; a failure if it raised an error or its process died.
 
     Raises:
-        SlimtableError: this is itself a starting worker, since the calling script is not guarded.
+        SlimtableError: called while a worker process starts, because the calling script has no main guard.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SlimtableError(
-            "The script that called run_bench starts it again in every worker. Put the call below "
+            "Every worker process imports the script that called run_bench and calls it again. Put the call below "
             "`if __name__ == '__main__':`, or pass workers=1."
         )
     waiting = list(reversed(jobs))
@@ -100,7 +100,7 @@ def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Gen
 
 
 def run_limited(job: J, work: Callable[[J], R], seconds: float) -> R | Failure[J] | None:
-    """Does a job in a process of its own; None where it was stopped since it took longer than some seconds."""
+    """Does a job in a separate process; returns None if it took longer than ``seconds`` and was stopped."""
     worker = _Worker()
     future = worker.submit(work, job)
     try:
@@ -111,7 +111,7 @@ def run_limited(job: J, work: Callable[[J], R], seconds: float) -> R | Failure[J
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind and the first line of an error."""
+    """The class and the first line of an error."""
     return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
@@ -125,7 +125,7 @@ class _Worker:
         self.ended = False
 
     def submit(self, work: Callable[[J], R], job: J) -> Future[R]:
-        """Hands it a job; the first one starts the process."""
+        """Submits a job; the first one starts the process."""
         if self._process is not None:
             return self._executor.submit(_obey, work, job)
         before = set(multiprocessing.active_children())
@@ -141,7 +141,7 @@ class _Worker:
         return future
 
     def outcome(self, future: Future[Any], job: J) -> Any | Failure[J]:
-        """What a finished job gave; the worker has ended where its process died."""
+        """The result of a finished job, or a failure; sets ``ended`` if the process died."""
         error = future.exception()
         if error is None:
             return future.result()
@@ -150,21 +150,21 @@ class _Worker:
         return Failure(job, reason_of(error))
 
     def stop(self, patience: float = _PATIENCE) -> None:
-        """Asks the process to end now; it is killed where it does not."""
+        """Terminates the process, and kills it if it does not end in time."""
         if self._process is not None:
             self._process.terminate()
             self._process.join(patience)
             self._process.kill()
 
     def end(self) -> int | None:
-        """Waits for the process to end, now that it has nothing to do; its exit code."""
+        """Shuts the idle process down, and returns its exit code."""
         self.ended = True
         self._executor.shutdown()
         return None if self._process is None else self._process.exitcode
 
 
 def _begin() -> None:
-    """The first that a process does."""
+    """Initializer of a worker process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no temporary files
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -173,12 +173,12 @@ def _obey(work: Callable[[J], R], job: J) -> R:
     try:
         with one_thread():
             return work(job)
-    except SystemExit:  # an executor would send it home and wait for the next job
+    except SystemExit:  # the executor would return it as a result and wait for the next job
         os._exit(128 + signal.SIGTERM)
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the parent is gone, so that two never train in one folder."""
+    """Ends this process when its parent ends, so that two processes never train in one folder."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

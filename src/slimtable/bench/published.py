@@ -1,4 +1,4 @@
-"""What a paper reports, to stand beside our figures."""
+"""Published results of a paper, shown next to ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimtable.bench.results import Record
 from slimtable.errors import SlimtableError
 
 Figures = Mapping[str, Mapping[str, float]]
-"""By method, as tables call it, and by name of a figure: its value."""
+"""Values by label of the method and name of the metric."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PublishedTable:
     """A table of a paper.
 
     Attributes:
-        where: what a run must have to stand beside it: ``data``, ``backbone`` and ``split``, and training settings.
+        where: values that a run must have to be compared: ``data``, ``backbone``, ``split`` and training settings.
         figures: its values.
     """
 
@@ -28,19 +28,19 @@ class PublishedTable:
     figures: Figures
 
     def fits(self, record: Record) -> bool:
-        """Whether a run is of just this data, model and training; a model with options of its own never is."""
+        """True if a run has these values, and a model with default options."""
         about = {**record["train"], **record}
         return not record.get("backbone_config") and all(about.get(name) == v for name, v in self.where.items())
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper reports.
+    """The published results of a paper.
 
     Attributes:
-        note: where the figures are from, to be read below a table that has some of them.
-        tables: the figures.
-        aliases: labels that spell out what is usual here, and the label that the paper's tables have for them.
+        note: source of the values, shown below tables that include some of them.
+        tables: the values.
+        aliases: other labels of runs, and the label of the same configuration in the tables.
     """
 
     note: str = ""
@@ -52,7 +52,7 @@ class Published:
         """Reads a JSON file with ``note``, ``aliases`` and ``tables``, each with ``where`` and ``figures``.
 
         Raises:
-            SlimtableError: the file is not there, or holds something else.
+            SlimtableError: the file does not exist or has another form.
         """
         try:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -64,16 +64,16 @@ class Published:
             raise SlimtableError(f"cannot read {path}: {error.strerror}.") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SlimtableError(
-                f"{path} holds no published figures ({type(error).__name__}: {error}). Write `note`, and `tables` of "
+                f"{path} holds no published results ({type(error).__name__}: {error}). Write `note`, and `tables` of "
                 "`where` and `figures`."
             ) from None
 
     def table(self, **where: Any) -> Figures:
-        """The figures of the table of just this place; empty where there is none."""
+        """The values of the table with exactly these ``where`` values; empty if there is none."""
         return next((table.figures for table in self.tables if table.where == where), {})
 
     def of(self, record: Record) -> Mapping[str, float]:
-        """The paper's figures for a run; empty where it has none."""
+        """The published values for a run; empty if there are none."""
         label = self.aliases.get(record["label"], record["label"])
         return next(
             (table.figures[label] for table in self.tables if label in table.figures and table.fits(record)), {}

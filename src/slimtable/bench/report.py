@@ -1,4 +1,4 @@
-"""Everything that is made from the file of finished runs."""
+"""Tables, plots and report of a bench folder, made from its results file."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _MARKDOWN, _CSV, _PLOT, _CURVES, _REPORT = (
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a bench folder holds.
+    """The contents of a bench folder.
 
     Attributes:
-        records: finished runs, in the order in which they were finished.
+        records: finished runs, in the order in which they finished.
         sections: their rows, one section for each setting.
-        results: results.jsonl, one finished run a line.
+        results: results.jsonl, one finished run per line.
         markdown: the tables as Markdown.
-        csv: all rows with all their numbers.
+        csv: all rows with all digits.
         plot: quality against size.
-        curves: validation quality over epochs; None where no run was validated.
+        curves: validation quality over epochs; None if no run was validated.
         report: the tables and plots as one HTML file.
     """
 
@@ -58,14 +58,14 @@ class BenchResult:
 
 
 def render(out: str | Path, published: Published | None = None) -> BenchResult:
-    """Writes the tables, plots and report of a folder anew, from its results.jsonl alone.
+    """Writes the tables, plots and report of a folder from its results.jsonl.
 
     Args:
         out: the folder of a bench.
-        published: what a paper reports, to stand beside the runs that are just like its own; None for nothing.
+        published: results of a paper, shown next to runs with its settings; None to show none.
 
     Returns:
-        What it holds.
+        The contents of the folder.
 
     Raises:
         SlimtableError: there is no finished run, or results.jsonl is damaged.
@@ -73,7 +73,7 @@ def render(out: str | Path, published: Published | None = None) -> BenchResult:
     out = Path(out)
     records = read_results(out)
     sections = tabulate(records, published)
-    named = out.name if out.is_absolute() else out.as_posix()  # a report shall not tell where a home folder lies
+    named = out.name if out.is_absolute() else out.as_posix()  # a report must not reveal the path of a home folder
     plots = [(_PLOT, "Quality against size", quality_vs_size(sections))]
     curves = learning_curves(sections)
     if curves is None:
@@ -104,10 +104,10 @@ def console_table(result: BenchResult) -> Group:
     """Quality against size as rich tables, one for each section.
 
     Args:
-        result: what :func:`render` or a bench gives.
+        result: the result of :func:`render` or of a bench.
 
     Returns:
-        What a rich console prints.
+        A renderable for a rich console.
     """
     drawn = []
     for section in result.sections:
@@ -118,6 +118,6 @@ def console_table(result: BenchResult) -> Group:
         for place, column in enumerate(main.columns):
             table.add_column(Text(column), justify="right" if place else "left", overflow="fold")
         for row in main.rows:
-            table.add_row(*map(Text, row))  # brackets of a label are no markup
+            table.add_row(*map(Text, row))  # brackets of a label are not markup
         drawn.append(table)
     return Group(*drawn)

@@ -1,4 +1,4 @@
-"""The file of finished runs: one JSON object a line, written as soon as a run is finished, never twice."""
+"""The results file: one line of JSON per finished run, written as soon as the run is finished."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Self
 from slimtable.errors import SlimtableError
 
 Record = dict[str, Any]
-"""What is known of one finished run; docs/benchmarks/protocol.md lists its keys."""
+"""The record of a finished run; docs/benchmarks/protocol.md lists its keys."""
 
 RESULTS = "results.jsonl"
 
 _SETTING = ("data", "fingerprint", "split", "backbone", "train")
-_OPTIONAL_SETTING = "backbone_config"  # only in records of a model with options of its own
+_OPTIONAL_SETTING = "backbone_config"  # only in records of a model with non-default options
 _REPORTED = {"label", "metrics", "bits", "full_bits", "size_percent", "seconds_per_epoch"}
 _IDENTITY = (*_SETTING, "method", "method_config", "seed")
 
@@ -28,12 +28,12 @@ def canonical(value: Any) -> str:
 
 
 def setting_of(record: Record) -> str:
-    """What a run shares with those that it may be compared with: data, split, model and training."""
+    """Data, split, model and training settings: runs with equal values can be compared."""
     return canonical(_picked(record, _SETTING))
 
 
 def identity_of(record: Record) -> str:
-    """What makes a run this one: its setting, method and seed. Two records never share it."""
+    """Setting, method and seed, which identify a run; each record has a different one."""
     return canonical(_picked(record, _IDENTITY))
 
 
@@ -51,10 +51,10 @@ def read_results(out: Path) -> list[Record]:
         out: the folder of a bench.
 
     Returns:
-        The records in the order in which they were finished; a last line that is cut off is ignored.
+        The records, in the order in which they finished; an incomplete last line is ignored.
 
     Raises:
-        SlimtableError: there is no finished run, or a line is damaged or stands there twice.
+        SlimtableError: there is no finished run, or a line is damaged or occurs twice.
     """
     path = out / RESULTS
     records = _parse(path, path.read_bytes())[0] if path.is_file() else []
@@ -64,13 +64,13 @@ def read_results(out: Path) -> list[Record]:
 
 
 class ResultsFile:
-    """The results of a folder, opened for adding to them by one process at a time.
+    """The results of a folder, opened for appending by one process at a time.
 
     Args:
         out: the folder; it must exist.
 
     Raises:
-        SlimtableError: another process adds to the folder, or a line is damaged or stands there twice.
+        SlimtableError: another process writes to the folder, or a line is damaged or occurs twice.
     """
 
     def __init__(self, out: Path) -> None:
@@ -80,7 +80,7 @@ class ResultsFile:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.seek(0)
             self.records, whole = _parse(path, self._file.read())
-            self._file.truncate(whole)  # a kill may have cut the last line off
+            self._file.truncate(whole)  # the last line of a killed process may be incomplete
         except BlockingIOError:
             self._file.close()
             raise SlimtableError(f"Another bench is writing to {out}. Wait for it, or choose another folder.") from None
@@ -96,7 +96,7 @@ class ResultsFile:
         """Adds a finished run and waits until it is on disk.
 
         Raises:
-            ValueError: the run is there already, or holds a number that is not finite.
+            ValueError: the run is already in the results, or has a number that is not finite.
         """
         identity = identity_of(record)
         if identity in self._known:
@@ -117,7 +117,7 @@ class ResultsFile:
 
 
 def _parse(path: Path, content: bytes) -> tuple[list[Record], int]:
-    """The records of whole lines, and how many bytes those lines take."""
+    """The records of complete lines, and the number of bytes of these lines."""
     whole = content.rfind(b"\n") + 1
     records: list[Record] = []
     line_of: dict[str, int] = {}

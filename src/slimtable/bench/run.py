@@ -1,4 +1,4 @@
-"""A grid of runs: every method with every seed, finished ones once, unfinished ones continued."""
+"""A grid of runs: every method with every seed; finished runs are kept, interrupted ones resumed."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ def run_bench(
 ) -> BenchResult:
     """Trains and tests every method with every seed, and reports quality against size.
 
-    A run that is finished is never repeated, one that was cut off continues from its last epoch, and other settings
-    in the same folder add rows. Methods that compress after training share one training of the uncompressed table.
+    A finished run is never repeated, an interrupted one resumes from its last epoch, and other settings in the same
+    folder add rows. Methods that compress after training share one training of the uncompressed table.
 
     With several workers, a script that calls this must guard the call by ``if __name__ == "__main__":``.
 
     Args:
-        data: name or path, as :func:`slimtable.data.load_dataset` takes it.
+        data: name or path, as for :func:`slimtable.data.load_dataset`.
         model_name: registry name of the recommender.
         methods: configurations to compare.
-        train: how to train; each of ``seeds`` takes the place of its seed.
+        train: training settings; ``seeds`` replace the seed in them.
         seeds: seeds of each method.
         out: folder of the results.
         model_config: options of the recommender; None for its defaults.
-        data_root: folder of datasets; None for the usual one.
-        split: name of the split; None for the one that is usual for the data.
-        workers: processes, one thread each; 1 for this process alone, None for one per core.
+        data_root: folder of datasets; None for the default.
+        split: name of the split; None for the default of the data.
+        workers: number of processes, one thread each; 1 for this process alone, None for one per core.
         progress: show a progress bar on a terminal.
-        published: what a paper reports, to stand beside the runs that are just like its own; None for nothing.
+        published: results of a paper, shown next to runs with its settings; None to show none.
 
     Returns:
-        All finished runs of the folder, and where their report is.
+        All finished runs of the folder, and the path of the report.
 
     Raises:
         ValueError: there is no method or seed, there is no such model, or a configuration does not fit the data;
             nothing was trained.
-        DatasetError: the data cannot be had.
+        DatasetError: the data cannot be loaded.
         SlimtableError: runs failed; the others are finished and reported.
     """
     if not methods or not seeds:

@@ -1,4 +1,4 @@
-"""From finished runs to the rows of the tables."""
+"""Rows of the tables, computed from finished runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Estimate:
     Attributes:
         mean: the mean.
         std: sample standard deviation; None for one seed.
-        num_seeds: how many.
+        num_seeds: number of seeds.
     """
 
     mean: float
@@ -34,7 +34,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """The mean and spread of one value per seed."""
+        """Mean and standard deviation of one value per seed."""
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         return cls(float(np.mean(values)), std, len(values))
 
@@ -46,7 +46,7 @@ class Difference:
     Attributes:
         mean: the mean.
         half_width: half of its 95 % interval by Student's t; None for one seed.
-        num_seeds: how many seeds are paired.
+        num_seeds: number of paired seeds.
     """
 
     mean: float
@@ -55,7 +55,7 @@ class Difference:
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> Difference:
-        """The mean of paired differences, and how sure it is.
+        """The mean of paired differences, with its interval.
 
         Example:
             >>> difference = Difference.of([0.1, 0.3])
@@ -71,7 +71,7 @@ class Difference:
 
 
 Metrics = dict[str, dict[str, Estimate]]
-"""Estimates for each mask and metric: ranks in percent, errors as they are."""
+"""Estimates by mask and metric: ranking metrics in percent, errors without scaling."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,19 @@ class Row:
         label: the method and its options.
         method: registry name.
         seeds: seeds of the finished runs, ascending.
-        bits: everything served.
-        full_bits: the same model with uncompressed tables.
+        bits: all bits served.
+        full_bits: bits of the same model with uncompressed tables.
         size_percent: 100 · bits / full_bits.
-        embedding_compression_ratio: how many times smaller the tables alone are.
-        measures: the two figures that it is judged by, the more important one first.
+        embedding_compression_ratio: compression ratio of the tables alone.
+        measures: the two main metrics, the more important one first.
         last: test metrics after the last epoch.
-        best: test metrics after the best validation epoch; None where nothing was ranked for validation.
-        differences: leading metric (last epoch) minus that of the uncompressed table, in points of percent or as
-            errors, paired by seed; empty where that was not run.
-        seconds_per_epoch: training time.
-        relative_seconds: the same over that of the uncompressed table, on the seeds of both; None without it.
-        published: what a paper reports for it, by name of the figure; empty where it does not.
-        curve: for each validated epoch, the epoch and the mean of the leading validation metrics.
+        best: test metrics after the best validation epoch; None without validation.
+        differences: main metrics (last epoch) minus those of the uncompressed table, in percentage points or as
+            errors, paired by seed; empty if the uncompressed table was not run.
+        seconds_per_epoch: training time of an epoch.
+        relative_seconds: training time divided by that of the uncompressed table, on common seeds; None without it.
+        published: published values, by name of the metric; empty if there are none.
+        curve: each validated epoch with the means of the main validation metrics.
     """
 
     setting: str
@@ -119,27 +119,27 @@ class Row:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is compressed."""
+        """True if nothing is compressed."""
         return self.bits == self.full_bits
 
     @property
     def quality(self) -> Estimate:
-        """The more important figure, after the last epoch."""
+        """The first main metric, after the last epoch."""
         return self.estimate(self.measures[0])
 
     def estimate(self, measure: Measure) -> Estimate:
-        """A figure after the last epoch."""
+        """A metric after the last epoch."""
         return self.last[measure.mask][measure.metric]
 
 
 @dataclass(frozen=True)
 class Section:
-    """The rows that may be compared with each other, the largest first.
+    """Rows that can be compared with each other, largest first.
 
     Attributes:
         records: their runs.
         rows: one for each configuration.
-        note: where the published figures of its rows are from.
+        note: source of the published values.
     """
 
     records: tuple[Record, ...]
@@ -148,12 +148,12 @@ class Section:
 
     @property
     def about(self) -> Record:
-        """The first of the records: data, split, model and training are those of all."""
+        """The first record; data, split, model and training settings are the same in all."""
         return self.records[0]
 
     @property
     def measures(self) -> tuple[Measure, Measure]:
-        """The two figures that its rows are judged by."""
+        """The two main metrics of its rows."""
         return measures_of(self.about)
 
     @property
@@ -163,11 +163,11 @@ class Section:
 
 
 def tabulate(records: Sequence[Record], published: Published | None = None) -> list[Section]:
-    """Sums runs up.
+    """Groups runs into sections of rows.
 
     Args:
         records: finished runs, in any order.
-        published: what a paper reports; None for nothing.
+        published: results of a paper; None for none.
 
     Returns:
         A section for each setting in order of appearance; rows from the largest to the smallest.
@@ -179,7 +179,7 @@ def tabulate(records: Sequence[Record], published: Published | None = None) -> l
 
 
 def headline(section: Section) -> str:
-    """What the section shows, in one sentence: the smallest table that keeps 97 % of the quality, or the closest."""
+    """One sentence about the smallest table that keeps 97 % of the quality, or about the best one if none does."""
     measure = section.measures[0]
     percent = " %" if measure.scale == 100 else ""
     full = next((row for row in section.rows if row.is_full), None)
@@ -203,12 +203,12 @@ def headline(section: Section) -> str:
 
 
 def _cost(row: Row) -> float:
-    """What is small where quality is high."""
+    """A value that is smaller for better quality."""
     return row.quality.mean if row.measures[0].lower_is_better else -row.quality.mean
 
 
 def _keeps(row: Row, full: Row) -> bool:
-    """Whether quality is within 3 % of the uncompressed table's."""
+    """True if quality is within 3 % of that of the uncompressed table."""
     if row.measures[0].lower_is_better:
         return row.quality.mean <= 1.03 * full.quality.mean
     return row.quality.mean >= 0.97 * full.quality.mean
@@ -220,7 +220,7 @@ def method_key(record: Record) -> str:
 
 
 def config_key(config: MethodConfig) -> str:
-    """The same for a configuration."""
+    """Method and options of a configuration, as for :func:`method_key`."""
     return canonical([method_of(config).method, config.to_dict()])
 
 
@@ -228,12 +228,12 @@ def _section(setting: str, records: list[Record], published: Published) -> Secti
     runs: dict[str, dict[int, Record]] = {}
     for record in records:
         runs.setdefault(method_key(record), {})[record["seed"]] = record
-    rows = [_row(setting, by_seed, _yardstick(by_seed, runs), published) for by_seed in runs.values()]
+    rows = [_row(setting, by_seed, _uncompressed(by_seed, runs), published) for by_seed in runs.values()]
     return Section(tuple(records), tuple(sorted(rows, key=lambda row: (-row.bits, row.label))), published.note)
 
 
-def _yardstick(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -> dict[int, Record]:
-    """Runs of the uncompressed table: those drawn with the same spread, else those with the usual one."""
+def _uncompressed(by_seed: dict[int, Record], runs: dict[str, dict[int, Record]]) -> dict[int, Record]:
+    """Runs of the uncompressed table: those with the same initial standard deviation, else with the default one."""
     std = next(iter(by_seed.values()))["method_config"].get("init_std", FullConfig().init_std)
     return runs.get(config_key(FullConfig(init_std=std)), runs.get(config_key(FullConfig()), {}))
 
@@ -282,7 +282,7 @@ def _estimates(reports: list[dict[str, dict[str, float]]], scale: float) -> Metr
 def _mean_curve(
     curves: list[list[dict[str, Any]]], measures: tuple[Measure, Measure]
 ) -> tuple[tuple[int, dict[str, Estimate]], ...]:
-    """The validated epochs; the others have a training loss alone."""
+    """The means of validated epochs; other epochs have only a training loss."""
     points: dict[int, list[dict[str, Any]]] = {}
     for curve in curves:
         for point in curve:
