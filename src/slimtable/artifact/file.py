@@ -248,7 +248,7 @@ def _interpret(
 def _check_values(opened: ArtifactFile) -> None:
     for name, packed in opened.tables.items():
         with naming(f"table `{name}`"):
-            layouts.validate(packed)
+            layouts.validate_values(packed)
     for name, tensor in opened.tensors.items():
         _check_tensor(name, tensor)
 

@@ -48,6 +48,15 @@ def validate(packed: Packed, *, values: bool = True) -> None:
         layout.check_values(packed)
 
 
+def validate_values(packed: Packed) -> None:
+    """Check the values of a packed table whose structure was validated.
+
+    Raises:
+        ArtifactValueError: if a value is not valid.
+    """
+    _layout_of(packed).check_values(packed)
+
+
 def exact_bits(packed: Packed) -> int:
     """All bits served, without the padding of bit streams to whole bytes.
 

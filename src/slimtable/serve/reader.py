@@ -209,7 +209,7 @@ class Artifact(Mapping[str, Table]):
         self.tensors = opened.tensors
         self.model = opened.model
         self._opened: ArtifactFile | None = opened
-        self._origin = Origin(opened.path.resolve(), opened.manifest["digest"])
+        self._origin = Origin(Path(os.path.realpath(opened.path)), opened.manifest["digest"])
         self._tables = {
             name: Table(name, packed, opened.vocabularies.get(name), self._origin)
             for name, packed in opened.tables.items()
