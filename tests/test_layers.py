@@ -182,3 +182,15 @@ def test_nothing_asks_which_method_it_deals_with() -> None:
             if isinstance(node, ast.Compare) and "method" in ast.unparse(node.left).lower().split("."):
                 constants = [each for each in node.comparators if isinstance(each, ast.Constant)]
                 assert not any(isinstance(each.value, str) for each in constants), f"{path}:{node.lineno}"
+
+
+def test_nothing_outside_the_artifact_asks_which_layout_it_deals_with() -> None:
+    for path in _files(SRC / "slimtable"):
+        if path.parent.name == "artifact":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Match):
+                assert not ast.unparse(node.subject).endswith("layout"), f"{path}:{node.lineno}"
+            elif isinstance(node, ast.Compare) and ast.unparse(node.left).endswith(".layout"):
+                constants = [each for each in node.comparators if isinstance(each, ast.Constant)]
+                assert not any(isinstance(each.value, str) for each in constants), f"{path}:{node.lineno}"

@@ -24,6 +24,7 @@ from slimtable.artifact.layout import (
     read_only,
 )
 from slimtable.artifact.packed import Packed
+from slimtable.artifact.roles import Role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 MAX_TIERS = 256
@@ -133,6 +134,13 @@ class CodedLayout(Layout):
         books = sum(array.nbytes for name, array in packed.arrays.items() if name.startswith("codebook."))
         flags = packed.num_embeddings * code_bits(len(tiers)) if "tiers" in packed.arrays else 0
         return codes + 8 * books + flags
+
+    def streams(self, packed: Packed) -> dict[str, Role]:
+        tiers = read_tiers(packed)
+        found = {"tiers": Role("assignments", code_bits(len(tiers)), packed.num_embeddings, 1, stream=True)}
+        for t, tier in enumerate(tiers):
+            found[f"codes.{t}"] = Role("assignments", tier.width, tier.num_codes, tier.num_codebooks, stream=True)
+        return found
 
     def open(self, packed: Packed) -> RowsInto:
         tiers = read_tiers(packed)

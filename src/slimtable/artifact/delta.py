@@ -39,7 +39,8 @@ from slimtable.artifact.header import (
     encode_header,
     open_header,
 )
-from slimtable.artifact.roles import Role, plain_role, roles_of
+from slimtable.artifact.layouts import roles_of
+from slimtable.artifact.roles import Role, plain_role
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError
 from slimtable.files import replace_file
 

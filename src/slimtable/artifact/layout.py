@@ -11,6 +11,7 @@ import numpy as np
 
 from slimtable.artifact.bits import packed_size
 from slimtable.artifact.packed import Packed
+from slimtable.artifact.roles import Role, plain_role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 FLOATS = ("float32", "float16")
@@ -30,9 +31,11 @@ class Layout(ABC):
 
     Attributes:
         format_version: first format version that has this layout; a file that uses it needs a reader of that version.
+        row_arrays: beginnings of the names of arrays of floats that hold rows.
     """
 
     format_version: ClassVar[int] = 1
+    row_arrays: ClassVar[tuple[str, ...]] = ()
 
     def version_of(self, packed: Packed) -> int:
         """The oldest format version with all features that this table uses; call :meth:`check` before."""
@@ -53,6 +56,22 @@ class Layout(ABC):
     @abstractmethod
     def open(self, packed: Packed) -> RowsInto:
         """Build lookup structures such as directories, and return the function that decodes rows."""
+
+    def num_vectors(self, packed: Packed) -> int:
+        """Number of rows of its own, such as the shared ones; reads the config only."""
+        return packed.num_embeddings
+
+    def streams(self, packed: Packed) -> dict[str, Role]:
+        """The roles of the arrays that are bit streams, and of others that could be; call :meth:`check` before."""
+        return {}
+
+    def roles(self, packed: Packed) -> dict[str, Role]:
+        """The role of each array; call :meth:`check` before."""
+        streams = self.streams(packed)
+        return {
+            name: streams.get(name) or plain_role(array.shape, array.itemsize, name.startswith(self.row_arrays))
+            for name, array in packed.arrays.items()
+        }
 
 
 def check_head(packed: Packed) -> None:

@@ -13,6 +13,7 @@ from slimtable.artifact.coded import CodedLayout
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.plain import DenseLayout, LowRankLayout, ScaledLayout
+from slimtable.artifact.roles import Role
 from slimtable.artifact.shared import SharedLayout
 from slimtable.errors import ArtifactFormatError
 
@@ -70,6 +71,16 @@ def exact_bits(packed: Packed) -> int:
         ArtifactFormatError: if the layout is unknown.
     """
     return _layout_of(packed).exact_bits(packed)
+
+
+def num_vectors(packed: Packed) -> int:
+    """Number of rows that a table has of its own, such as the shared ones; its arrays may be missing."""
+    return _layout_of(packed).num_vectors(packed)
+
+
+def roles_of(packed: Packed) -> dict[str, Role]:
+    """The role of each array of a table; call :func:`validate` before."""
+    return _layout_of(packed).roles(packed)
 
 
 def format_version(packed: Packed) -> int:

@@ -21,6 +21,7 @@ from slimtable.artifact.layout import (
     read_only,
 )
 from slimtable.artifact.packed import Packed
+from slimtable.artifact.roles import Role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 _IDS_AT_ONCE = 4096
@@ -28,6 +29,8 @@ _IDS_AT_ONCE = 4096
 
 class DenseLayout(Layout):
     """The table itself: ``table`` (N, d) float32 or float16."""
+
+    row_arrays = ("table",)
 
     def check(self, packed: Packed) -> None:
         check_config(packed.layout_config, "layout_config", ())
@@ -51,6 +54,8 @@ class DenseLayout(Layout):
 
 class LowRankLayout(Layout):
     """The product of ``left`` (N, r) and ``right`` (r, d), float32 or float16, summed in float32."""
+
+    row_arrays = ("left",)
 
     def check(self, packed: Packed) -> None:
         check_config(packed.layout_config, "layout_config", ())
@@ -122,6 +127,10 @@ class ScaledLayout(Layout):
     def exact_bits(self, packed: Packed) -> int:
         scales = packed.arrays["offset"].nbytes + packed.arrays["step"].nbytes
         return packed.num_embeddings * packed.embedding_dim * packed.layout_config["bits"] + 8 * scales
+
+    def streams(self, packed: Packed) -> dict[str, Role]:
+        dim = packed.embedding_dim
+        return {"codes": Role("rows", packed.layout_config["bits"], packed.num_embeddings * dim, dim, stream=True)}
 
     def open(self, packed: Packed) -> RowsInto:
         from slimtable.artifact import kernels

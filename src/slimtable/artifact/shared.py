@@ -26,6 +26,7 @@ from slimtable.artifact.layout import (
     read_only,
 )
 from slimtable.artifact.packed import Packed
+from slimtable.artifact.roles import Role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 MAX_PARTS = 256  # tables, and terms
@@ -113,6 +114,7 @@ class SharedLayout(Layout):
     """
 
     format_version: ClassVar[int] = 2
+    row_arrays = ("rows.",)
 
     def version_of(self, packed: Packed) -> int:
         _, terms = read_shared(packed)
@@ -161,6 +163,22 @@ class SharedLayout(Layout):
         scales = ("offset.", "step.", "weights.")
         floats = sum(array.nbytes for name, array in packed.arrays.items() if name.startswith(scales))
         return rows + maps * packed.num_embeddings + 8 * floats
+
+    def num_vectors(self, packed: Packed) -> int:
+        tables, _ = read_shared(packed)
+        return sum(table.num_rows for table in tables)
+
+    def streams(self, packed: Packed) -> dict[str, Role]:
+        tables, terms = read_shared(packed)
+        found = {
+            f"rows.{r}": Role("rows", table.bits, table.num_values, table.width, stream=True)
+            for r, table in enumerate(tables)
+            if table.coded
+        }
+        for t, term in enumerate(terms):
+            width = code_bits(tables[term.table].num_rows)
+            found[f"map.{t}"] = Role("assignments", width, packed.num_embeddings, 1, stream=True)
+        return found
 
     def open(self, packed: Packed) -> RowsInto:
         tables, terms = read_shared(packed)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from slimtable.artifact.packed import Packed
 from slimtable.cli.options import Force, Json, Preset, Settings, parse_method, require_free
 from slimtable.cli.output import show, show_json, size, table
 from slimtable.codecs.base import Rows
@@ -53,6 +52,7 @@ def compress(
 ) -> None:
     """Compress a trained table; its name in the new file is "table"."""
     from slimtable.artifact.file import write_artifact
+    from slimtable.artifact.layouts import num_vectors
     from slimtable.compress import compress_table, read_table
     from slimtable.embeddings.fitting import fit_budget
 
@@ -64,7 +64,7 @@ def compress(
         config = fit_budget(config, budget, dense.shape[0], dense.shape[1], counts)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
     file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
-    vectors = _vectors(packed)
+    vectors = num_vectors(packed)
     del packed  # may be as large as the table; only the file is used from here on
     with open_artifact(out) as artifact:
         served = artifact[TABLE]
@@ -230,13 +230,6 @@ def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[s
     is_relative(budget)  # checked before anything is read
     has_budget = "budget" in get_config(method).to_dict()
     return [*(settings or ()), *([f"budget={budget}"] if has_budget else ())]
-
-
-def _vectors(packed: Packed) -> int:
-    """Number of stored rows; fewer than ids if ids share rows."""
-    if packed.layout != "shared":
-        return packed.num_embeddings
-    return sum(shared["num_rows"] for shared in packed.layout_config["tables"])
 
 
 def _read_counts(path: Path) -> np.ndarray:

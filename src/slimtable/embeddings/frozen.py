@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.artifact.bits import code_bits
-from slimtable.artifact.layouts import Decoder, exact_bits, validate
+from slimtable.artifact.layouts import Decoder, exact_bits, num_vectors, validate
 from slimtable.artifact.packed import Packed
-from slimtable.artifact.shared import PRIME
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig
+from slimtable.embeddings.frozen_rows import ROWS_OF_LAYOUT
 from slimtable.embeddings.registry import saved_config
 
 
@@ -72,8 +73,7 @@ class FrozenEmbedding(EmbeddingTable):
         return self._bits
 
     def num_vectors(self) -> int:
-        shared = self._head.layout_config["tables"] if self._head.layout == "shared" else None
-        return self.num_embeddings if shared is None else sum(table["num_rows"] for table in shared)
+        return num_vectors(self._head)
 
     def pack(self) -> Packed:
         arrays = {}
@@ -84,6 +84,16 @@ class FrozenEmbedding(EmbeddingTable):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy takes along: everything but the decoder, which points into these very arrays."""
         return {**self.__dict__, "_decoder": None, "_directory": None}
+
+    @property
+    def layout(self) -> str:
+        """Name of the layout of the arrays."""
+        return self._head.layout
+
+    @property
+    def layout_config(self) -> Mapping[str, Any]:
+        """Config of the layout."""
+        return self._head.layout_config
 
     @property
     def device(self) -> torch.device:
@@ -99,7 +109,7 @@ class FrozenEmbedding(EmbeddingTable):
         buffer: Tensor = getattr(self, _buffer_name(name))
         return buffer
 
-    def _array(self, name: str) -> Tensor:
+    def array(self, name: str) -> Tensor:
         """An array with its own type and shape, on the module's device."""
         shape, dtype = self._shapes[name]
         return self._buffer(name).view(torch.from_numpy(np.empty(0, dtype)).dtype).reshape(shape)
@@ -120,83 +130,11 @@ class FrozenEmbedding(EmbeddingTable):
             torch._assert_async(inside, message)
         elif not bool(inside):
             raise IndexError(message)
-        config = self._head.layout_config
-        match self._head.layout:
-            case "dense":
-                return self._array("table")[ids].float()
-            case "low_rank":
-                return self._array("left")[ids].float() @ self._array("right").float()
-            case "scaled":
-                column = torch.arange(self.embedding_dim, device=ids.device)
-                codes = self._codes("codes", ids.unsqueeze(1) * self.embedding_dim + column, config["bits"])
-                lines = slice(None) if config["axis"] == "column" else ids.unsqueeze(1)
-                return self._array("offset")[lines].float() + self._array("step")[lines].float() * codes
-            case "shared":
-                return self._shared_rows(ids)
-            case _:
-                return self._coded_rows(ids)
+        return ROWS_OF_LAYOUT[self.layout](self, ids)
 
-    def _shared_rows(self, ids: Tensor) -> Tensor:
-        rows = torch.zeros(len(ids), self.embedding_dim, device=ids.device)
-        reached: set[int] = set()
-        for index, term in enumerate(self._head.layout_config["terms"]):
-            width = self._head.layout_config["tables"][term["table"]]["width"]
-            columns = slice(term["column"], term["column"] + width)
-            weight = term["weight"]
-            if weight == "stored":
-                weight = self._array(f"weights.{index}")[ids].float().unsqueeze(1)
-            value = weight * self._table_rows(term["table"], self._row_numbers(index, term, ids))
-            # Columns that no term reached so far are set, not added to: -0 stays -0.
-            if "multiply" in term:
-                value = rows[:, columns] * value
-            elif columns.start in reached:
-                value = rows[:, columns] + value
-            rows[:, columns] = value
-            reached.update(range(columns.start, columns.stop))
-        return rows.double().tanh().float() if self._head.layout_config["activation"] == "tanh" else rows
-
-    def _row_numbers(self, index: int, term: dict[str, Any], ids: Tensor) -> Tensor:
-        """Rows that a term of the layout ``shared`` gives to ids, int64 (B,)."""
-        num_rows: int = self._head.layout_config["tables"][term["table"]]["num_rows"]
-        if term["map"] == "stored":
-            return self._codes(f"map.{index}", ids, code_bits(num_rows)).clamp(max=num_rows - 1)
-        mix: dict[str, int] = term["map"]
-        if "divisor" in mix:
-            return ids // mix["divisor"]
-        rows = mix["first"] + (mix["a"] * (ids % PRIME) + mix["b"]) % PRIME % mix["count"]
-        return torch.where(ids < mix["head"], ids, rows)
-
-    def _table_rows(self, index: int, numbers: Tensor) -> Tensor:
-        """Rows of a table of the layout ``shared``, float32 (B, w)."""
-        table: dict[str, int] = self._head.layout_config["tables"][index]
-        if table["bits"] > 8:
-            return self._array(f"rows.{index}")[numbers].float()
-        column = torch.arange(table["width"], device=numbers.device)
-        places = numbers.unsqueeze(1) * table["width"] + column
-        codes = self._codes(f"rows.{index}", places, table["bits"])
-        offset, step = (self._array(f"{name}.{index}")[numbers].float().unsqueeze(1) for name in ("offset", "step"))
-        return offset + step * codes
-
-    def _coded_rows(self, ids: Tensor) -> Tensor:
-        tiers: list[dict[str, int]] = self._head.layout_config["tiers"]
-        tier_of, place_of = self._tier_and_place(ids)
-        rows = torch.zeros(len(ids), self.embedding_dim, device=ids.device)
-        for index, tier in enumerate(tiers):
-            if tier["num_rows"] == 0:
-                continue
-            mine = tier_of == index
-            subspaces = torch.arange(tier["num_codebooks"], device=ids.device)
-            place = torch.where(mine, place_of, 0).unsqueeze(1)
-            codes = self._codes(
-                f"codes.{index}", place * tier["num_codebooks"] + subspaces, code_bits(tier["codebook_size"])
-            )
-            codebook = self._array(f"codebook.{tier['codebook']}").expand(tier["num_codebooks"], -1, -1)
-            rows = torch.where(mine.unsqueeze(1), codebook[subspaces, codes].flatten(1).float(), rows)
-        return rows
-
-    def _tier_and_place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Tier of each id and its place among the ids of that tier, (B,) each."""
-        counts = [tier["num_rows"] for tier in self._head.layout_config["tiers"]]
+    def tier_and_place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Tier of each id of the layout ``coded`` and its place among the ids of that tier, (B,) each."""
+        counts = [tier["num_rows"] for tier in self.layout_config["tiers"]]
         if "tiers" not in self._shapes:
             ends = torch.tensor(counts, device=ids.device).cumsum(0)
             tier = torch.searchsorted(ends, ids, right=True)
@@ -205,7 +143,7 @@ class FrozenEmbedding(EmbeddingTable):
         key = (stream.data_ptr(), stream._version)
         if self._directory is None or self._directory[0] != key:
             every = torch.arange(self.num_embeddings, device=ids.device)
-            flags = self._codes("tiers", every, code_bits(len(counts))).to(torch.uint8)
+            flags = self.codes("tiers", every, code_bits(len(counts))).to(torch.uint8)
             places = torch.zeros(self.num_embeddings, dtype=torch.int32, device=ids.device)
             for index in range(len(counts)):
                 mine = flags == index
@@ -213,7 +151,7 @@ class FrozenEmbedding(EmbeddingTable):
             self._directory = (key, flags, places)
         return self._directory[1][ids].long(), self._directory[2][ids].long()
 
-    def _codes(self, name: str, index: Tensor, width: int) -> Tensor:
+    def codes(self, name: str, index: Tensor, width: int) -> Tensor:
         """The codes at positions ``index`` of a bit stream, int64 of the same shape."""
         stream = self._buffer(name)
         first = index * width
