@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first used, listed once in a stub beside them."""
+"""Lazy imports: the public names of a package are listed once, in a stub file in its folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 
 def attach(package: str, folder: Path) -> tuple[Callable[[str], Any], Callable[[], list[str]], dict[str, str]]:
-    """The ``__getattr__`` and ``__dir__`` of a package, by its ``__init__.pyi``.
+    """Creates ``__getattr__`` and ``__dir__`` of a package from its ``__init__.pyi``.
 
     Args:
         package: its name.
-        folder: where it lies.
+        folder: folder of the package.
 
     Returns:
         Both functions, and the module of each name.
@@ -32,7 +32,7 @@ def attach(package: str, folder: Path) -> tuple[Callable[[str], Any], Callable[[
 
 
 def load(package: str, module: str, name: str) -> Any:
-    """A name of a module; where a library is missing, the error says what to install."""
+    """Imports a name of a module; if a library is missing, the error says what to install."""
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:

@@ -129,7 +129,7 @@ def rows_within(budget: str, dense_bits: int, bits_of: Callable[[int], int], low
     if rows < low:
         number = "a row" if low == 1 else "two rows" if low == 2 else f"{low} rows"
         raise BudgetError(
-            f"{budget} does not pay for {number} and the row maps. The smallest budget is {-(-bits_of(low) // 8):,}B."
+            f"{budget} is too small for {number} and the row maps. The smallest budget is {-(-bits_of(low) // 8):,}B."
         )
     return rows
 

@@ -28,13 +28,13 @@ def progress_bar(enabled: bool = True) -> Progress:
 
 @contextmanager
 def watch(what: str, total: int, done: Callable[[], int], enabled: bool = True) -> Iterator[None]:
-    """A bar over work that goes on elsewhere, for as long as the block lasts.
+    """A progress bar for work in other processes, until the block ends.
 
     Args:
-        what: its description.
-        total: how much there is to do.
-        done: looks how much is done; called in a thread of its own, now and then.
-        enabled: show it, on a terminal.
+        what: description.
+        total: number of steps.
+        done: returns the number of finished steps; called regularly in a separate thread.
+        enabled: show the bar if standard error is a terminal.
     """
     with progress_bar(enabled) as bar:
         if bar.disable or not total:

@@ -15,7 +15,7 @@ class Registry(Generic[_T]):
     """The classes registered by the files of a package, which are imported when an unknown name is requested.
 
     Args:
-        kind: their name in messages, such as "method".
+        kind: word for the classes in messages, such as "method".
         package: package of their files, one class each; the file stem is the name.
         attribute: class attribute that holds the name.
     """

@@ -45,7 +45,7 @@ def test_train_has_a_flag_with_its_default_for_every_training_setting(
     for flag in ("--epochs", "--batch-size", "--learning-rate", "--negatives", "--embedding-dim", "--seed", "--device"):
         assert flag in shown
     assert "0.001" in shown  # the learning rate's
-    assert "Passes over the training interactions" in shown
+    assert "Passes over the training data" in shown
 
 
 def test_help_states_the_defaults_of_every_model(must: Command, monkeypatch: pytest.MonkeyPatch) -> None:

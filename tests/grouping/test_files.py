@@ -85,7 +85,7 @@ def test_raw_ids_come_along(groups: Groups, tmp_path: Path) -> None:
         ({}, {"kind": "something"}, "holds no row maps"),
         ({}, {"version": 2}, "need a newer slimtable"),
         ({"item.rows": None}, {}, "it lacks 'item.rows'"),
-        ({"item.rows": np.full(200, 10**6, np.int32)}, {}, "must lie in"),
+        ({"item.rows": np.full(200, 10**6, np.int32)}, {}, "must be in"),
         ({"item.rows": np.zeros(200, np.int64)}, {}, "must be int32"),
         ({"user.second": np.zeros(3, np.int32)}, {}, "one row for each"),
         ({}, {"grouping": "nonsense"}, "no grouping 'nonsense'"),

@@ -44,7 +44,7 @@ def test_rows_are_as_many_as_allowed_and_the_divisor_the_largest(num_embeddings)
     fewest = min(m + math.ceil(num_embeddings / m) for m in range(1, num_embeddings + 1))
     for num_rows in {fewest, num_embeddings // 2, num_embeddings}:
         if num_rows < fewest:
-            with pytest.raises(ValueError, match=f"num_rows`={num_rows} is too little .* Use at least {fewest}"):
+            with pytest.raises(ValueError, match=f"num_rows`={num_rows} is too few .* Use at least {fewest}"):
                 create(QRConfig(num_rows=num_rows), num_embeddings, 4)
         elif num_rows <= num_embeddings:
             fits = [m for m in range(1, num_embeddings + 1) if m + math.ceil(num_embeddings / m) <= num_rows]

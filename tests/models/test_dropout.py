@@ -56,7 +56,7 @@ def test_keeps_shape_and_type() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_impossible_share(share: float) -> None:
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
         Dropout(share)
 
 

@@ -37,9 +37,9 @@ def test_damage_is_said(tmp_path: Path) -> None:
     (tmp_path / HISTORY).write_text('{"window": 0}\n')
     with pytest.raises(CheckpointError, match="1 of 2 windows"):
         History(tmp_path, 2)
-    with pytest.raises(SlimtableError, match="no state folder"):
+    with pytest.raises(SlimtableError, match="not the state folder"):
         read_history(tmp_path / "nowhere")
     (tmp_path / HISTORY).write_text('{"window": 0}\n{"window": 1}\n{"window": 2}\n')
-    with pytest.raises(CheckpointError, match=r"has 3 windows, but the journal beside it knows of 1\."):
+    with pytest.raises(CheckpointError, match=r"has 3 windows, but the journal has 1\."):
         History(tmp_path, 1)
     assert len(read_history(tmp_path)) == 3

@@ -217,7 +217,7 @@ def test_a_budget_that_pays_for_nothing_stops_neither_training_nor_service(finis
     assert [record["window"] for record in history] == [2, 3]
     for record in history:
         assert record["verdict"]["decision"] == "refuse"
-        assert "20 bytes does not pay for the fewest rows" in record["verdict"]["reasons"][0]
+        assert "20 bytes is too small for the fewest rows" in record["verdict"]["reasons"][0]
         assert record["served"] == "v00001"
         assert not record["verdict"]["roll_back"]
     untroubled = read_history(finished / "state")[3]["metrics"]["uncompressed"]

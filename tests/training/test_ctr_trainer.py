@@ -189,5 +189,5 @@ def test_epochs_are_not_negative() -> None:
 
 
 def test_ids_that_a_field_does_not_have_are_not_counted() -> None:
-    with pytest.raises(IndexError, match=r"Field 0 has id \d+, but ids lie in 0..9"):
+    with pytest.raises(IndexError, match=r"Field 0 has id \d+, but ids are in 0..9"):
         make_clicks().counts([10, SIZES["tags"], SIZES["hour"]])

@@ -20,34 +20,34 @@ from slimtable.training.evaluation import MASKS, POPULARITY_SHARES
 from slimtable.training.trainer import TrainConfig
 
 _RANKING = (
-    "Every withheld interaction of the test part is ranked against all items but those that the user has in training; "
-    "ties count at mid-rank. Figures are percent, mean ± standard deviation over seeds, after the last epoch."
+    "Every held-out interaction of the test part is ranked against all items except the user's training items; ties "
+    "count at mid-rank. Values are percent, mean ± standard deviation over seeds, after the last epoch."
 )
 _CAPPED = (
-    "Every withheld interaction of the test part is ranked against all items but those that the user has in training "
-    "or validation; ties count at mid-rank. R@20 is the share of a user's withheld items among the first 20, or of 20 "
-    "where more are withheld. Figures are percent, mean ± standard deviation over seeds, after the best epoch by "
-    "validation where training has patience, else after the last."
+    "Every held-out interaction of the test part is ranked against all items except the user's training and validation "
+    "items; ties count at mid-rank. R@20 is hits divided by min(20, held-out items of the user). Values are percent, "
+    "mean ± standard deviation over seeds, after the best epoch by validation if training has patience, else after the "
+    "last."
 )
 _REGRESSION = (
     "RMSE is the root of the mean squared error of the predicted scores of the test part, MAE their mean absolute "
-    "error; lower is better. Figures are mean ± standard deviation over seeds, after the last epoch."
+    "error; lower is better. Values are mean ± standard deviation over seeds, after the last epoch."
 )
 _CLICKS = (
-    "The log loss and the area under the ROC curve of the predicted clicks of the test part, by the tables as served. "
-    "Figures are mean ± standard deviation over seeds, after the last epoch."
+    "The log loss and the area under the ROC curve of the predicted clicks of the test part, with tables as served. "
+    "Values are mean ± standard deviation over seeds, after the last epoch."
 )
 _SIZES = (
-    "Size is every bit served over that of the same model with uncompressed float32 tables. Differences to full are "
-    "paired by seed, with their 95 % interval by Student's t."
+    "Size is all bits served, divided by those of the same model with float32 tables. Differences from full are paired "
+    "by seed, with their 95 % interval by Student's t."
 )
 
 _CHOICES = {NDCG.metric: NDCG.name, RECALL.metric: f"capped {RECALL.name}"}
 _COSTS = ("tables smaller ×", "s/epoch", "× full")
 _SECONDS = (
-    "Seconds are those of the training steps, median over epochs; a method that compresses after training takes those "
-    "of the training before. Other work on the machine shows in them: benchmarks/training_cost.py lets methods take "
-    "turns and is the fairer comparison."
+    "Seconds are those of the training steps, median over epochs; for compression after training those of the training "
+    "before. They depend on other load of the machine: benchmarks/training_cost.py interleaves the methods and is the "
+    "fairer comparison."
 )
 
 
@@ -174,7 +174,7 @@ def _details(section: Section) -> Table:
         for row in rows
     ]
     note = (
-        "Head, torso and tail are the withheld items among the most, middling and least frequent in training. The "
+        "Head, torso and tail are held-out items by their frequency in training, from most to least frequent. The "
         f"best epoch is chosen by {_CHOICES.get(chosen.metric, chosen.metric)} on the validation part. " + _SECONDS
     )
     return Table("Popularity, best epoch and time", columns, tuple(cells), note)
@@ -197,7 +197,7 @@ def _masks(rows: Sequence[Row]) -> Table:
     measures = [replace(m, mask=mask) for mask in MASKS if mask != HIT_RATE.mask for m in (HIT_RATE, NDCG)]
     columns = ("method", *(f"{measure.name}, mask {measure.mask}" for measure in measures))
     cells = [(row.label, *(_estimate(row.last, measure) for measure in measures)) for row in rows]
-    note = "Mask none leaves all items in; mask train+valid leaves out the user's validation item too."
+    note = "Mask none excludes no items; mask train+valid also excludes the user's validation item."
     return Table("Other masks", columns, tuple(cells), note)
 
 

@@ -192,4 +192,4 @@ def _epochs_done(job: Job, ended: Container[Path]) -> int:
     try:
         return (job.folder / LOG).read_bytes().count(b"\n")
     except OSError:
-        return 0  # not begun
+        return 0  # not started

@@ -1,4 +1,4 @@
-"""The command line: ``slimtable COMMAND``; every command makes one call of the library and prints the result.
+"""The command line: ``slimtable COMMAND``; every command calls one function of the library and prints the result.
 
 Every error is one line on standard error that begins with ``error:``, with exit code 2; an interruption exits with 130.
 ``SLIMTABLE_DEBUG=1`` shows the traceback.
@@ -180,13 +180,13 @@ def _describe(error: Exception) -> str:
     if hasattr(error, "format_message"):  # a usage error of typer
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "slimtable"
-        return f"{error.format_message()} See `{command} --help`."
+        return f"{error.format_message().rstrip('.')}. See `{command} --help`."
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("slimtable"):
         return f"this needs {error.name}, which is not installed. Run: pip install 'slimtable[train]'"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "this needs more memory than the machine has. Make the data, the tables or the batches smaller."
+        return "this needs more memory than the machine has. Use less data, smaller tables or smaller batches."
     if isinstance(error, RecursionError):
-        return "something in the input is nested too deeply. Make it flatter."
+        return "the input is nested too deeply. Use fewer levels of nesting."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if isinstance(error, _EXPECTED) and str(error):

@@ -24,17 +24,18 @@ def bench(
     split: Annotated[
         str | None,
         typer.Option(
-            help="leave-two-out, random, holdout, temporal, fixed or pooled.", show_default="the default of the dataset"
+            help="leave-two-out, random, holdout, temporal, fixed or pooled; click logs: temporal or random.",
+            show_default="the default of the dataset",
         ),
     ] = None,
     data_root: DataRoot = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one per core")
+        int | None, typer.Option(min=1, help="Number of processes, one thread each.", show_default="one per core")
     ] = None,
     published: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file of a paper's figures, which then stand beside runs with the paper's settings, such as "
+            help="JSON file with results of a paper, shown next to runs with the settings of the paper, such as "
             "studies/mgqe/published.json."
         ),
     ] = None,

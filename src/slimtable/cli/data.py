@@ -41,7 +41,7 @@ def _where(info: DatasetInfo) -> str:
 
 @app.command(epilog="Example: slimtable data fetch ml-1m")
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a dataset; see `slimtable data list`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a dataset; see `slimtable data list`.")],
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +57,7 @@ def fetch(
 
 @app.command(epilog="Example: slimtable data make clicks.parquet --interactions 1000000 --seed 1")
 def make(
-    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     interactions: Annotated[int, typer.Option(help="Number of rows, 1e3 to 2e9.")] = 80_000,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     format: Annotated[str, typer.Option(help="parquet, csv or sasrec.")] = "parquet",
@@ -81,8 +81,8 @@ def make(
 @app.command("make-clicks", epilog="Example: slimtable data make-clicks --rows 240000 --windows 24 --out hours")
 def make_clicks(
     out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
-    rows: Annotated[int, typer.Option(help="Number of impressions in all.")] = 240_000,
-    windows: Annotated[int, typer.Option(help="Number of files, an hour each.")] = 24,
+    rows: Annotated[int, typer.Option(help="Total number of impressions.")] = 240_000,
+    windows: Annotated[int, typer.Option(help="Number of window files, one hour each.")] = 24,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     format: Annotated[str, typer.Option(help="csv or parquet.")] = "csv",
     poison: Annotated[
@@ -95,7 +95,7 @@ def make_clicks(
     from slimtable.data.datasets import make_synthetic_clicks
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is there already and not an empty folder. Choose another name.")
+        raise FileExistsError(f"{out} exists and is not an empty folder. Choose another name.")
     paths = write_windows(make_synthetic_clicks(rows, seed, windows), out, format=format, poison=poison or ())
     written = sum(path.stat().st_size for path in paths)
     if as_json:

@@ -20,7 +20,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the files of the demo.")] = Path("runs/demo"),
     as_json: Json = False,
 ) -> None:
-    """See it all in about a minute: train, compare, pack, verify and look up. Needs no data."""
+    """Train, compare, pack, verify and look up on synthetic data, in about a minute."""
     from slimtable.bench import console_table, parse_methods, run_bench
     from slimtable.training.packing import pack_model, restore_run
     from slimtable.training.trainer import TrainConfig

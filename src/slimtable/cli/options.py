@@ -266,8 +266,15 @@ def _shown_default(field: dataclasses.Field[Any]) -> str | bool:
         if value != field.default:
             grouped.setdefault(value, []).append(name)
     ctr = [name for name in own if get_model(name).task == "ctr"]
-    others = [f"{value} for {'CTR models' if names == ctr else ', '.join(names)}" for value, names in grouped.items()]
-    return "; ".join([str(field.default), *others]) if others else True
+    others = [
+        f"{_shown(value)} for {'CTR models' if names == ctr else ', '.join(names)}" for value, names in grouped.items()
+    ]
+    return "; ".join([_shown(field.default), *others]) if others else True
+
+
+def _shown(value: Any) -> str:
+    """A value as on a command line; a list as its elements."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _require_device(device: str) -> None:
@@ -284,8 +291,10 @@ def _require_device(device: str) -> None:
 
 
 def _attributes(config_class: type) -> dict[str, str]:
-    """Descriptions of fields from the Attributes section of a docstring, one sentence each."""
-    section = inspect.getdoc(config_class).partition("Attributes:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
-    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)
-    texts = {name: " ".join(text.split()) for name, text in entries}
+    """Descriptions of fields from the Attributes sections of a class and its bases, one sentence each."""
+    texts: dict[str, str] = {}
+    for cls in reversed(config_class.__mro__):  # a subclass documents only its own fields
+        section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+        entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)
+        texts |= {name: " ".join(text.split()) for name, text in entries}
     return {name: text[0].upper() + text[1:] for name, text in texts.items()}

@@ -11,7 +11,9 @@ from slimtable.cli.options import Json
 from slimtable.cli.output import show, show_json, size, table
 
 Record = dict[str, Any]
-StatePath = Annotated[Path, typer.Argument(help="The state folder, or the settings file of the pipeline.")]
+StatePath = Annotated[
+    Path, typer.Argument(metavar="STATE", help="The state folder, or the settings file of the pipeline.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +27,7 @@ def run(
     windows: Annotated[
         int | None, typer.Option(min=1, help="Stop when this many windows are finished in total.", show_default="all")
     ] = None,
-    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks for new windows.")] = 2.0,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two checks for new windows.")] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Process the available windows, resuming after the last finished stage.

@@ -90,7 +90,7 @@ def compress(
 
 
 def pack(
-    run: Annotated[Path, typer.Argument(help="A folder written by `slimtable train`.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder written by `slimtable train`.")],
     out: Out,
     epoch: Annotated[
         Epoch | None,
@@ -114,7 +114,7 @@ def pack(
 
 
 def inspect(file: File, as_json: Json = False) -> None:
-    """Show what an artifact holds, and its sizes."""
+    """Show the tables of an artifact and their sizes."""
     with open_artifact(file, verify=True) as artifact:
         if as_json:
             show_json(
@@ -145,12 +145,12 @@ def verify(file: File, as_json: Json = False) -> None:
 def lookup(
     file: File,
     table_name: Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `slimtable inspect`.")],
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Row numbers from 0.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids from 0; raw ids with --raw.")],
     raw: Annotated[bool, typer.Option("--raw", help="The ids are raw ids, as in the training data.")] = False,
     limit_dims: Annotated[int, typer.Option(min=1, help="Values to show of each row; --json gives all.")] = 8,
     as_json: Json = False,
 ) -> None:
-    """Look rows up, without PyTorch."""
+    """Look up rows of a table, without PyTorch."""
     with open_artifact(file, verify=True) as artifact:
         if table_name not in artifact:
             raise ValueError(f"{file} has no table {table_name!r}. Its tables: {', '.join(artifact)}.")

@@ -40,7 +40,7 @@ class Hash:
         least, end = {"a": 1, "b": 0, "head": 0, "first": 0, "count": 1}, {"a": _PRIME, "b": _PRIME}
         for name, value in vars(self).items():
             if not least[name] <= value < end.get(name, 1 << 31):
-                raise ValueError(f"`Hash.{name}` must lie in {least[name]}..{end.get(name, 1 << 31) - 1}, got {value}.")
+                raise ValueError(f"`Hash.{name}` must be in {least[name]}..{end.get(name, 1 << 31) - 1}, got {value}.")
 
     def rows(self, num_embeddings: int) -> np.ndarray:
         """The row of each id, int32 (num_embeddings,)."""
@@ -70,7 +70,7 @@ class Quotient:
 
     def __post_init__(self) -> None:
         if not 1 <= self.divisor <= _PRIME:
-            raise ValueError(f"`Quotient.divisor` must lie in 1..{_PRIME}, got {self.divisor}.")
+            raise ValueError(f"`Quotient.divisor` must be in 1..{_PRIME}, got {self.divisor}.")
 
     def rows(self, num_embeddings: int) -> np.ndarray:
         """The row of each id, int32 (num_embeddings,)."""
@@ -109,7 +109,7 @@ class RowMap:
         computed: the hash that gives ``rows``, if there is one; the map then takes no space.
 
     Raises:
-        ValueError: shapes differ, a row is out of range, or the weight does not lie in (0, 1).
+        ValueError: shapes differ, a row is out of range, or the weight is not in (0, 1).
 
     Example:
         >>> row_map = RowMap.from_labels(np.array([7, 7, 2]))
@@ -133,11 +133,11 @@ class RowMap:
                 raise ValueError(f"`RowMap.{name}` must have one row for each of {len(self.rows)} ids.")
             if len(values) and not 0 <= values.min() <= values.max() < self.num_rows:
                 raise ValueError(
-                    f"`RowMap.{name}` must lie in 0..{self.num_rows - 1}, got {values.min()}..{values.max()}."
+                    f"`RowMap.{name}` must be in 0..{self.num_rows - 1}, got {values.min()}..{values.max()}."
                 )
             object.__setattr__(self, name, values)
         if not 0 < self.secondary_weight < 1:
-            raise ValueError(f"`RowMap.secondary_weight` must lie between 0 and 1, got {self.secondary_weight}.")
+            raise ValueError(f"`RowMap.secondary_weight` must be between 0 and 1, got {self.secondary_weight}.")
 
     @classmethod
     def from_labels(

@@ -15,10 +15,10 @@ from slimtable.methods.shared import Shared, SharedConfig
 class BACOConfig(SharedConfig):
     """Options of shared rows, with balanced co-clusters as the grouping.
 
-    Presets: ``published`` draws rows from N(0, 1), as the published code does. ``best`` has four views side by side,
-    their clusters merged as wholes (:attr:`slimtable.grouping.algorithms.baco.BACO.merge`), and rows of 8 bits: with
-    LightGCN on Beauty, on whose test part it was chosen, as good as full tables for the trained parameters of BACO.
-    ``compact`` has one such view and rows of 4 bits.
+    Presets: ``published`` initializes rows from N(0, 1), as the published code does. ``best`` concatenates four views
+    with merged clusters (:attr:`slimtable.grouping.algorithms.baco.BACO.merge`) and serves rows in 8 bits. With
+    LightGCN on Beauty it was as good as full tables with as many trained parameters as BACO; it was chosen on the test
+    part of Beauty. ``compact`` has one such view and serves rows in 4 bits.
     """
 
     grouping: str = "baco"
@@ -36,10 +36,10 @@ class BACOConfig(SharedConfig):
 
 @register("baco")
 class BACO(Shared):
-    """A user has the mean of the rows of the nearest two user groups, an item the row of its group.
+    """A user gets the mean of the rows of its primary and secondary group, an item the row of its group.
 
     Bits: 32·K·d, 2·N·⌈log2 K⌉ for the users' maps and N·⌈log2 K⌉ for the items'; with views or other ``row_bits`` as
-    :class:`slimtable.methods.shared.Shared`.
+    for :class:`slimtable.methods.shared.Shared`.
     """
 
     config_class = BACOConfig

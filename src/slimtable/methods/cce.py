@@ -18,7 +18,7 @@ from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import HashedRowsConfig
 from slimtable.grouping.row_map import Hash
 
-_USUAL_CHUNKS = (4, 2, 1)
+_DEFAULT_CHUNKS = (4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class CCEConfig(HashedRowsConfig):
     """Options of CCE.
 
     Attributes:
-        chunks: blocks of columns, each with rows of its own; a divisor of embedding_dim. None for 4, or 2 or 1 where
-            4 is none.
-        recluster_epochs: first epochs after which ids are clustered anew.
-        sampled_per_row: ids that k-means looks at, per centroid.
-        kmeans_rounds: most rounds of k-means.
+        chunks: number of blocks of columns, each with its own rows; a divisor of embedding_dim. None for the largest of
+            4, 2 and 1 that divides it.
+        recluster_epochs: number of first epochs after which ids are clustered again.
+        sampled_per_row: number of ids per centroid that k-means is fitted on.
+        kmeans_rounds: maximum number of k-means iterations.
 
     Raises:
         ValueError: a number is out of range.
@@ -42,11 +42,11 @@ class CCEConfig(HashedRowsConfig):
     kmeans_rounds: PositiveInt = 20
 
     def chunks_of(self, embedding_dim: int) -> int:
-        """Chunks of a row."""
-        return self.chunks or next(count for count in _USUAL_CHUNKS if embedding_dim % count == 0)
+        """Number of chunks of a row."""
+        return self.chunks or next(count for count in _DEFAULT_CHUNKS if embedding_dim % count == 0)
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """Rows, and the maps that they have once ids are clustered."""
+        """Bits of the rows, and of the maps that are stored after clustering."""
         half = max(1, num_rows // 2)
         maps = self.chunks_of(embedding_dim) * num_embeddings * code_bits(half)
         return 64 * half * embedding_dim + (maps if self.recluster_epochs else 0)
@@ -57,10 +57,10 @@ class CCE(SharedRows):
     """In each chunk of columns a row is ``T₀[h₀(id)] + T₁[h₁(id)]``, both tables with half of the K rows.
 
     Both maps start as universal hashes. After an epoch, k-means on the rows of all ids replaces T₀ by centroids and h₀
-    by the nearest of them, h₁ is drawn anew, and T₁ becomes the mean of what is left of the ids in each of its rows.
-    Moments of the optimizer stay with the parameters. Bits: 32·K·d, and chunks·N·⌈log2(K/2)⌉ once clustered.
+    by the nearest centroid. h₁ becomes a new random hash, and each row of T₁ the mean residual of its ids. The
+    optimizer state is kept. Bits: 32·K·d, and chunks·N·⌈log2(K/2)⌉ after clustering.
 
-    Rows are drawn from a normal here, as in all methods; the published code draws them evenly from ±1/√d.
+    Rows are initialized from a normal distribution, as in all methods; the published code uses a uniform one, ±1/√d.
     """
 
     config_class = CCEConfig
@@ -89,7 +89,7 @@ class CCE(SharedRows):
                 self._cluster(self.weight, epoch + 1)
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Clusters the ids by the table, and takes the mean of what is left for the second rows."""
+        """Clusters the rows of the table, and sets the rows of the hashed tables to mean residuals."""
         self._cluster(table, 0)
         self.epochs_done.fill_(self.config.recluster_epochs)
 
@@ -98,7 +98,7 @@ class CCE(SharedRows):
         return self.embedding_dim // self.chunks
 
     def _cluster(self, table: Tensor, draw: int) -> None:
-        """Places all rows and maps by the rows (N, d) that they should give."""
+        """Fits all rows and maps to the rows (N, d) of a table."""
         config, half = self.config, len(self.tables()[0])
         generator = np.random.default_rng([config.hash_seed, draw])
         values = np.ascontiguousarray(table.detach().float().cpu().numpy())

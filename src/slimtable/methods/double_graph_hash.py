@@ -26,15 +26,15 @@ class DoubleGraphHashConfig(GroupedRowsConfig):
     """Options of DoubleGraphHash.
 
     Attributes:
-        grouping: as above; the paper groups by modularity.
-        hash_seed: what the hash function is drawn from.
+        grouping: as in the base class; the paper uses modularity.
+        hash_seed: random seed of the hash function.
     """
 
     grouping: str = "louvain"
     hash_seed: Count = 0
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
-        """The groups of both sides."""
+        """The row maps of users and items."""
         rows, sizes = None, (train.num_users, train.num_items)
         if self.says_rows:
             rows = self.rows_of_both(
@@ -44,7 +44,7 @@ class DoubleGraphHashConfig(GroupedRowsConfig):
         return {side: [groups.map_of(side)] for side in ("user", "item")}
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """Rows, and the map of the groups; the hash takes no space."""
+        """Bits of the rows and of the map of groups; the hash takes no space."""
         maps = self.bits_of_maps([num_embeddings], num_rows) if self.needs_graph else 0
         return 32 * num_rows * embedding_dim + maps
 
@@ -67,7 +67,7 @@ class DoubleGraphHash(SharedRows):
         self.share([(groups.num_rows, self.embedding_dim)], terms, frequencies, device, dtype)
 
     def _groups(self) -> RowMap:
-        num_rows = 1  # until a state dict brings the groups
+        num_rows = 1  # until a state dict is loaded
         if self.row_maps is None and not self.config.needs_graph:
             num_rows = self.config.rows_of_one(self.num_embeddings, self.embedding_dim)
         elif given := self.config.needed_maps(self.row_maps):

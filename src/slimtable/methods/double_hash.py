@@ -1,4 +1,4 @@
-"""Double hashing: every row is the sum of two rows that two hashes choose (Zhang et al. 2020, arXiv 2007.14523)."""
+"""Double hashing: the sum of two rows chosen by two hashes (Zhang et al. 2020, arXiv 2007.14523)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from slimtable.embeddings.shared_rows_config import HashedRowsConfig, hashed_map
 
 @dataclass(frozen=True)
 class DoubleHashConfig(HashedRowsConfig):
-    """Options of double hashing: those of every hash."""
+    """Options of double hashing: those of all hashed rows."""
 
 
 @register("double_hash")
 class DoubleHash(SharedRows):
-    """Two universal hashes into one table of K rows, summed: 32·K·d bits, since hashes take no space.
+    """The sum of two rows of one table, chosen by universal hashes. Bits: 32·K·d, since hashes take no space.
 
     The hashes are ``((a·id + b) mod (2³¹ − 1)) mod K`` (BACO's comparison uses a random prime of 60 bits). Two ids
-    have the same row only if both hashes collide.
+    get the same row only if both hashes collide.
     """
 
     config_class = DoubleHashConfig

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slimtable.data.interactions.interactions import Interactions
 
 _KMEANS_ROUNDS = 20
-_NEARLY_ONE = 0.999  # what tanh can reach
+_NEARLY_ONE = 0.999  # so that atanh is finite
 _ELEMENTS_AT_ONCE = 1 << 24  # of the scores of ids for meta-embeddings
 
 
@@ -33,11 +33,12 @@ class LEGCFConfig(HashedRowsConfig):
     """Options of LEGCF.
 
     Attributes:
-        num_rows: as above; METIS then cuts the graph into so many parts, of which each side has the rows it uses.
-        hash_seed: of the partition and of the second meta-embedding of each id.
-        anchor_weight: weight of the meta-embedding of the id's part at the start; the second one has what is left.
-        initialization: parts of the interaction graph by "metis", or "random" ones, which need no interactions.
-        assignment_epochs: first epochs after which ids choose their two meta-embeddings anew.
+        num_rows: as in the base class; METIS then cuts the graph into this many parts, and each side has a row for each
+            part that it uses.
+        hash_seed: random seed of the partition and of the second meta-embedding of each id.
+        anchor_weight: initial weight of the first meta-embedding, that of the id's part; the second has the rest.
+        initialization: parts of the interaction graph by "metis", or "random" parts, which need no interactions.
+        assignment_epochs: number of first epochs after which the two meta-embeddings of each id are chosen again.
 
     Raises:
         ValueError: a number is out of range.
@@ -70,20 +71,20 @@ class LEGCFConfig(HashedRowsConfig):
         }
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """Rows, and two of them with their weights for each id."""
+        """Bits of the rows, and of two maps with weights."""
         return 32 * num_rows * embedding_dim + 2 * num_embeddings * (code_bits(num_rows) + 32)
 
 
 @register("legcf")
 class LEGCF(SharedRows):
-    """Row ``tanh(w₁·M[s₁] + w₂·M[s₂])``: two weighted meta-embeddings of K.
+    """Row ``tanh(w₁·M[s₁] + w₂·M[s₂])`` with K meta-embeddings M.
 
     Bits: 32·K·d, 2·N·⌈log2 K⌉ for the assignment and 64·N for its weights.
 
-    What differs from the published system: there users and items share one table, the assignment belongs to the graph
-    that is propagated over, and after a first training it is solved anew in every epoch from the propagated rows. Here
-    each side has a table, of the parts that its ids lie in, and any model goes with it. A table does not see
-    propagated rows, so that the assignment is solved from its own: the two largest entries of E·M⁺, their positive
+    Differences from the published system: there users and items share one table, the assignment is part of the
+    propagation graph, and after a first training it is computed again in every epoch from the propagated rows. Here
+    each side has its own table, with the parts of its ids, and works with any model. A table has no access to
+    propagated rows, so the assignment is computed from its own rows E: the two largest entries of E·M⁺, with positive
     parts scaled to sum to one, after the first ``assignment_epochs`` epochs as in BACO's comparison.
     """
 
@@ -99,7 +100,7 @@ class LEGCF(SharedRows):
         if config.initialization == "metis":
             if maps is None:
                 raise ValueError(
-                    "`LEGCFConfig.initialization`=metis cuts the graph of interactions, and a table alone has none. "
+                    "`LEGCFConfig.initialization`=metis needs the interaction graph, which a table does not have. "
                     "Train with slimtable.train, pass row_maps, or set initialization to random."
                 )
             num_rows = maps[0].num_rows if maps else 1
@@ -124,13 +125,13 @@ class LEGCF(SharedRows):
                 self._assign(self.weight)
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Places meta-embeddings by k-means, gives every id the nearest two, and then fits the meta-embeddings."""
+        """Fits meta-embeddings by k-means, assigns two to every id, and refits them by least squares."""
         wanted = np.ascontiguousarray(table.float().clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh().cpu().numpy())
         num_rows = len(self.tables()[0])
         centroids = kmeans(wanted, num_rows, iterations=_KMEANS_ROUNDS, seed=self.config.hash_seed)
         everyone = np.zeros(len(wanted), np.int8)
         first = nearest_codes(wanted, centroids, everyone, (num_rows,))[:, 0]
-        # The second is what lies nearest to where the first falls short, seen from the first.
+        # The second centroid is the nearest to the row mirrored at the first, so that their mean is near the row.
         second = nearest_codes(2 * wanted - centroids[0, first], centroids, everyone, (num_rows,))[:, 0]
         along = centroids[0, second] - centroids[0, first]
         length = np.square(along).sum(axis=1)
@@ -141,7 +142,7 @@ class LEGCF(SharedRows):
         self.epochs_done.fill_(self.config.assignment_epochs)
 
     def _assign(self, table: Tensor) -> None:
-        """Gives every id the two meta-embeddings with the largest entries of ``table · M⁺``."""
+        """Assigns to every id the two meta-embeddings with the largest entries of ``table · M⁺``."""
         meta = self.tables()[0].float()
         count = min(2, len(meta))
         inverse = torch.linalg.pinv(meta)  # (d, K)

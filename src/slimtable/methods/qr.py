@@ -1,4 +1,4 @@
-"""Quotient–remainder embeddings: a pair of rows for each id, no pair twice (Shi et al. 2020, arXiv 1909.02107)."""
+"""Quotient–remainder embeddings: a different pair of rows for each id (Shi et al. 2020, arXiv 1909.02107)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimtable.embeddings.shared_rows import SharedRows, Term
 from slimtable.embeddings.shared_rows_config import CountedRowsConfig, NumberedRows
 from slimtable.grouping.row_map import Hash, Quotient, RowMap
 
-_ROUNDS = 20  # of alternating least squares, when a table is taken over
+_ROUNDS = 20  # of alternating least squares
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class QRConfig(CountedRowsConfig):
     """Options of quotient–remainder embeddings.
 
     Attributes:
-        combine: the two rows are multiplied ("mult") or added ("sum"), or stand side by side ("concat"), half as wide.
-        num_rows: as above, of both tables together; it must be enough for a pair of its own for each id. Where
-            ``rows`` is less, it is raised to the fewest that are, ⌈2·√N⌉ (half of it for "concat").
-        divisor: m, whatever the budget says: m rows for remainders, ⌈N/m⌉ for quotients. None for the largest that the
+        combine: multiply the two rows ("mult"), add them ("sum"), or concatenate them at half width ("concat").
+        num_rows: as in the base class, of both tables together; at least the minimum that gives each id its own pair,
+            ⌈2·√N⌉ (half of it for "concat"). Fewer ``rows`` are raised to this minimum.
+        divisor: m, regardless of the budget: m rows for remainders, ⌈N/m⌉ for quotients. None for the largest that the
             rows allow.
 
     Raises:
@@ -40,10 +40,10 @@ class QRConfig(CountedRowsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.divisor is not None and self.num_rows is not None:
-            raise ValueError("`QRConfig.divisor` and `QRConfig.num_rows` both say how many rows there are; set one.")
+            raise ValueError("`QRConfig.divisor` and `QRConfig.num_rows` both set the number of rows; set one.")
 
     def shapes(self, num_embeddings: int, num_rows: int) -> tuple[int, int]:
-        """Rows of the remainders (the divisor) and of the quotients, for K rows of the full width or the fewest."""
+        """Numbers of rows for remainders (the divisor) and for quotients, given K rows of full width."""
         if self.divisor is not None:
             return self.divisor, -(-num_embeddings // self.divisor)
         rows = max(num_rows * self._tables_per_row, _fewest(num_embeddings))
@@ -52,7 +52,7 @@ class QRConfig(CountedRowsConfig):
         return divisor, -(-num_embeddings // divisor)
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """Rows alone, since both maps are computed."""
+        """Bits of the rows; both maps are computed."""
         return 32 * sum(self.shapes(num_embeddings, num_rows)) * (embedding_dim // self._tables_per_row)
 
     def rows_of_table(
@@ -69,8 +69,8 @@ class QRConfig(CountedRowsConfig):
         if self.num_rows is not None and self.num_rows * self._tables_per_row < _fewest(num_embeddings):
             least = -(-_fewest(num_embeddings) // self._tables_per_row)
             raise ValueError(
-                f"`QRConfig.num_rows`={self.num_rows} is too little to give each of {num_embeddings} ids a pair of "
-                f"its own. Use at least {least}."
+                f"`QRConfig.num_rows`={self.num_rows} is too few to give each of {num_embeddings} ids its "
+                f"own pair of rows. Use at least {least}."
             )
         return super().rows_of_table(num_embeddings, embedding_dim, row_maps, frequencies)
 
@@ -81,20 +81,21 @@ class QRConfig(CountedRowsConfig):
 
     @property
     def _tables_per_row(self) -> int:
-        """Rows of a table that take the space of a full one."""
+        """Number of rows of a table with the size of a row of full width."""
         return 2 if self.combine == "concat" else 1
 
 
 @register("qr")
 class QR(SharedRows):
-    """Row ``R[id mod m] ∘ Q[⌊id / m⌋]``: the remainder and the quotient of an id tell it from all others.
+    """Row ``R[id mod m] ∘ Q[⌊id / m⌋]``: the remainder and the quotient together identify the id.
 
-    So no two ids have the same pair of rows, as two hashes cannot promise. Bits: 32·(m + ⌈N/m⌉)·d, half of that side by
-    side; both maps are computed and take no space.
+    So no two ids have the same pair of rows, which two hashes do not guarantee. Bits: 32·(m + ⌈N/m⌉)·d, half of that
+    for "concat"; both maps are computed and take no space.
 
-    Fresh rows of products are drawn from N(0, init_std²) for remainders and N(1, init_std²) for quotients: a row then
-    begins as its remainder's, at the scale of an uncompressed one, and quotients learn to tell ids apart. (Published
-    code draws both evenly between 1/√N and 1, so that all rows begin alike and positive.)
+    For products, rows of remainders are initialized from N(0, init_std²) and rows of quotients from N(1, init_std²). A
+    row then starts close to that of its remainder, at the scale of an uncompressed row, and training quotients
+    separates ids. (The published code initializes both uniformly between 1/√N and 1, so all rows start similar and
+    positive.)
     """
 
     config_class = QRConfig
@@ -105,8 +106,8 @@ class QR(SharedRows):
         if config.combine == "concat":
             if width % 2:
                 raise ValueError(
-                    f"`QRConfig.combine`=concat puts two rows of equal width side by side; embedding_dim={width} "
-                    "is odd. Choose an even one, or mult or sum."
+                    f"`QRConfig.combine`=concat needs an even width, but embedding_dim={width} is odd. "
+                    "Choose an even one, or combine=mult or sum."
                 )
             width //= 2
         num_rows = config.rows_of_table(self.num_embeddings, self.embedding_dim, self.row_maps)
@@ -130,7 +131,7 @@ class QR(SharedRows):
             nn.init.normal_(table, mean, self.config.init_std)
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Takes the rows of least squared error, ids weighted by frequency; for products by alternating."""
+        """Fits the rows by frequency-weighted least squares; for products by alternating between both tables."""
         if self.config.combine != "mult":
             super().fit_(table, context)
             return
@@ -149,7 +150,7 @@ class QR(SharedRows):
             own.copy_(fitted)
 
     def _best_factor(self, table: Tensor, weights: Tensor, term: int, other: Tensor, other_term: int) -> Tensor:
-        """Rows x of a term that minimize ``Σ weight · (x[map] · other − table)²``, column by column."""
+        """The rows x of a term that minimize ``Σ weight · (x[map] · other − table)²``, column by column."""
         factor = other.index_select(0, self.row_map(other_term))  # (N, d)
         weighted = weights * factor
         shape = self.tables()[term].shape
@@ -161,7 +162,7 @@ class QR(SharedRows):
 
 
 def _fewest(num_embeddings: int) -> int:
-    """The fewest rows m + ⌈N/m⌉ of both tables: ⌈2·√N⌉.
+    """The smallest number of rows m + ⌈N/m⌉ of both tables: ⌈2·√N⌉.
 
     Example:
         >>> [_fewest(count) for count in (1, 2, 100, 101)]

@@ -1,4 +1,4 @@
-"""Shared rows: users, and items, of one group have one row (the codebook lookup of BACO, arXiv 2604.18351)."""
+"""Shared rows: the users of a group share one row, its items another (codebook lookup of BACO, arXiv 2604.18351)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class SharedConfig(GroupedRowsConfig):
     """Options of shared rows.
 
     Attributes:
-        views: independent groupings, with seeds ``grouping_seed``, ``grouping_seed`` + 1, … An id has a row in each.
-        combine: "sum" of the views' rows, which share them evenly; or "concat" of rows that are embedding_dim /
-            views wide, so that each view has the whole number of rows.
-        head: share of the rows that go to the most frequent ids as rows of their own (in the first view where views
-            are summed, in each where they stand side by side).
-        row_bits: bits per value of a row as served: 32, 16, or 8 or 4 with an offset and a step per row, in 16 bits
-            each. Training is in floats; evaluation sees the rows as served.
+        views: number of independent groupings, with seeds ``grouping_seed``, ``grouping_seed`` + 1, … An id has a row
+            in each.
+        combine: "sum": the rows are divided between the views, and their rows are summed. "concat": each view has all
+            rows, at width embedding_dim / views, and they are concatenated.
+        head: share of the rows that are dedicated to the most frequent ids (for "sum" in the first view only, for
+            "concat" in each view).
+        row_bits: bits per value when served: 32, 16, or 8 or 4 with a 16-bit offset and step per row. Training uses
+            floats; evaluation uses the rows as served.
 
     Raises:
-        ValueError: a number is out of range, or ``head`` is asked for without a number of rows.
+        ValueError: a number is out of range, or ``head`` is set without a number of rows.
     """
 
     views: Annotated[int, Bounds(1, 100)] = 1
@@ -49,9 +50,9 @@ class SharedConfig(GroupedRowsConfig):
             raise ValueError(f"`{name}.head` is a share of the rows. Set rows, such as 25%, or a budget.")
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
-        """The maps of both sides, one per view."""
+        """The row maps of users and items, one per view."""
         if not self.needs_graph and self.by_itself:
-            return {}  # each table makes its own, at less cost in the file if it has a padding row
+            return {}  # each table computes its own, which takes less space in the file if there is a padding row
         sizes = {"user": train.num_users, "item": train.num_items}
         counts = {"user": train.user_counts(), "item": train.item_counts()}
         rows = self._rows(embedding_dim, counts) if self.says_rows else None
@@ -76,7 +77,7 @@ class SharedConfig(GroupedRowsConfig):
         return maps
 
     def hashed_maps(self, num_embeddings: int, num_rows: int, frequencies: np.ndarray | None) -> list[RowMap]:
-        """The maps of one side without interactions: the remainder of the id, then a universal hash per view."""
+        """The row maps of one side without interactions: id mod rows for the first view, then universal hashes."""
         own = int(self.head * num_rows)
         shared = num_rows - own
         if self.combine == "sum":
@@ -92,7 +93,7 @@ class SharedConfig(GroupedRowsConfig):
         return self._bits([num_embeddings], num_rows, embedding_dim, sorted_ids)
 
     def _rows(self, embedding_dim: int, counts: Mapping[str, np.ndarray]) -> int:
-        """Rows of embedding_dim values that both sides have together."""
+        """Number of rows of full width of both sides together."""
         sizes = [len(frequencies) for frequencies in counts.values()]
         in_order = all(is_sorted(frequencies) for frequencies in counts.values())
         return self.rows_of_both(
@@ -100,11 +101,11 @@ class SharedConfig(GroupedRowsConfig):
         )
 
     def _bits(self, sizes: Sequence[int], num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """The most bits of tables of some sizes that have a number of rows together."""
+        """Upper bound on the bits of tables of the given sizes with this number of rows together."""
         side_by_side = self.combine == "concat"
         scales = 0 if self.row_bits > 8 else 32 * (self.views if side_by_side else 1)
-        with_own = self.views if side_by_side else 1  # views in which the head has rows of its own
-        # Of rows that are hashed, only maps with a head among unsorted ids are stored.
+        with_own = self.views if side_by_side else 1  # views with dedicated rows for the head
+        # Hashed maps are stored only if they have a head and ids are not sorted.
         hashed = 0 if self.head == 0 or sorted_ids else with_own
         own = int(self.head * num_rows)
         others = num_rows - own if side_by_side else (num_rows - own) // self.views
@@ -117,10 +118,10 @@ class SharedConfig(GroupedRowsConfig):
 
 @register("shared")
 class Shared(SharedRows):
-    """Ids of a group share a row; with second groups, an id has the mean of two.
+    """Ids of a group share a row; with secondary groups, an id gets the mean of two rows.
 
-    Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 K⌉ for each row map that is not
-    computed, twice with second rows. Gradients change K·d numbers instead of N·d, and the optimizer keeps as few.
+    Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 K⌉ for each stored row map,
+    twice with secondary rows. K·d parameters are trained instead of N·d, which also shrinks the optimizer state.
     """
 
     config_class = SharedConfig
@@ -135,8 +136,8 @@ class Shared(SharedRows):
         if config.combine == "concat":
             if width % config.views:
                 raise ValueError(
-                    f"`{type(config).__name__}.views`={config.views} must divide embedding_dim={width} to stand side "
-                    "by side. Choose a divisor, or combine=sum."
+                    f"`{type(config).__name__}.views`={config.views} must divide embedding_dim={width} for "
+                    "combine=concat. Choose a divisor, or combine=sum."
                 )
             width //= config.views
         maps = self._maps(frequencies)
@@ -159,7 +160,7 @@ class Shared(SharedRows):
 
 
 def terms_of(row_map: RowMap, table: int, column: int) -> list[Term]:
-    """The terms that look a row map up: one, or the weighted mean of two where ids have second rows."""
+    """The terms of a row map: one, or a weighted mean of two if ids have secondary rows."""
     if row_map.secondary is None:
         return [Term(table, column, row_map.rows, row_map.computed)]
     return [

@@ -143,4 +143,4 @@ def _check_graph(starts: np.ndarray, items: np.ndarray, num_users: int, num_item
             f"graph_starts must be {num_users + 1} ascending numbers from 0 to {len(items)}, the number of edges."
         )
     if len(items) and (int(items.min()) < 0 or int(items.max()) >= num_items):
-        raise ValueError(f"graph_items must lie in 0..{num_items - 1}, got {items.min()}..{items.max()}.")
+        raise ValueError(f"graph_items must be in 0..{num_items - 1}, got {items.min()}..{items.max()}.")

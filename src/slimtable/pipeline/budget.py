@@ -1,4 +1,4 @@
-"""Questions about a method: can it keep a budget, and can its rows be allocated."""
+"""Checks of a method: if it can keep a budget, and if rows can be allocated to its tables."""
 
 from __future__ import annotations
 

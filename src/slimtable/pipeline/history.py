@@ -29,7 +29,7 @@ def read_history(state: str | Path) -> list[Record]:
     """
     state = Path(state)
     if not state.is_dir():
-        raise SlimtableError(f"{state} is no state folder of a pipeline. Begin one with `slimtable pipeline run`.")
+        raise SlimtableError(f"{state} is not the state folder of a pipeline. Start one with `slimtable pipeline run`.")
     path = state / HISTORY
     return _parse(path, path.read_bytes())[0] if path.is_file() else []
 
@@ -66,7 +66,7 @@ class History:
             )
         if len(records) > finished + 1:  # a kill leaves at most one
             raise CheckpointError(
-                f"{self._path} has {len(records)} windows, but the journal beside it knows of {finished}. Restore both "
+                f"{self._path} has {len(records)} windows, but the journal has {finished}. Restore both "
                 "from the same copy."
             )
         self.records = records[:finished]

@@ -329,7 +329,9 @@ def _load_or_create_journal(folder: StateFolder) -> dict[str, Any]:
             )
         return beginning
     if not (path / SETTINGS).exists():
-        raise CheckpointError(f"{path / SETTINGS} is missing. Restore it from a copy, or begin anew in another folder.")
+        raise CheckpointError(
+            f"{path / SETTINGS} is missing. Restore it from a copy, or start again in another folder."
+        )
     if missing := [name for name in beginning if name not in journal]:
         raise CheckpointError(
             f"{path / JOURNAL} is damaged ({missing[0]} is missing). Restore it, or run `pipeline repair`."

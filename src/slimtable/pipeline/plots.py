@@ -73,7 +73,7 @@ def sizes_over_windows(history: Sequence[Record]) -> bytes:
         ("vectors", "dense_vectors", "vectors", lambda count, _: f"{count:,.0f}"),
         ("bytes", "dense_bytes", "bytes of the tables", _bytes),
     )
-    for axes, (compressed, dense, title, spell) in zip(panels, series, strict=True):
+    for axes, (compressed, dense, title, formatter) in zip(panels, series, strict=True):
         before = [record[dense] for record in history]
         after = [record[compressed] for record in history]
         axes.plot(windows, before, color="#555555", linewidth=2.4, marker="o", markersize=4, label="uncompressed")
@@ -86,12 +86,12 @@ def sizes_over_windows(history: Sequence[Record]) -> bytes:
             color=COLOURS[0],
             markerfacecolor="white",
             markersize=7,
-            label="groups made anew",
+            label="clustered from scratch",
         )
         axes.set_yscale("log")
         axes.set_ylim(min(after) / 2.5, max(before) * 2.5)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(spell))
+        axes.yaxis.set_major_formatter(FuncFormatter(formatter))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, loc="left", fontsize=11)
         axes.annotate(

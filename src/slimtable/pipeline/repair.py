@@ -39,9 +39,9 @@ def repair(state: str | Path) -> list[str]:
     state = Path(state)
     if not (state / SETTINGS).is_file():
         if not any((state / name).exists() for name in (JOURNAL, HISTORY, PUBLISHED)):
-            raise SlimtableError(f"{state} holds no pipeline. Begin one with `slimtable pipeline run`.")
+            raise SlimtableError(f"{state} holds no pipeline. Start one with `slimtable pipeline run`.")
         raise CheckpointError(
-            f"{state / SETTINGS} is missing. Restore it from a copy, or begin anew in another folder."
+            f"{state / SETTINGS} is missing. Restore it from a copy, or start again in another folder."
         )
     with StateFolder(state) as folder:
         notes: list[str] = []

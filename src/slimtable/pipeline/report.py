@@ -32,7 +32,9 @@ def write_report(state: str | Path, out: str | Path | None = None) -> Path:
     """
     history = read_history(state)
     if not history:
-        raise SlimtableError(f"{state} has no finished window yet. A window is finished once the next one is there.")
+        raise SlimtableError(
+            f"{state} has no finished window yet. A window is finished once the next one is available."
+        )
     path = Path(state) / REPORT if out is None else Path(out)
     with replace_file(path) as file:
         file.write(_page(history).encode())

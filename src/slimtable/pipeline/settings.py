@@ -118,8 +118,8 @@ class CompressSettings(MethodSettings):
         fields: methods of single fields; the budget does not choose their sizes, but counts them.
         sensitivity: weigh errors by their cost in predictions, in methods that support it and when the budget is
             allocated. It is measured when tables are clustered, and kept until they are clustered again.
-        levels: numbers of levels that the budget may choose for each field, for methods with levels of shared rows;
-            empty: as in the options.
+        levels: numbers of residual stages that the budget may choose for each field, for methods with several
+            stages; empty: as in the options.
         max_row_share: largest number of rows of a field, as a share of its ids, unless it keeps all its vectors; for
             methods with shared rows.
         recluster_every: number of windows after which tables are clustered from scratch; 0 for never.

@@ -108,7 +108,9 @@ class Task:
         """Loads the model that :func:`compress` saved, and the configurations of its fields."""
         formatted = read_state(folder / CONFIGS) or {}
         if missing := [key for key in ("sizes", "fields") if key not in formatted]:
-            raise CheckpointError(f"{folder / CONFIGS} has no {missing[0]}. Restore the state folder, or begin anew.")
+            raise CheckpointError(
+                f"{folder / CONFIGS} has no {missing[0]}. Restore the state folder, or start a new one."
+            )
         configs = parse_configs(formatted["fields"])
         model = self.build(formatted["sizes"], configs, load_arrays(folder / COUNTS))
         model.load_state_dict(load_tensors(folder / PARAMETERS))
@@ -188,7 +190,7 @@ def compress(out: Path, task: Task) -> Result:
 
     Returns:
         ``too_large``, why the budget could not be kept, empty if it was; ``reclustered`` and ``why``; ``resized``,
-        whether the sizes were chosen again to fit the budget; ``since``, the window in which tables were clustered;
+        true if the sizes were chosen again to fit the budget; ``since``, the window in which tables were clustered;
         ``distortion`` now and ``reference``, that of the clustering; ``guessed``, the number of rows set from
         co-occurring values; and ``bits`` by field.
     """

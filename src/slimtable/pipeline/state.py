@@ -32,11 +32,11 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing. Restore the state folder, or begin anew.") from error
+        raise CheckpointError(f"{path} is missing. Restore the state folder, or start a new one.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy takes any other file for a pickle, and its message explains how to open one
         what = error if zipfile.is_zipfile(path) else "it is not a complete archive of arrays"
-        raise CheckpointError(f"{path} is damaged ({what}). Restore the state folder, or begin anew.") from error
+        raise CheckpointError(f"{path} is damaged ({what}). Restore the state folder, or start a new one.") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

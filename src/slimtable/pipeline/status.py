@@ -43,7 +43,7 @@ def pipeline_status(state: str | Path) -> dict[str, Any]:
     state = Path(state)
     journal = read_state(state / JOURNAL)
     if journal is None:
-        raise SlimtableError(f"{state} holds no pipeline yet. Begin one with `slimtable pipeline run`.")
+        raise SlimtableError(f"{state} holds no pipeline yet. Start one with `slimtable pipeline run`.")
     history = read_history(state)[: journal["window"]]
     served, problem = journal["served"], ""
     if served is not None and (reason := damage_of(state / PUBLISHED / served)):

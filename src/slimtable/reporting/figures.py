@@ -40,7 +40,7 @@ def size_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def mark(axis: Axis, ticks: Sequence[float], text: str) -> None:
-    """Puts ticks on an axis, those within its limits alone, each as a text with a place for it."""
+    """Sets the ticks of an axis that are within its limits, with labels formatted by ``text``."""
     low, high = sorted(axis.get_view_interval())
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())
@@ -48,7 +48,7 @@ def mark(axis: Axis, ticks: Sequence[float], text: str) -> None:
 
 
 def describe(axes: Axes, title: str, x: str = "", y: str = "", *, title_size: int = 10, legend_size: int = 9) -> None:
-    """Writes the title and what the axes are, and a legend where something has a label; 0 points for no legend."""
+    """Sets the title, the axis labels and a legend; ``legend_size`` 0 for no legend."""
     axes.set_title(title, loc="left", fontsize=title_size)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -57,7 +57,7 @@ def describe(axes: Axes, title: str, x: str = "", y: str = "", *, title_size: in
 
 
 def legend_entries(panels: Sequence[Axes]) -> dict[str, Any]:
-    """What the legends of some panels would show, each label once, with the first that is drawn so."""
+    """The entries of the legends of several panels: each label once, with its first handle."""
     entries: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

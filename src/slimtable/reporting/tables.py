@@ -14,7 +14,7 @@ class Table:
 
     Attributes:
         title: its title.
-        columns: heads; the first column is text, the others are numbers.
+        columns: headings; the first column is text, the others are numbers.
         rows: cells.
         note: text below the table, or empty.
     """

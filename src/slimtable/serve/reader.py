@@ -41,7 +41,7 @@ class Origin:
         opened = read_artifact(self.path)
         if opened.manifest["digest"] != self.digest:
             raise ArtifactChecksumError(
-                f"`{self.path}` is not the file that was pickled: it was written anew since. Open it with "
+                f"`{self.path}` is not the file that was pickled: it was replaced since. Open it with "
                 "open_artifact, and pickle its tables again."
             )
         return Artifact(opened)

@@ -24,10 +24,10 @@ def soften(clicks: Clicks, teacher: CTRModel, share: float = 1.0) -> Clicks:
         Clicks with labels between 0 and 1; ids and numeric columns share memory with the input.
 
     Raises:
-        ValueError: the share does not lie in 0..1.
+        ValueError: the share is not in 0..1.
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"`share` of the teacher must lie in 0..1, got {share}.")
+        raise ValueError(f"`share` of the teacher must be in 0..1, got {share}.")
     if share == 0:
         return clicks
     labels = share * predict(teacher, clicks) + (1 - share) * clicks.labels

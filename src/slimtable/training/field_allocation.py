@@ -61,7 +61,7 @@ def allocate(
         sensitivity: by field, float (width, width), the cost of errors in its vectors, from
             :func:`slimtable.training.sensitivity.measure_sensitivity`; None weighs all
             squared errors alike.
-        levels: numbers of levels that "gain" chooses from for each field; empty for that of ``config``.
+        levels: numbers of residual stages that "gain" chooses from for each field; empty for that of ``config``.
         max_row_share: largest number of rows of a field, as a share of its ids; all vectors stay only where that would
             leave no more than one row.
 
@@ -86,7 +86,7 @@ def allocate(
         raise ValueError(f"`rule` must be gain or power and `budget_bits` a number, got {rule!r} and {budget_bits}.")
     if alpha < 0 or not 0 < max_row_share <= 1:
         raise ValueError(
-            f"`alpha` must not be negative and `max_row_share` lie in (0, 1], got {alpha} and {max_row_share}."
+            f"`alpha` must not be negative and `max_row_share` be in (0, 1], got {alpha} and {max_row_share}."
         )
     configs = [replace(config, levels=number) for number in levels] if levels and rule == "gain" else [config]
     metrics = {} if sensitivity is None else {field: Metric.of(sensitivity[field]) for field in tables}
@@ -98,7 +98,7 @@ def allocate(
     least = sum(map(_cost, chosen.values()))
     if least > budget_bits:
         raise BudgetError(
-            f"A budget of {budget_bits / 8:,.0f} bytes does not pay for the fewest rows of {len(fields)} fields with "
+            f"A budget of {budget_bits / 8:,.0f} bytes is too small for the fewest rows of {len(fields)} fields with "
             f"their maps. The smallest budget is {-(-least // 8):,} bytes."
         )
     if rule == "power":
@@ -118,7 +118,7 @@ def allocate(
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """A field; as many rows as ids stand for the uncompressed table."""
+    """A field; as many rows as ids means the uncompressed table."""
 
     table: np.ndarray
     counts: np.ndarray

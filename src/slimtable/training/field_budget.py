@@ -35,7 +35,7 @@ def compress_to_budget(
         budget: budget of all tables and their maps: a share of the float32 tables such as "3.7%", or bytes such as
             "40MB".
         config: options of every field, except the number of rows; None for rows in 8 bits.
-        levels: numbers of levels to choose from; empty for that of ``config``.
+        levels: numbers of residual stages to choose from; empty for that of ``config``.
         max_row_share: largest number of rows of a field, as a share of its ids.
         use_sensitivity: weigh errors by their cost in predictions; if False, squared errors of all fields count alike.
 

@@ -36,7 +36,7 @@ class TrainConfig(Config):
 
     Attributes:
         embedding_dim: width of the tables, d.
-        epochs: passes over the training interactions.
+        epochs: passes over the training data.
         batch_size: samples per step, positives and negatives together; for SASRec, sequences per step.
         learning_rate: learning rate of Adam.
         negatives: negatives per interaction, sampled again in every epoch.

@@ -42,7 +42,7 @@ def log(whole: RawClicks, chronological: bool = True) -> ClickDataset:
 def test_windows_are_equal_and_in_order():
     parts = windows(raw(list(range(11))), 4)
     assert [part.times.tolist() for part in parts] == [[0, 1], [2, 3, 4], [5, 6, 7], [8, 9, 10]]
-    with pytest.raises(ValueError, match=r"must lie in 1..3.*got 4"):
+    with pytest.raises(ValueError, match=r"must be in 1..3.*got 4"):
         windows(raw([0, 1, 2]), 4)
 
 

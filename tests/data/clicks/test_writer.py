@@ -55,7 +55,7 @@ def test_the_command(tmp_path, capsys):
     truth = next(make_synthetic_clicks(200, windows=4).chunks()).labels
     assert np.flatnonzero(labels != truth).tolist() == list(range(50, 100))
     assert main(words) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists and is not an empty folder" in capsys.readouterr().err
     assert main(["data", "list", "--data-root", str(tmp_path)]) == 0
     listed = capsys.readouterr().out
     assert "synthetic-ctr" in listed

@@ -97,7 +97,7 @@ class Clicks:
         ]
         for place, (of_field, size) in enumerate(zip(counts, sizes, strict=True)):
             if len(of_field) > size:
-                raise IndexError(f"Field {place} has id {len(of_field) - 1}, but ids lie in 0..{size - 1}.")
+                raise IndexError(f"Field {place} has id {len(of_field) - 1}, but ids are in 0..{size - 1}.")
         return counts
 
     def with_known(self, sizes: Sequence[int] | Mapping[str, int]) -> Self:

@@ -186,7 +186,7 @@ def concatenate_clicks(parts: Sequence[Clicks]) -> Clicks:
 
 def _bounds(rows: int, count: int) -> list[int]:
     if not 1 <= count <= rows:
-        raise ValueError(f"the number of windows must lie in 1..{rows:,}, the number of rows; got {count}.")
+        raise ValueError(f"the number of windows must be in 1..{rows:,}, the number of rows; got {count}.")
     return [rows * window // count for window in range(count + 1)]
 
 

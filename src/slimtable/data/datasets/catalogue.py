@@ -135,7 +135,7 @@ def load_dataset(
 
 
 def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
-    """Lists the named datasets, and whether they are present.
+    """Lists the named datasets, with those that are present.
 
     Args:
         data_root: as in :func:`load_dataset`.

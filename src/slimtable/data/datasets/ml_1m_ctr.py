@@ -65,7 +65,7 @@ def _ratings(folder: Path) -> Any:
 
 SOURCE = ClickSource(
     name="ml-1m-ctr",
-    about="MovieLens-1M, a click is a rating of 4 or more; 6 fields, genres multi-valued; split by a seed",
+    about="MovieLens-1M, a click is a rating of 4 or more; 6 fields, genres multi-valued; split at random",
     licence=ml_1m.SOURCE.licence,
     url=ml_1m.SOURCE.url,
     schema=Schema(

@@ -137,10 +137,10 @@ class _Plan:
     def __init__(self, num_interactions: int, seed: int) -> None:
         if not MIN_INTERACTIONS <= num_interactions <= MAX_INTERACTIONS:
             raise ValueError(
-                f"`num_interactions` must lie in {MIN_INTERACTIONS:,}..{MAX_INTERACTIONS:,}, got {num_interactions:,}."
+                f"`num_interactions` must be in {MIN_INTERACTIONS:,}..{MAX_INTERACTIONS:,}, got {num_interactions:,}."
             )
         if not 0 <= seed < 2**63:
-            raise ValueError(f"`seed` must lie in 0..2**63-1, got {seed}.")
+            raise ValueError(f"`seed` must be in 0..2**63-1, got {seed}.")
         self.seed = np.uint64(seed)
         self.num_users = max(64, num_interactions // _PER_USER)
         self.num_items = max(400, self.num_users // 2)

@@ -61,10 +61,10 @@ def make_synthetic_clicks(
     """
     if not 1 <= windows <= rows <= MAX_ROWS:
         raise ValueError(
-            f"`rows` must lie in 1..{MAX_ROWS:,} and `windows` in 1..rows, got {rows:,} rows and {windows:,} windows."
+            f"`rows` must be in 1..{MAX_ROWS:,} and `windows` in 1..rows, got {rows:,} rows and {windows:,} windows."
         )
     if not 0 <= seed < 1 << 63:
-        raise ValueError(f"`seed` must lie in 0..2**63-1, got {seed}.")
+        raise ValueError(f"`seed` must be in 0..2**63-1, got {seed}.")
     settled = {"user": max(50, rows // 100), "item": max(50, rows // 400), **_FIXED_SIZES, **(sizes or {})}
     unknown = sorted(set(settled) - set(FIELDS))
     if unknown or not all(1 <= size < 1 << 31 for size in settled.values()):

@@ -370,7 +370,7 @@ def _check_ids(name: str, ids: np.ndarray, size: int, rows: int) -> None:
         raise TypeError(f"`{name}` must be integers, got dtype {np.asarray(ids).dtype}. Use `Interactions.from_raw`.")
     if rows and (int(ids.min()) < 0 or int(ids.max()) >= size):
         raise ValueError(
-            f"`{name}` must lie in 0..{size - 1}, got {int(ids.min())}..{int(ids.max())}. "
+            f"`{name}` must be in 0..{size - 1}, got {int(ids.min())}..{int(ids.max())}. "
             "Use `Interactions.from_raw` for raw ids."
         )
 

@@ -1,6 +1,6 @@
 """Scored pairs of items from interactions, for item-to-item regression without human judgements.
 
-Both scores lie in -100..100, a common range of judged relevance, but they are computed.
+Both scores are in -100..100, a common range of judged relevance, but they are computed.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def holdout_split(interactions: Interactions, test_fraction: float = 0.1, seed: 
         ValueError: if `test_fraction` is out of range or leaves no training rows.
     """
     if not 0 <= test_fraction < 1:
-        raise ValueError(f"`test_fraction` must lie in [0, 1), got {test_fraction}.")
+        raise ValueError(f"`test_fraction` must be in [0, 1), got {test_fraction}.")
     return random_split(interactions, (1 - test_fraction, 0.0, test_fraction), seed)
 
 
@@ -242,7 +242,7 @@ def fixed_split(train: Interactions, test: Interactions, valid_fraction: float =
         ValueError: if `valid_fraction` is out of range or vocabularies differ.
     """
     if not 0 <= valid_fraction < 1:
-        raise ValueError(f"`valid_fraction` must lie in [0, 1), got {valid_fraction}.")
+        raise ValueError(f"`valid_fraction` must be in [0, 1), got {valid_fraction}.")
     rows = np.random.default_rng(seed).permutation(len(train))
     kept = np.full(train.num_users, -1, np.int64)
     kept[train.users[rows]] = rows  # the last row of each user in the random order

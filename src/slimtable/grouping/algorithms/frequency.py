@@ -25,7 +25,7 @@ class Frequency(SidedGrouping):
         head_share: share of dedicated rows, below 1.
 
     Raises:
-        ValueError: the share does not lie in [0, 1).
+        ValueError: the share is not in [0, 1).
     """
 
     co_clusters = False

@@ -52,7 +52,7 @@ class SBC(SidedGrouping):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.n_best <= self.n_components:
-            raise ValueError(f"`SBC.n_best` must lie in 1..n_components={self.n_components}, got {self.n_best}.")
+            raise ValueError(f"`SBC.n_best` must be in 1..n_components={self.n_components}, got {self.n_best}.")
 
     def labels(self, graph: InteractionGraph, seed: int) -> Labels:
         from sklearn.utils.extmath import randomized_svd

@@ -26,7 +26,7 @@ class Dropout(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         if not 0 <= share < 1:
-            raise ValueError(f"`share` must lie in [0, 1), got {share}.")
+            raise ValueError(f"`share` must be in [0, 1), got {share}.")
         self.share = share
 
     def forward(self, values: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ class _GatherFields(torch.autograd.Function):
                 source.num_embeddings, rows,
             )  # fmt: skip
             if not inside:
-                raise IndexError(f"An id is out of range: ids lie in 0..{source.num_embeddings - 1}.")
+                raise IndexError(f"An id is out of range: ids are in 0..{source.num_embeddings - 1}.")
             places.append(rows)
         ctx.places, ctx.offsets = places, [source.offsets for source in sources]
         ctx.sparse, ctx.shapes = [source.sparse for source in sources], [table.shape for table in tables]
