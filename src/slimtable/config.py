@@ -6,8 +6,9 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
@@ -72,7 +73,7 @@ class Config:
     """Names that options had in earlier versions, and their names now."""
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self), include_extras=True)
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):
             name = f"{type(self).__name__}.{field.name}"
             object.__setattr__(self, field.name, _checked(getattr(self, field.name), hints[field.name], name))
@@ -104,6 +105,10 @@ class Config:
         """The fields that differ from their defaults, as JSON values; labels of runs show these."""
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         return {k: v for k, v in self.to_dict().items() if getattr(self, k) != defaults[k]}
+
+
+_hints: Callable[[Any], dict[str, Any]] = cache(partial(typing.get_type_hints, include_extras=True))
+"""The types of the options of a class, with their bounds; kept, since evaluating them is slow."""
 
 
 def _checked(value: Any, hint: Any, name: str) -> Any:
