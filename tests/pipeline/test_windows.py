@@ -98,7 +98,7 @@ def test_a_window_out_of_order_is_refused(tmp_path: Path) -> None:
 def test_time_does_not_run_backwards_between_windows(tmp_path: Path) -> None:
     folder = write_windows(tmp_path / "windows", 2)
     (folder / "window-002.csv").write_text(window_text(0))
-    with pytest.raises(DatasetError, match="order of time"):
+    with pytest.raises(DatasetError, match="Sort the rows by time"):
         read_all(source(tmp_path))
 
 

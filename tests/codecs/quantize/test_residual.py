@@ -10,6 +10,7 @@ import pytest
 from slimtable.codecs.quantize import residual
 from slimtable.codecs.quantize.clustering import Clustering
 from slimtable.codecs.quantize.residual import Levels, affordable_beam, cluster_levels, refine_levels
+from slimtable.codecs.quantize.vectors import Array
 from tests.codecs.quantize.samples import make_vectors
 
 VECTORS, COUNTS = make_vectors(3000)
@@ -26,7 +27,7 @@ def test_a_wide_beam_finds_the_nearest_of_all_sums() -> None:
     rows = [generator.standard_normal((size, 5)).astype(np.float32) + shift for size, shift in ((4, 3), (3, 0), (5, 0))]
     begin = Levels(rows, np.full((200, 3), -1, np.int32))
     search = residual._Search(
-        vectors, np.ones(200, np.float32), begin.codes, np.array([0, 4, 7, 12]), vectors.mean(axis=0), 1
+        Array(vectors), np.ones(200, np.float32), begin.codes, np.array([0, 4, 7, 12]), vectors.mean(axis=0), 1
     )
     costs = search.choose(np.concatenate(rows).astype(np.float64), 60, 0.0)
     sums = np.array(
@@ -42,7 +43,7 @@ def test_rows_are_placed_by_weighted_least_squares() -> None:
     generator = np.random.default_rng(1)
     vectors, weights = generator.standard_normal((400, 3)).astype(np.float32), generator.random(400).astype(np.float32)
     codes = np.stack([generator.integers(4, size=400), 4 + generator.integers(5, size=400)], axis=1).astype(np.int32)
-    search = residual._Search(vectors, weights, codes, np.array([0, 4, 9]), vectors.mean(axis=0), 1)
+    search = residual._Search(Array(vectors), weights, codes, np.array([0, 4, 9]), vectors.mean(axis=0), 1)
     found = search.place(generator.standard_normal((9, 3)))
     design = np.zeros((400, 9))
     np.put_along_axis(design, codes, 1.0, axis=1)

@@ -15,9 +15,9 @@ _LANES = 16  # sums that are looked at together
 
 @njit(nogil=True, fastmath=True, cache=True)
 def search(  # type: ignore[no-untyped-def]
-    vectors, weights, mean, first, last, columns, half, products, rows, edges, beam, keep, codes, costs
+    vectors, weights, mean, columns, half, products, rows, edges, beam, keep, codes, costs
 ):
-    """Finds sums of one row of each level near vectors ``first … last - 1``, keeping ``beam`` sums from level to level.
+    """Finds sums of one row of each level near vectors, keeping ``beam`` sums from level to level.
 
     Half the squared distance to a sum s is ``|x|²/2 + |s|²/2 - x·s``, and what a row adds to it is half its squared
     norm, less its product with x, and its products with the rows before it.
@@ -26,8 +26,6 @@ def search(  # type: ignore[no-untyped-def]
         vectors: float32 (n, d).
         weights: float32 (n,).
         mean: float32 (d,), taken off the vectors; already off the rows of the first level.
-        first: first vector.
-        last: one past the last.
         columns: float32 (d, S) rows of all levels, values of a column side by side.
         half: float32 (S,) half their squared norms.
         products: float32 (S, S) of rows with each other.
@@ -44,7 +42,7 @@ def search(  # type: ignore[no-untyped-def]
     scores, kept = np.empty(beam, np.float32), np.empty(beam, np.float32)
     paths, longer = np.empty((beam, levels), np.int32), np.empty((beam, levels), np.int32)
     parents, choices = np.empty(beam, np.int32), np.empty(beam, np.int32)
-    for b in range(first, last):
+    for b in range(vectors.shape[0]):
         for j in range(width):
             x[j] = vectors[b, j] - mean[j]
         _project(x, columns, half, alone)
@@ -138,14 +136,14 @@ def _distance(x, rows, codes, b):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def pull(vectors, weights, codes, rows, first, last, sums, masses):  # type: ignore[no-untyped-def]
+def pull(vectors, weights, codes, rows, sums, masses):  # type: ignore[no-untyped-def]
     """Adds up by row what the sums of rows (float64) leave of the vectors; of zeros where there are no vectors.
 
     Vectors whose codes are negative are left out.
     """
     width = rows.shape[1]
     left = np.empty(width)
-    for b in range(first, last):
+    for b in range(codes.shape[0]):
         if codes[b, 0] < 0:
             continue
         for j in range(width):

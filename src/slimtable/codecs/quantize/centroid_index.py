@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from slimtable.codecs.quantize import kernels
+from slimtable.codecs.quantize.vectors import Array, Vectors
+
+_T = TypeVar("_T")
 
 BLOCK = 1 << 16  # rows that a thread takes at a time; sums are added in the order of blocks, whatever the threads
 _FROM_CENTROIDS = 128  # with fewer, computing every distance is as fast as an index
@@ -21,6 +25,7 @@ _EXACT = 1 << 29  # distances that are few enough to compute them all, half a se
 _LANES = 32  # lists are as long as a multiple of it, since what a loop leaves over is slow
 _FAR = np.float32(1e30)  # half the squared norm of centroids that are none
 _NO_STAY = np.empty(0, np.int32)
+_AT_A_TIME = 1 << 24  # distances between cells and centroids that are held while lists are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,8 @@ class CentroidIndex:
         half_lists = np.full((len(names), width), _FAR, np.float32)
         padded = np.zeros((len(names), width), np.int32)
         used = np.arange(names.shape[1]) < lengths[:, None]
-        lists[:, :, : names.shape[1]] = centroids[names].transpose(0, 2, 1)
+        for cell, of_cell in enumerate(names):  # not at once: lists are as large as many copies of the centroids
+            lists[cell, :, : len(of_cell)] = centroids[of_cell].T
         half_lists[:, : names.shape[1]] = np.where(used, half[names], _FAR)
         padded[:, : names.shape[1]] = names
         cells = np.zeros((1, centres.shape[1], _padded(len(centres))), np.float32)
@@ -84,15 +90,25 @@ class CentroidIndex:
         """
         if not len(centres) or len(centres) + length >= len(centroids):
             return cls.exact(centroids)
-        # Squared distances (G, K), less what is the same for all centroids of a row.
-        squared = np.einsum("kd,kd->k", centroids, centroids)[None] - 2.0 * centres @ centroids.T
-        cell = (squared + np.einsum("gd,gd->g", centres, centres)[:, None]).argmin(axis=0)
-        squared[cell, np.arange(len(centroids))] = -np.inf
+        step = max(1, _AT_A_TIME // len(centres))
+        of_centres = np.einsum("gd,gd->g", centres, centres)[:, None]
+        cell = np.empty(len(centroids), np.int64)
+        for first in range(0, len(centroids), step):
+            part = slice(first, first + step)
+            cell[part] = (_squared(centres, centroids[part]) + of_centres).argmin(axis=0)
         lengths = np.maximum(np.bincount(cell, minlength=len(centres)), length)
-        most = int(lengths.max())
-        names = np.argpartition(squared, most - 1, axis=1)[:, :most]
-        order = np.argsort(np.take_along_axis(squared, names, axis=1), axis=1)  # those of the cell come first
-        return cls.of(centroids, centres, np.take_along_axis(names, order, axis=1), lengths)
+        longest = int(lengths.max())
+        names = np.empty((len(centres), longest), np.int32)
+        step = max(1, _AT_A_TIME // len(centroids))
+        for first in range(0, len(centres), step):
+            part = slice(first, first + step)
+            squared = _squared(centres[part], centroids)
+            own = np.flatnonzero((cell >= first) & (cell < first + step))
+            squared[cell[own] - first, own] = -np.inf  # those of the cell come first
+            nearest = np.argpartition(squared, longest - 1, axis=1)[:, :longest]
+            order = np.argsort(np.take_along_axis(squared, nearest, axis=1), axis=1)
+            names[part] = np.take_along_axis(nearest, order, axis=1)
+        return cls.of(centroids, centres, names, lengths)
 
     @classmethod
     def quick(cls, centroids: np.ndarray, generator: np.random.Generator, threads: int, looks: int = 0) -> Self:
@@ -103,7 +119,7 @@ class CentroidIndex:
 
     def assign(
         self,
-        vectors: np.ndarray,
+        vectors: Vectors,
         weights: np.ndarray,
         rows: np.ndarray,
         *,
@@ -114,7 +130,7 @@ class CentroidIndex:
         """Assigns every row to a centroid and adds the rows up.
 
         Args:
-            vectors: float32 (n, d).
+            vectors: (n, d).
             weights: float32 (n,).
             rows: int32 (n,), written; left as they are for rows that are passed over.
             stay: int32 (n,) clusters so far, -1 for none, -2 for rows to pass over; empty for none at all.
@@ -128,7 +144,14 @@ class CentroidIndex:
         keep = np.float32(1.0 - hysteresis)
 
         def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
-            return kernels.search(vectors, weights, first, last, *arrays, stay, keep, rows, sums, masses)
+            error = power = 0.0
+            for start, block in vectors.blocks(first, last):
+                part = slice(start, start + len(block))
+                found = kernels.search(
+                    block, weights[part], *arrays, stay[part], keep, rows[part], sums, masses
+                )
+                error, power = error + found[0], power + found[1]
+            return error, power
 
         return summed(work, len(vectors), self.centroids.shape, threads)
 
@@ -158,13 +181,16 @@ class Sums:
         """Weighted means, float32 (K, d); of clusters that weigh nothing the row of ``instead``."""
         used = self.masses > 0
         means = np.array(instead, dtype=np.float32)
-        means[used] = self.sums[used] / self.masses[used, None]
+        np.divide(self.sums, self.masses[:, None], out=means, where=used[:, None], casting="same_kind")
         return means
 
     def least_error(self) -> float:
         """Weighted sum of squared distances to the means themselves."""
         used = self.masses > 0
-        explained = float((np.square(self.sums[used]).sum(axis=1) / self.masses[used]).sum())
+        squares = np.empty(len(self.sums))
+        for first in range(0, len(squares), BLOCK):
+            squares[first : first + BLOCK] = np.square(self.sums[first : first + BLOCK]).sum(axis=1)
+        explained = float((squares[used] / self.masses[used]).sum())
         return max(0.0, self.power - explained)
 
 
@@ -181,15 +207,25 @@ def cells_of(centroids: np.ndarray, generator: np.random.Generator, threads: int
     centres = centroids[generator.choice(len(centroids), count, replace=False)]
     ones, rows = np.ones(len(centroids), np.float32), np.empty(len(centroids), np.int32)
     for _ in range(_CELL_ROUNDS):
-        centres = CentroidIndex.exact(centres).assign(centroids, ones, rows, threads=threads).means(centres)
+        centres = CentroidIndex.exact(centres).assign(Array(centroids), ones, rows, threads=threads).means(centres)
     return centres
 
 
-def add_up(vectors: np.ndarray, weights: np.ndarray, rows: np.ndarray, num_rows: int, threads: int) -> Sums:
+def _squared(centres: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Squared distances (G, K), less what is the same for all centroids of a row."""
+    squared: np.ndarray = np.einsum("kd,kd->k", centroids, centroids)[None] - 2.0 * centres @ centroids.T
+    return squared
+
+
+def add_up(vectors: Vectors, weights: np.ndarray, rows: np.ndarray, num_rows: int, threads: int) -> Sums:
     """Adds rows up by the clusters that they are in; negative ones are left out."""
 
     def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
-        return 0.0, kernels.add_up(vectors, weights, rows, first, last, sums, masses)
+        power = 0.0
+        for start, block in vectors.blocks(first, last):
+            part = slice(start, start + len(block))
+            power += kernels.add_up(block, weights[part], rows[part], sums, masses)
+        return 0.0, power
 
     return summed(work, len(vectors), (num_rows, vectors.shape[1]), threads)
 
@@ -205,18 +241,31 @@ def summed(work: Callable[..., Any], count: int, shape: tuple[int, ...], threads
         error, power = work(int(edges[index]), int(edges[index + 1]), sums, masses)
         return sums, masses, error, power
 
+    def total(done: Iterator[tuple[np.ndarray, np.ndarray, float, float]]) -> Sums:
+        sums, masses, error, power = next(done)
+        for more in done:
+            sums += more[0]
+            masses += more[1]
+            error += more[2]
+            power += more[3]
+            del more  # before the next one is made
+        return Sums(sums, masses, error, power)
+
     if threads <= 1 or parts == 1:
-        done = [part(index) for index in range(parts)]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(part, range(parts)))
-    sums, masses, error, power = done[0]
-    for more in done[1:]:
-        sums += more[0]
-        masses += more[1]
-        error += more[2]
-        power += more[3]
-    return Sums(sums, masses, error, power)
+        return total(part(index) for index in range(parts))
+    with ThreadPoolExecutor(threads) as pool:
+        return total(_in_order(pool, part, parts, threads))
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], _T], count: int, ahead: int) -> Iterator[_T]:
+    """Results of ``work(0 … count - 1)`` in order, never more than so many ahead: each may be large."""
+    waiting: deque[Future[_T]] = deque()
+    for index in range(count):
+        waiting.append(pool.submit(work, index))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def usable_threads(threads: int | None) -> int:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slimtable.codecs.quantize.vectors import Vectors, as_vectors
+
 _LARGEST = 1e12
 
 
@@ -26,18 +28,19 @@ class Clustering:
     distortion: float
 
 
-def checked(vectors: np.ndarray, num_rows: int, frequencies: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors as float32 and weights as float32 with mean 1 (one each where nothing has a frequency).
+def checked(
+    vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarray | None
+) -> tuple[Vectors, np.ndarray]:
+    """Vectors to read and weights as float32 with mean 1 (one each where nothing has a frequency).
 
     Raises:
         ValueError: shapes or numbers are not those of a clustering.
     """
-    if vectors.ndim != 2 or not vectors.size:
-        raise ValueError(f"Vectors to cluster are a matrix with rows and columns, got shape {vectors.shape}.")
+    vectors = as_vectors(vectors)
     if not 1 <= num_rows <= len(vectors):
         raise ValueError(f"`num_rows` must lie in 1..{len(vectors)}, the number of vectors, got {num_rows}.")
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    largest = max(float(vectors.max()), -float(vectors.min()))  # without a copy, and NaN where there is one
+    # Without a copy of absolute values, and NaN where there is one.
+    largest = float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
     if not largest <= _LARGEST:
         raise ValueError(
             f"Vectors to cluster must be finite and at most {_LARGEST:g}, since their squares are summed in float32; "

@@ -9,6 +9,7 @@ import numpy as np
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, Sums, add_up, cells_of, list_length, usable_threads
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.sample import Sampling, costs_of, draw, fill_empty, starts
+from slimtable.codecs.quantize.vectors import Vectors
 
 _FEWEST, _MOST = 24, 64  # vectors of the sample for each centroid
 _SHARE = 64  # between these, the sample is one of so many vectors, so that it costs less than looking at all of them
@@ -16,7 +17,7 @@ _SMALL = 16_384  # vectors that are few enough not to be spared
 
 
 def fast_kmeans(
-    vectors: np.ndarray,
+    vectors: np.ndarray | Vectors,
     num_rows: int,
     frequencies: np.ndarray | None = None,
     *,
@@ -38,7 +39,7 @@ def fast_kmeans(
     which there are about √K. Centroids end as the weighted means of all their vectors.
 
     Args:
-        vectors: float (n, d).
+        vectors: float (n, d), in memory, or read a block at a time.
         num_rows: clusters, K, with the default row.
         frequencies: (n,) how much each vector weighs; None for all alike.
         sample: "proportional" to frequency; only the "head" that carries a share; or "uniform".
@@ -70,20 +71,20 @@ def fast_kmeans(
     _check(iterations, rows_per_centroid, hysteresis)
     if min_frequency > 0 and frequencies is None:
         raise ValueError("`min_frequency` says which vectors are rare by `frequencies`. Pass them.")
-    vectors, weights = checked(vectors, num_rows, frequencies)
+    read, weights = checked(vectors, num_rows, frequencies)
     threads, generator = usable_threads(threads), np.random.default_rng(seed)
     total = float(weights.sum(dtype=np.float64))
-    rows = np.full(len(vectors), -1, np.int32)
+    rows = np.full(len(read), -1, np.int32)
     if min_frequency <= 0:
-        search = _Search(vectors, weights, rows, num_rows, generator, threads)
+        search = _Search(read, weights, rows, num_rows, generator, threads)
     else:
         assert frequencies is not None
         rare = np.asarray(frequencies) < min_frequency
         rows[rare] = -2  # distances pass them over
         usual = np.where(rare, np.float32(0), weights)
-        search = _Search(vectors, usual, rows, num_rows - 1, generator, threads)
+        search = _Search(read, usual, rows, num_rows - 1, generator, threads)
     if search.count == 0:
-        centroids, error = np.empty((0, vectors.shape[1]), np.float32), 0.0
+        centroids, error = np.empty((0, read.shape[1]), np.float32), 0.0
     elif previous is None:
         begin = search.sampled(search.size(rows_per_centroid), sample, head, iterations)
         centroids, error = search.assign(begin, 0.0, None)
@@ -93,11 +94,12 @@ def fast_kmeans(
     if min_frequency <= 0:
         return Clustering(centroids, rows, None, error / total)
     out = rows < 0
-    of_default = add_up(vectors, weights, np.where(out, np.int32(0), np.int32(-1)), 1, threads)
-    instead = vectors[out].mean(axis=0, dtype=np.float64) if out.any() else np.zeros(vectors.shape[1])
+    row_of_default = np.where(out, np.int32(0), np.int32(-1))
+    of_default = add_up(read, weights, row_of_default, 1, threads)
+    instead = add_up(read, np.ones_like(weights), row_of_default, 1, 1).means(np.zeros((1, read.shape[1])))
     rows += 1
     rows[out] = 0
-    centroids = np.concatenate([of_default.means(instead[None]), centroids])
+    centroids = np.concatenate([of_default.means(instead), centroids])
     return Clustering(centroids, rows, 0, (error + of_default.least_error()) / total)
 
 
@@ -105,7 +107,7 @@ def fast_kmeans(
 class _Search:
     """Vectors on their way into clusters: -1 in ``rows`` is none so far, -2 none at all."""
 
-    vectors: np.ndarray
+    vectors: Vectors
     weights: np.ndarray
     rows: np.ndarray
     count: int
@@ -126,12 +128,12 @@ class _Search:
             free[ids] = False
             ids = np.sort(np.concatenate([ids, np.flatnonzero(free)[: self.count - len(ids)]]))
             weights = self.weights[ids]
-        vectors, rows = self.vectors[ids], np.full(len(ids), -1, np.int32)
+        vectors, rows = self.vectors.pick(ids), np.full(len(ids), -1, np.int32)
         chosen = starts(vectors, weights, self.count, self.generator, self.threads)
         # Vectors leave a centroid only for a nearer one: frequent ones far out, each nearly a cluster of its own, are
         # in few lists of an index and might never find theirs.
         rows[chosen] = np.arange(self.count, dtype=np.int32)
-        centroids = vectors[chosen]
+        centroids = vectors.take(chosen)
         centres = cells_of(centroids, self.generator, self.threads)
         for done in range(iterations):
             if done in (0, iterations - 1):
@@ -190,12 +192,12 @@ class _Search:
     def _worst(self, centroids: np.ndarray, count: int) -> np.ndarray:
         """The vectors (count, d) that some centroids serve worst."""
         if not len(centroids):
-            return self.vectors[starts(self.vectors, self.weights, count, self.generator, self.threads)]
+            return self.vectors.take(starts(self.vectors, self.weights, count, self.generator, self.threads))
         index = CentroidIndex.quick(centroids, self.generator, self.threads)
         nearest = np.zeros(len(self.vectors), np.int32)
         index.assign(self.vectors, self.weights, nearest, threads=self.threads)
         costs = costs_of(self.vectors, self.weights, nearest, centroids)
-        return self.vectors[np.sort(np.argpartition(costs, len(costs) - count)[len(costs) - count :])]
+        return self.vectors.take(np.sort(np.argpartition(costs, len(costs) - count)[len(costs) - count :]))
 
 
 def _check(iterations: int, rows_per_centroid: int | None, hysteresis: float) -> None:

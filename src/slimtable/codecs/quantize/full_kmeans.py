@@ -7,10 +7,11 @@ import numpy as np
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, add_up, usable_threads
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.sample import fill_empty, starts
+from slimtable.codecs.quantize.vectors import Vectors
 
 
 def full_kmeans(
-    vectors: np.ndarray,
+    vectors: np.ndarray | Vectors,
     num_rows: int,
     frequencies: np.ndarray | None = None,
     iterations: int = 25,
@@ -37,16 +38,16 @@ def full_kmeans(
     Raises:
         ValueError: shapes do not fit or a number is out of range.
     """
-    vectors, weights = checked(vectors, num_rows, frequencies)
+    read, weights = checked(vectors, num_rows, frequencies)
     threads = usable_threads(threads)
-    centroids = vectors[starts(vectors, weights, num_rows, np.random.default_rng(seed), threads)]
-    rows, before = np.empty(len(vectors), np.int32), np.full(len(vectors), -1, np.int32)
+    centroids = read.take(starts(read, weights, num_rows, np.random.default_rng(seed), threads))
+    rows, before = np.empty(len(read), np.int32), np.full(len(read), -1, np.int32)
     for _ in range(max(1, iterations)):
-        found = CentroidIndex.exact(centroids).assign(vectors, weights, rows, threads=threads)
+        found = CentroidIndex.exact(centroids).assign(read, weights, rows, threads=threads)
         if np.array_equal(rows, before):
             break
         before[:] = rows
-        centroids = fill_empty(found, centroids, vectors, weights, rows)
-    found = CentroidIndex.exact(centroids).assign(vectors, weights, rows, threads=threads)
-    final = add_up(vectors, weights, rows, num_rows, threads)
+        centroids = fill_empty(found, centroids, read, weights, rows)
+    found = CentroidIndex.exact(centroids).assign(read, weights, rows, threads=threads)
+    final = add_up(read, weights, rows, num_rows, threads)
     return Clustering(final.means(centroids), rows, None, final.least_error() / float(weights.sum(dtype=np.float64)))

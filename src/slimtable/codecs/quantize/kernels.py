@@ -49,8 +49,6 @@ def _nearest(vectors, b, lists, half, cell, count, square, distances, patterns):
 def search(  # type: ignore[no-untyped-def]
     vectors,
     weights,
-    first,
-    last,
     cells,
     half_cells,
     lists,
@@ -64,7 +62,7 @@ def search(  # type: ignore[no-untyped-def]
     sums,
     masses,
 ):
-    """Assigns rows ``first … last - 1`` and adds them up by cluster.
+    """Assigns rows and adds them up by cluster.
 
     Of each row, the nearest cell says in which list of centroids to look. A row in ``stay ≥ 0`` is in a cluster
     already, and leaves it only where another one is nearer than ``keep`` times its squared distance.
@@ -72,8 +70,6 @@ def search(  # type: ignore[no-untyped-def]
     Args:
         vectors: float32 (n, d).
         weights: float32 (n,).
-        first: first row.
-        last: one past the last.
         cells: float32 (1, d, G) centres of the cells in columns; G = 1 where every centroid is looked at.
         half_cells: float32 (1, G) half their squared norms.
         lists: float32 (G, d, L) centroids to look at in each cell.
@@ -95,7 +91,7 @@ def search(  # type: ignore[no-untyped-def]
     distances = np.empty(max(length, most_cells), np.float32)
     patterns = distances.view(np.int32)
     total, power = 0.0, 0.0
-    for b in range(first, last):
+    for b in range(vectors.shape[0]):
         before = stay[b] if stay.size else np.int32(-1)
         if before == -2:
             continue
@@ -126,10 +122,10 @@ def search(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def add_up(vectors, weights, rows, first, last, sums, masses):  # type: ignore[no-untyped-def]
-    """Adds rows ``first … last - 1`` up by the cluster that they are in, negative ones left out; gives their power."""
+def add_up(vectors, weights, rows, sums, masses):  # type: ignore[no-untyped-def]
+    """Adds rows up by the cluster that they are in, negative ones left out; gives their power."""
     power = 0.0
-    for b in range(first, last):
+    for b in range(vectors.shape[0]):
         k = rows[b]
         if k < 0:
             continue

@@ -15,6 +15,7 @@ from slimtable.codecs.quantize.centroid_index import add_up, summed, usable_thre
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.fast_kmeans import fast_kmeans
 from slimtable.codecs.quantize.sample import Sampling, draw
+from slimtable.codecs.quantize.vectors import Vectors, as_vectors
 
 ROUNDS = 6  # on the sample; twice as many gain a few per cent more
 _LOOKS = 1 << 37  # sums that the last pass may look at: a minute or two
@@ -43,7 +44,7 @@ class Levels:
 
 
 def cluster_levels(
-    vectors: np.ndarray,
+    vectors: np.ndarray | Vectors,
     sizes: Sequence[int],
     frequencies: np.ndarray | None = None,
     *,
@@ -63,7 +64,7 @@ def cluster_levels(
     :func:`refine_levels` goes on from there, unless that were too much work (:func:`affordable_beam`).
 
     Args:
-        vectors: float32 (n, d).
+        vectors: float32 (n, d), in memory, or read a block at a time.
         sizes: centroids of each level, default rows with them.
         frequencies: (n,) how much each vector weighs; None for all alike.
         sample: vectors that centroids are found on.
@@ -79,6 +80,7 @@ def cluster_levels(
     Returns:
         The levels; equal for any number of threads.
     """
+    vectors = as_vectors(vectors)
     default = 1 if min_frequency > 0 else 0
     ids = (
         np.arange(len(vectors)) if frequencies is None or not default else np.flatnonzero(frequencies >= min_frequency)
@@ -90,7 +92,7 @@ def cluster_levels(
         return _one_by_one(
             vectors, sizes, frequencies, sample, iterations, min_frequency, seed, previous, hysteresis, threads
         )
-    chosen = vectors if len(ids) == len(vectors) else vectors[ids]
+    chosen = vectors.pick(ids)
     weights = None if frequencies is None else frequencies[ids]
     if previous:
         begin = _restarted(previous, usual, ids, len(vectors))
@@ -115,8 +117,8 @@ def cluster_levels(
     codes[ids] = found.codes + 1
     rare = np.where(frequencies < min_frequency, np.int32(0), np.int32(-1))
     sums = add_up(vectors, checked(vectors, 1, frequencies)[1], rare, 1, usable_threads(threads))
-    rest = vectors[rare == 0]
-    mean = sums.means(rest.mean(axis=0, keepdims=True) if len(rest) else np.zeros((1, vectors.shape[1])))
+    everybody = add_up(vectors, np.ones(len(vectors), np.float32), rare, 1, usable_threads(threads))
+    mean = sums.means(everybody.means(np.zeros((1, vectors.shape[1]))))
     rows = [mean, *[np.zeros_like(mean)] * (len(sizes) - 1)]
     return Levels([np.concatenate(pair) for pair in zip(rows, found.centroids, strict=True)], codes)
 
@@ -133,7 +135,7 @@ def affordable_beam(count: int, sizes: Sequence[int], beam: int) -> int:
 
 
 def refine_levels(
-    vectors: np.ndarray,
+    vectors: np.ndarray | Vectors,
     frequencies: np.ndarray | None,
     begin: Levels,
     *,
@@ -155,7 +157,7 @@ def refine_levels(
     least), stay below 2³⁵ sums: by a smaller beam, and by fewer rounds where that is not enough.
 
     Args:
-        vectors: float32 (n, d).
+        vectors: float32 (n, d), in memory, or read a block at a time.
         frequencies: (n,) how much each vector weighs; None for all alike.
         begin: levels to begin with; codes are -1 for vectors that have none yet.
         beam: sums kept from level to level.
@@ -183,18 +185,19 @@ def refine_levels(
             "`beam` must be positive, `rounds` not negative and `hysteresis` in [0, 1), "
             f"got {beam}, {rounds}, {hysteresis}."
         )
-    vectors, weights = checked(vectors, 1, frequencies)
+    read, weights = checked(vectors, 1, frequencies)
     threads = usable_threads(threads)
     edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    known = (begin.codes >= 0).all(axis=1, keepdims=True)
-    codes = np.where(known, begin.codes + edges[:-1], -1).astype(np.int32)
-    everybody = add_up(vectors, weights, np.zeros(len(vectors), np.int32), 1, threads)  # np.average would copy them all
-    search = _Search(vectors, weights, codes, edges, everybody.means(vectors[:1])[0], threads)
+    offsets = edges[:-1].astype(np.int32)
+    codes = begin.codes + offsets
+    codes[(begin.codes < 0).any(axis=1)] = -1
+    everybody = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
+    search = _Search(read, weights, codes, edges, everybody.means(read.read(0, 1))[0], threads)
     rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), levels on top of each other
     count = max(_FEWEST, _PER_ROW * len(rows))
-    if rounds and count < len(vectors):
+    if rounds and count < len(read):
         ids, drawn = draw(weights, count, sample, 0.9, np.random.default_rng(seed))
-        part = _Search(vectors[ids], drawn, codes[ids], edges, search.mean, threads)
+        part = _Search(read.pick(ids), drawn, codes[ids], edges, search.mean, threads)
     else:
         part = search
     looks = _LOOKS_OF_ROUNDS // (len(part.vectors) * len(rows))
@@ -219,14 +222,15 @@ def refine_levels(
             search.choose(revived, beam, hysteresis)
         rows = search.place(revived)
     centroids = [rows[a:b].astype(np.float32) for a, b in pairwise(edges)]
-    return Levels(centroids, codes - edges[:-1].astype(np.int32))
+    codes -= offsets
+    return Levels(centroids, codes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
     """Vectors and the rows that they have in all levels together, -1 for none yet."""
 
-    vectors: np.ndarray
+    vectors: Vectors
     weights: np.ndarray
     codes: np.ndarray
     edges: np.ndarray
@@ -246,22 +250,23 @@ class _Search:
         arrays = (np.ascontiguousarray(near.T), half, near @ near.T, near, self.edges)
         keep = np.float32(1.0 - hysteresis)
 
-        def work(first: int) -> None:
-            last = min(first + _BLOCK, len(self.vectors))
-            kernels.search(self.vectors, self.weights, self.mean, first, last, *arrays, beam, keep, self.codes, costs)
+        def work(first: int, vectors: np.ndarray) -> None:
+            part = slice(first, first + len(vectors))
+            kernels.search(
+                vectors, self.weights[part], self.mean, *arrays, beam, keep, self.codes[part], costs[part]
+            )
 
-        firsts = range(0, len(self.vectors), _BLOCK)
-        if self.threads <= 1 or len(firsts) == 1:
-            for first in firsts:
-                work(first)
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, firsts))
+        with ThreadPoolExecutor(self.threads) as pool:
+            for first, block in self.vectors.blocks():
+                parts = [(first + start, block[start : start + _BLOCK]) for start in range(0, len(block), _BLOCK)]
+                list(pool.map(work, *zip(*parts, strict=True)))
         return costs
 
     def revive(self, rows: np.ndarray, costs: np.ndarray) -> np.ndarray:
         """Moves rows that nobody chose to where they serve the vectors that add most to the error."""
-        used = np.bincount(self.codes.ravel(), self._weight_of_codes(), minlength=len(rows)) > 0
+        used = np.zeros(len(rows), bool)
+        for codes in self.codes.T:
+            used |= np.bincount(codes, self.weights, minlength=len(rows)) > 0
         unused = np.flatnonzero(~used)[: len(costs) // 2]
         if not len(unused):
             return rows
@@ -271,7 +276,7 @@ class _Search:
         level = np.searchsorted(self.edges, unused, side="right") - 1
         rows = rows.copy()
         others = rows[self.codes[worst]].sum(axis=1) - rows[self.codes[worst, level]]
-        rows[unused] = self.vectors[worst] - others
+        rows[unused] = self.vectors.take(worst) - others
         self.codes[worst, level] = unused
         return rows
 
@@ -284,13 +289,15 @@ class _Search:
         direction = scale * left
         size = (left * direction).sum(axis=0)  # of every column, for each is a problem of its own
         # Below what single precision can show of the vectors there is only rounding, which would be blown up.
-        energy = np.einsum("n,nd,nd->d", self.weights, self.vectors, self.vectors, dtype=np.float64)
+        energy = np.zeros(rows.shape[1])
+        for first, block in self.vectors.blocks():
+            energy += np.einsum("n,nd,nd->d", self.weights[first : first + len(block)], block, block, dtype=np.float64)
         enough = np.maximum(1e-10 * size, 1e-14 * energy)
         for _ in range(_STEPS):
             size = np.where(size > enough, size, 0.0)  # columns that are done stay: what is left of them is rounding
             if not size.any():
                 break
-            image = -self._pull(_NO_VECTORS, direction).sums
+            image = -self._pull(None, direction).sums
             length = _ratio(size, (direction * image).sum(axis=0))
             moved += length * direction
             left = left - length * image
@@ -299,17 +306,17 @@ class _Search:
             direction = step + _ratio(size, before) * direction
         return moved
 
-    def _pull(self, vectors: np.ndarray, rows: np.ndarray) -> Any:
-        """Sums, for each row, of weight times what is left of the vectors that have it."""
+    def _pull(self, vectors: Vectors | None, rows: np.ndarray) -> Any:
+        """Sums, for each row, of weight times what is left of the vectors that have it; of zeros without vectors."""
 
         def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
-            kernels.pull(vectors, self.weights, self.codes, rows, first, last, sums, masses)
+            blocks = [(first, _NO_VECTORS)] if vectors is None else vectors.blocks(first, last)
+            for start, block in blocks:
+                part = slice(start, last if vectors is None else start + len(block))
+                kernels.pull(block, self.weights[part], self.codes[part], rows, sums, masses)
             return 0.0, 0.0
 
         return summed(work, len(self.codes), rows.shape, self.threads)
-
-    def _weight_of_codes(self) -> np.ndarray:
-        return np.repeat(self.weights, self.codes.shape[1])
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
@@ -318,7 +325,7 @@ def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
 
 
 def _one_by_one(
-    vectors: np.ndarray,
+    vectors: Vectors,
     sizes: Sequence[int],
     frequencies: np.ndarray | None,
     sample: Sampling,
@@ -347,7 +354,7 @@ def _one_by_one(
         centroids.append(found.centroids)
         codes[:, level] = found.rows
         if level + 1 < len(sizes):
-            left = left - found.centroids[found.rows]
+            left = left.less(found.centroids, codes[:, level])
     return Levels(centroids, codes)
 
 

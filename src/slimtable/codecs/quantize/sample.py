@@ -9,11 +9,11 @@ import numpy as np
 
 from slimtable.codecs.quantize import kernels
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, Sums
+from slimtable.codecs.quantize.vectors import Vectors
 
 Sampling = Literal["proportional", "head", "uniform"]
 
 _PARTS_OF_STARTS = 3  # two are a little worse, six no better
-_ROWS_AT_A_TIME = 1 << 18
 
 
 def draw(
@@ -55,7 +55,7 @@ def draw(
 
 
 def starts(
-    vectors: np.ndarray, weights: np.ndarray, count: int, generator: np.random.Generator, threads: int
+    vectors: Vectors, weights: np.ndarray, count: int, generator: np.random.Generator, threads: int
 ) -> np.ndarray:
     """Different vectors as centroids to begin with, their numbers, int64 (K,).
 
@@ -67,7 +67,7 @@ def starts(
     costs, rows = weights.copy(), np.empty(len(vectors), np.int32)
     for first, last in pairwise(edges):
         if first:
-            centroids = vectors[chosen[:first]]
+            centroids = vectors.take(chosen[:first])
             index = CentroidIndex.quick(centroids, generator, threads, len(vectors))
             index.assign(vectors, weights, rows, threads=threads)
             costs = costs_of(vectors, weights, rows, centroids)
@@ -76,12 +76,12 @@ def starts(
     return chosen
 
 
-def costs_of(vectors: np.ndarray, weights: np.ndarray, rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def costs_of(vectors: Vectors, weights: np.ndarray, rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Weight times squared distance to its centroid of each vector, float32 (n,)."""
     costs = np.empty(len(vectors), np.float32)
-    for first in range(0, len(vectors), _ROWS_AT_A_TIME):
-        part = slice(first, first + _ROWS_AT_A_TIME)
-        left = vectors[part] - centroids[rows[part]]
+    for first, block in vectors.blocks():
+        part = slice(first, first + len(block))
+        left = block - centroids[rows[part]]
         costs[part] = np.einsum("nd,nd->n", left, left) * weights[part]
     return costs
 
@@ -100,7 +100,7 @@ def _different(weights: np.ndarray, taken: np.ndarray, count: int, generator: np
 
 
 def fill_empty(
-    found: Sums, centroids: np.ndarray, vectors: np.ndarray, weights: np.ndarray, rows: np.ndarray
+    found: Sums, centroids: np.ndarray, vectors: Vectors, weights: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Weighted means; clusters that weigh nothing move onto the vectors that add most to the distortion."""
     means = found.means(centroids)
@@ -108,5 +108,5 @@ def fill_empty(
     if len(empty):
         costs = costs_of(vectors, weights, rows, centroids)
         worst = np.argpartition(costs, len(costs) - len(empty))[len(costs) - len(empty) :]
-        means[empty] = vectors[worst]
+        means[empty] = vectors.take(worst)
     return means

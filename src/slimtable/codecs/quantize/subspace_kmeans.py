@@ -6,12 +6,13 @@ import numpy as np
 from numba import njit
 
 from slimtable.codecs.quantize.nearest import SortedCodebook, nearest_codes
+from slimtable.codecs.quantize.vectors import Vectors, as_vectors
 
 _ROWS_PER_CENTROID = 256  # more rows than this teach a centroid nothing; faiss draws the same line
 
 
 def kmeans(
-    rows: np.ndarray,
+    rows: np.ndarray | Vectors,
     num_centroids: int,
     num_codebooks: int = 1,
     *,
@@ -25,7 +26,7 @@ def kmeans(
     rows moves onto a random row. Large inputs are sampled down to 256 rows per centroid.
 
     Args:
-        rows: float32 (N, M·s), N ≥ 1.
+        rows: float32 (N, M·s), N ≥ 1, in memory, or read a block at a time.
         num_centroids: K.
         num_codebooks: M.
         fixed: float32 (M, F, s), centroids that take part but do not move; they become the first F of the K.
@@ -42,9 +43,11 @@ def kmeans(
     if len(rows) == 0 or num_fixed > num_centroids:
         raise ValueError(f"k-means needs rows and room for {num_fixed} fixed centroids, got {rows.shape} rows.")
     generator = np.random.default_rng(seed)
-    if len(rows) > _ROWS_PER_CENTROID * num_centroids:
-        rows = rows[generator.choice(len(rows), _ROWS_PER_CENTROID * num_centroids, replace=False)]
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    read = as_vectors(rows)
+    if len(read) > _ROWS_PER_CENTROID * num_centroids:
+        rows = read.take(generator.choice(len(read), _ROWS_PER_CENTROID * num_centroids, replace=False))
+    else:
+        rows = read.read(0, len(read))
     width = rows.shape[1] // num_codebooks
     codebook = np.empty((num_codebooks, num_centroids, width), dtype=np.float32)
     if fixed is not None:
