@@ -1,6 +1,6 @@
 """Peak memory of compressing a table in a file, over the size of the table.
 
-    python benchmarks/compress_memory.py [--rows 2000000] [--dim 64] [--methods uniform low_rank full saec dpq]
+    python benchmarks/compress_memory.py [--rows 2000000] [--dim 64] [--methods uniform "saec levels" ...]
 
 Each method runs `slimtable compress` in a process of its own on one `.npy` file. What a process has in memory before it
 reads the table (Python and its libraries) is measured by compressing a table of 1,000 rows, and taken away.
@@ -19,8 +19,10 @@ import numpy as np
 OPTIONS = {
     "dpq": ["--set", "num_codebooks=16"],
     "saec": ["--budget", "4%", "--set", "row_bits=8"],
+    "saec levels": ["--budget", "16x", "--set", "row_bits=8", "--set", "levels=16"],
     "uniform rows": ["--set", "axis=row", "--set", "scale_bits=16", "--set", "bits=4"],
 }
+METHODS = ["full", "uniform", "uniform rows", "low_rank", "dpq", "mgqe", "saec levels", "saec"]
 SCRIPT = """
 import resource, sys
 from slimtable.cli import main
@@ -43,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--methods", nargs="+", default=["full", "uniform", "uniform rows", "low_rank", "saec", "dpq"])
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         large, small, out = (Path(folder) / name for name in ("large.npy", "small.npy", "out"))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slimtable.artifact.packed import Packed
-from slimtable.codecs.base import Rows
+from slimtable.codecs.base import FitContext, Rows
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.files import check_archive
@@ -100,9 +100,11 @@ def compress_table(
     Raises:
         ValueError: the table is not a finite matrix, or the configuration does not fit it.
     """
-    codec = config.codec(table.shape[1]) if table.ndim == 2 else None
+    rows = Rows(table, padding_idx)
+    codec = config.codec(*rows.shape)
     if codec is not None:
-        return codec.compress(Rows(table, padding_idx), method_of(config).method, config.to_dict())
+        context = FitContext(None if frequencies is None else np.asarray(frequencies))
+        return codec.compress(rows, context, method_of(config).method, config.to_dict())
     counts = None if frequencies is None else torch.from_numpy(np.asarray(frequencies))
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
         values = torch.from_numpy(np.array(table, dtype=np.float32))
@@ -170,14 +172,19 @@ def _compress(
         )
     if isinstance(module, nn.Embedding) and trainable and (module.sparse or module.scale_grad_by_freq):
         raise ValueError(f"Table {name} has sparse or scaled gradients, which a trainable compressed table has not.")
-    source = module.weight.detach()
+    source, padding_idx = module.weight.detach(), module.padding_idx
     try:
-        table = method_of(config).from_table(source, config, padding_idx=module.padding_idx, frequencies=frequencies)
+        if not trainable and source.device.type == "cpu" and source.dtype == torch.float32:
+            counts = None if frequencies is None else torch.as_tensor(frequencies).cpu().numpy()
+            packed = compress_table(source.numpy(), config, padding_idx=padding_idx, frequencies=counts)
+        else:
+            table = method_of(config).from_table(source, config, padding_idx=padding_idx, frequencies=frequencies)
+            if trainable:
+                return table.train(module.training)
+            packed = table.eval().pack()
     except ValueError as error:
         raise ValueError(f"Table {name}: {error}") from error
-    if trainable:
-        return table.train(module.training)
-    return FrozenEmbedding(table.eval().pack()).to(source.device, source.dtype).train(module.training)
+    return FrozenEmbedding(packed).to(source.device, source.dtype).train(module.training)
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -2,88 +2,128 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from slimtable import codecs
 from slimtable.artifact.layouts import decode, exact_bits
-from slimtable.codecs.base import Codec, Rows
+from slimtable.artifact.packed import Packed
+from slimtable.codecs.base import Codec, FitContext, Rows
 from slimtable.codecs.dense import Dense
-from slimtable.codecs.low_rank import LowRank
 from slimtable.codecs.uniform import Uniform
 from slimtable.compress import compress_table
-from slimtable.embeddings.base import get_config, method_of
+from slimtable.embeddings.base import MethodConfig, get_config, method_of
+from tests.contract.cases import CASES, case_id
 
-CODECS: list[tuple[Codec, str, dict[str, object]]] = [
-    (Dense(), "full", {}),
-    (LowRank(3), "low_rank", {"rank": 3}),
-    (Uniform(8), "uniform", {}),
-    (Uniform(3), "uniform", {"bits": 3}),
-    (Uniform(5, "row", 16), "uniform", {"bits": 5, "axis": "row", "scale_bits": 16}),
-    (Uniform(1, "row"), "uniform", {"bits": 1, "axis": "row"}),
-]
-TABLE = (0.1 * np.random.default_rng(0).standard_normal((1003, 7))).astype(np.float32)
+TABLE = (0.1 * np.random.default_rng(0).standard_normal((1003, 8))).astype(np.float32)
 PADDED = TABLE.copy()
 PADDED[4] = 0
+FREQUENCIES = np.random.default_rng(1).zipf(1.5, len(TABLE)).clip(max=10_000)
 
 
-@pytest.fixture(params=CODECS, ids=lambda value: str(value[0]))
-def case(request: pytest.FixtureRequest) -> tuple[Codec, str, dict[str, object]]:
+def codec_of(case: tuple[str, dict[str, object]]) -> Codec | None:
+    return get_config(*case).codec(*TABLE.shape)
+
+
+@pytest.fixture(params=[case for case in CASES if codec_of(case)], ids=case_id)
+def config(request: pytest.FixtureRequest) -> MethodConfig:
+    """Every configuration of the contract that has a codec."""
+    return get_config(*request.param)
+
+
+@pytest.fixture(params=[None, 4], ids=["", "padding"])
+def padding(request: pytest.FixtureRequest) -> int | None:
     return request.param
 
 
-@pytest.mark.parametrize("padding", [None, 4])
-def test_blocks_of_any_size_in_any_order_give_the_same_bytes(case, padding) -> None:
-    codec = case[0]
-    rows = Rows(TABLE if padding is None else PADDED, padding)
-    whole = codec.compress(rows)
+@pytest.fixture(params=[None, FREQUENCIES], ids=["", "frequencies"])
+def context(request: pytest.FixtureRequest) -> FitContext:
+    return FitContext(request.param)
+
+
+def test_every_file_of_a_codec_is_under_test() -> None:
+    tested = {type(codec).__module__ for case in CASES if (codec := codec_of(case))}
+    files = {path.stem for path in Path(codecs.__path__[0]).glob("*.py")} - {"__init__", "base"}
+    assert {f"slimtable.codecs.{name}" for name in files} == tested
+
+
+def test_blocks_of_any_size_in_any_order_give_the_same_bytes(config, padding, context) -> None:
+    codec, rows = config.codec(*TABLE.shape), Rows(TABLE if padding is None else PADDED, padding)
+    whole = codec.compress(rows, context)
     for size in (8, 200, 1000):
-        fitted = codec.fit(rows)
-        blocks = [fitted.encode(block, first) for first, block in rows.blocks(size)]
-        packed = fitted.pack(reversed(blocks))
-        for name, array in whole.arrays.items():
-            if isinstance(codec, LowRank) and name == "left":  # products of blocks of other sizes round otherwise
-                np.testing.assert_allclose(packed.arrays[name], array, rtol=1e-5, atol=1e-7)
-            else:
-                assert np.array_equal(packed.arrays[name], array), name
+        fitted = codec.fit(rows, context)
+        blocks = [fitted.encode(block, first) for first, block in rows.blocks(size=size)]
+        same_bytes(fitted.pack(reversed(blocks)), whole, config)
 
 
-def test_bits_are_those_of_the_table(case) -> None:
-    codec = case[0]
-    assert codec.bits_of(*TABLE.shape) == exact_bits(codec.compress(Rows(TABLE)))
+def test_bits_are_those_of_the_table(config, context) -> None:
+    codec = config.codec(*TABLE.shape)
+    assert codec.bits_of(*TABLE.shape, context.frequencies) == exact_bits(codec.compress(Rows(TABLE), context))
 
 
-@pytest.mark.parametrize("padding", [None, 4])
-def test_the_bytes_are_those_of_the_module(case, padding) -> None:
-    _, name, options = case
-    table, config = (TABLE if padding is None else PADDED), get_config(name, options)
-    module = method_of(config).from_table(torch.from_numpy(table.copy()), config, padding_idx=padding).eval().pack()
-    packed = compress_table(table, config, padding_idx=padding)
-    assert (packed.layout, packed.layout_config, packed.method) == (module.layout, module.layout_config, name)
-    for array_name, array in module.arrays.items():
-        if name == "low_rank":
-            np.testing.assert_allclose(packed.arrays[array_name], array, rtol=1e-4, atol=1e-5)
-        else:
-            assert np.array_equal(packed.arrays[array_name], array), array_name
+def test_the_bytes_are_those_of_the_module(config, padding, context) -> None:
+    table, counts = (TABLE if padding is None else PADDED), context.frequencies
+    importance = None if counts is None else torch.from_numpy(counts)
+    module = method_of(config).from_table(
+        torch.from_numpy(table.copy()), config, padding_idx=padding, frequencies=importance
+    )
+    expected = module.eval().pack()
+    packed = compress_table(table, config, padding_idx=padding, frequencies=counts)
+    assert (packed.method, packed.method_config) == (expected.method, expected.method_config)
+    same_bytes(packed, expected, config)
     ids = np.arange(len(table))
-    np.testing.assert_allclose(decode(packed, ids), decode(module, ids), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(decode(packed, ids), decode(expected, ids), rtol=1e-4, atol=1e-5)
 
 
-def test_a_mapped_file_gives_the_same_bytes(case, tmp_path) -> None:
-    codec = case[0]
-    np.save(tmp_path / "t.npy", TABLE)
-    mapped = codec.compress(Rows(np.load(tmp_path / "t.npy", mmap_mode="r")))
-    for name, array in codec.compress(Rows(TABLE)).arrays.items():
-        assert np.array_equal(mapped.arrays[name], array)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_a_mapped_file_gives_the_same_bytes(config, tmp_path, dtype) -> None:
+    np.save(tmp_path / "t.npy", TABLE.astype(dtype))
+    mapped = np.load(tmp_path / "t.npy", mmap_mode="r")
+    same_bytes(compress_table(mapped, config), compress_table(TABLE.astype(dtype), config), config)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("saec", {"num_rows": 60, "levels": 3, "row_bits": 8, "min_frequency": 2, "head": 0.1}),
+        ("saec", {"num_rows": 3000, "iterations": 1}),  # its sample is the whole table, which is not copied
+        ("mgqe", {"codebook_sizes": [16, 4], "num_codebooks": 2}),
+        ("dpq", {"codebook_size": 8, "share_subspaces": True}),
+    ],
+)
+def test_tables_of_many_blocks_give_the_same_bytes_from_a_file(tmp_path, name, options) -> None:
+    generator, config = np.random.default_rng(2), get_config(name, options)
+    table = generator.standard_normal((100_003, 4)).astype(np.float32)
+    table[7] = 0
+    counts = generator.zipf(1.5, len(table)).clip(max=10_000)
+    np.save(tmp_path / "t.npy", table)
+    mapped = np.load(tmp_path / "t.npy", mmap_mode="r")
+    expected = compress_table(table, config, padding_idx=7, frequencies=counts)
+    same_bytes(compress_table(mapped, config, padding_idx=7, frequencies=counts), expected, config)
+
+
+def same_bytes(packed: Packed, expected: Packed, config: MethodConfig) -> None:
+    assert (packed.layout, packed.layout_config) == (expected.layout, expected.layout_config)
+    assert sorted(packed.arrays) == sorted(expected.arrays)
+    for name, array in expected.arrays.items():
+        found = packed.arrays[name]
+        assert (found.shape, found.dtype) == (array.shape, array.dtype), name
+        if packed.layout == "low_rank":  # products of blocks of other sizes round otherwise
+            np.testing.assert_allclose(found, array, rtol=1e-4, atol=1e-5)
+        else:
+            assert np.array_equal(found, array), name
 
 
 def test_missing_and_repeated_blocks_are_refused() -> None:
     rows = Rows(TABLE)
     fitted = Dense().fit(rows)
-    blocks = [fitted.encode(block, first) for first, block in rows.blocks(400)]
+    blocks = [fitted.encode(block, first) for first, block in rows.blocks(size=400)]
     for wrong in (blocks[:-1], blocks[1:], [*blocks, blocks[0]]):
         with pytest.raises(ValueError, match="do not make up 1,003 rows"):
             fitted.pack(wrong)
@@ -105,6 +145,13 @@ def test_bad_tables_are_refused(change, padding, said) -> None:
         Uniform().compress(Rows(table, padding))
 
 
+@pytest.mark.parametrize("frequencies", [FREQUENCIES[:-1], np.where(FREQUENCIES == 1, -1, 2), np.full(1003, np.nan)])
+def test_bad_frequencies_are_refused(frequencies) -> None:
+    config = get_config("saec", {"num_rows": 9})
+    with pytest.raises(ValueError, match="frequencies must"):
+        compress_table(TABLE, config, frequencies=frequencies)
+
+
 def test_codecs_work_without_pytorch() -> None:
     script = """
 import sys
@@ -113,11 +160,32 @@ import numpy as np
 from slimtable.codecs.base import Rows
 from slimtable.codecs.dense import Dense
 from slimtable.codecs.low_rank import LowRank
-from slimtable.codecs.quantize import fast_kmeans, residual, nearest, subspace_kmeans  # noqa
+from slimtable.codecs.product import Product, Tier
+from slimtable.codecs.saec import Saec
 from slimtable.codecs.uniform import Uniform
 table = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
-print([codec.compress(Rows(table)).nbytes for codec in (Dense(), Uniform(4), LowRank(2))])
+product = Product((Tier(10, 2, 4, 0), Tier(40, 2, 2, 0)))
+print([codec.compress(Rows(table)).nbytes for codec in (Dense(), Uniform(4), LowRank(2), Saec(7), product)])
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[800, 132, 432]"
+    assert done.stdout.strip() == "[800, 132, 432, 131, 79]"
+
+
+@pytest.mark.slow
+def test_kernels_round_alike_when_they_come_from_the_cache(tmp_path) -> None:
+    script = """
+import hashlib
+import numpy as np
+from slimtable.codecs.base import FitContext, Rows
+from slimtable.codecs.saec import Saec
+generator = np.random.default_rng(0)
+table = generator.standard_normal((5000, 16)).astype(np.float32)
+packed = Saec(300, levels=3, row_bits=32).compress(Rows(table), FitContext(generator.zipf(1.5, 5000).clip(max=1000)))
+print(hashlib.sha256(b"".join(packed.arrays[name].tobytes() for name in sorted(packed.arrays))).hexdigest())
+"""
+    told = []
+    for _ in range(2):  # compiled, then loaded
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        told.append(subprocess.check_output([sys.executable, "-c", script], env=environment))
+    assert told[0] == told[1]

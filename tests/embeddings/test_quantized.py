@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from slimtable.artifact.layouts import decode
+from slimtable.codecs.product import tier_sizes, tiers_in_order
 from slimtable.embeddings.base import get_config
-from slimtable.embeddings.quantizer_config import tier_sizes, tiers_in_order
 from slimtable.methods.dpq import DPQ, DPQConfig
 from slimtable.methods.mgqe import MGQE, MGQEConfig
 from slimtable.training.evaluation import evaluate

@@ -10,12 +10,43 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slimtable.artifact.packed import Packed
-
-BLOCK_ROWS = 1 << 15
-"""Rows of a block; a multiple of 8, so that codes of any width end with a whole byte."""
+from slimtable.codecs.quantize.vectors import Array, Vectors
 
 
-class Rows:
+@dataclass(frozen=True, eq=False)
+class FitContext:
+    """What may be known of a trained table besides its rows. A codec uses what it can, and ignores the rest.
+
+    Attributes:
+        frequencies: (N,) how often each id occurs in training; None where ids are numbered from most to least frequent.
+        previous: an earlier table of the same ids, or of the first of them, to start from.
+        metric: float64 (d, d), symmetric and positive semi-definite: an error e of a row costs eᵀ · metric · e. None
+            where all directions cost the same.
+    """
+
+    frequencies: np.ndarray | None = None
+    previous: Any = None
+    metric: np.ndarray | None = None
+
+    def checked(self, num_embeddings: int) -> FitContext:
+        """Itself.
+
+        Raises:
+            ValueError: the frequencies are not one finite number, 0 or more, for each of so many ids.
+        """
+        if self.frequencies is not None:
+            frequencies = np.asarray(self.frequencies)
+            if frequencies.shape != (num_embeddings,):
+                raise ValueError(f"frequencies must have shape ({num_embeddings},), got {frequencies.shape}.")
+            if not (np.isfinite(frequencies) & (frequencies >= 0)).all():
+                raise ValueError("frequencies must be finite and not negative.")
+        return self
+
+
+NOTHING_KNOWN = FitContext()
+
+
+class Rows(Vectors):
     """The rows of a trained table, read a block at a time; a mapped file is read and never held.
 
     Args:
@@ -30,7 +61,7 @@ class Rows:
         if table.ndim != 2 or table.dtype.kind != "f":
             raise ValueError(f"A table is a floating-point matrix, got {table.dtype} of shape {table.shape}.")
         self._table = table
-        self.num_embeddings, self.embedding_dim = table.shape
+        self.shape = self.num_embeddings, self.embedding_dim = table.shape
         if not self.num_embeddings or not self.embedding_dim:
             raise ValueError(f"A table needs at least one row and one column, got {table.shape}.")
         if padding_idx is not None:
@@ -58,10 +89,18 @@ class Rows:
             )
         return rows
 
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, np.ndarray]]:
-        """All rows in order: the first id of each block, and its rows."""
-        for start in range(0, self.num_embeddings, size):
-            yield start, self.read(start, start + size)
+    def for_many_looks(self) -> Vectors:
+        """The rows for codecs that read them again and again: a float32 table in memory is checked once, and no more.
+
+        Raises:
+            ValueError: as :meth:`read`.
+        """
+        table = self._table
+        if isinstance(table, np.memmap) or table.dtype != np.float32 or not table.flags.c_contiguous:
+            return self
+        for _ in self.blocks():
+            pass
+        return Array(table)
 
     def _raw(self, start: int, stop: int) -> np.ndarray:
         table = self._table
@@ -115,6 +154,10 @@ class Fitted(ABC):
         """What the decoder must know besides the arrays; nothing by default."""
         return {}
 
+    def finished(self, joined: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of all blocks as they are served; as they are by default."""
+        return joined
+
     def pack(self, blocks: Iterable[Block], method: str = "", method_config: Mapping[str, Any] | None = None) -> Packed:
         """The packed table of all blocks, which may come in any order.
 
@@ -141,7 +184,7 @@ class Fitted(ABC):
             layout=self.layout,
             num_embeddings=self.num_embeddings,
             embedding_dim=self.embedding_dim,
-            arrays=joined | self.shared_arrays(),
+            arrays=self.finished(joined) | self.shared_arrays(),
             layout_config=self.layout_config(),
             padding_idx=self.padding_idx,
             method=method,
@@ -178,18 +221,32 @@ class Codec(ABC):
     """Compresses trained vectors. A codec is a frozen dataclass of options; all state is in what it fits."""
 
     @abstractmethod
-    def fit(self, rows: Rows) -> Fitted:
+    def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         """Looks at the rows, block by block, as often as it needs to.
+
+        Args:
+            rows: of the trained table.
+            context: what else is known of it.
 
         Raises:
             ValueError: the options do not fit the table, or its values cannot be kept so.
         """
 
     @abstractmethod
-    def bits_of(self, num_embeddings: int, embedding_dim: int) -> int:
-        """Bits that a table serves, from its sizes alone."""
+    def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
+        """Bits that a table serves, from its sizes alone; ``frequencies`` (N,) count where they order ids."""
 
-    def compress(self, rows: Rows, method: str = "", method_config: Mapping[str, Any] | None = None) -> Packed:
-        """Fits, encodes block by block, and packs."""
-        fitted = self.fit(rows)
+    def compress(
+        self,
+        rows: Rows,
+        context: FitContext = NOTHING_KNOWN,
+        method: str = "",
+        method_config: Mapping[str, Any] | None = None,
+    ) -> Packed:
+        """Fits, encodes block by block, and packs.
+
+        Raises:
+            ValueError: as :meth:`fit`, or the frequencies do not fit.
+        """
+        fitted = self.fit(rows, context.checked(rows.num_embeddings))
         return fitted.pack((fitted.encode(block, first) for first, block in rows.blocks()), method, method_config)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimtable.codecs.base import Block, Codec, Fitted, Rows
+from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 
 
 @dataclass(frozen=True)
 class Dense(Codec):
     """Keeps every value: 32·N·d bits."""
 
-    def fit(self, rows: Rows) -> Fitted:
+    def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         return _FittedDense(rows)
 
-    def bits_of(self, num_embeddings: int, embedding_dim: int) -> int:
+    def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
         return 32 * num_embeddings * embedding_dim
 
 

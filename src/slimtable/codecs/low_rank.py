@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimtable.codecs.base import Block, Codec, Fitted, Rows
+from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class LowRank(Codec):
 
     rank: int
 
-    def fit(self, rows: Rows) -> Fitted:
+    def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         return _FittedLowRank(self, rows)
 
-    def bits_of(self, num_embeddings: int, embedding_dim: int) -> int:
+    def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
         return 32 * self.rank * (num_embeddings + embedding_dim)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimtable.artifact.bits import pack_bits
-from slimtable.codecs.base import Block, Codec, Fitted, Rows
+from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
 
 _ADVICE = "Use scale_bits=32"
@@ -28,12 +28,12 @@ class Uniform(Codec):
     axis: Literal["column", "row"] = "column"
     scale_bits: Literal[32, 16] = 32
 
-    def fit(self, rows: Rows) -> Fitted:
+    def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         return _FittedUniform(self, rows)
 
     # `bits` is an option of this codec, so what all of it takes has another name.
 
-    def bits_of(self, num_embeddings: int, embedding_dim: int) -> int:
+    def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
         grids = embedding_dim if self.axis == "column" else num_embeddings
         return self.bits * num_embeddings * embedding_dim + 2 * self.scale_bits * grids
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from slimtable.codecs.base import FitContext
 from slimtable.embeddings.config import MethodConfig
 from slimtable.embeddings.registry import create, get_config, get_method, method_names, method_of, register
 from slimtable.embeddings.table import EmbeddingTable
@@ -30,24 +30,6 @@ __all__ = [
     "method_of",
     "register",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class FitContext:
-    """What a method may know when it takes over a trained table. It uses what it can, and ignores the rest.
-
-    Attributes:
-        frequencies: (num_embeddings,) how often each id occurs in training; None where ids are sorted.
-        row_maps: the shared row of each id, one map per view; None where the method makes them.
-        previous: an earlier table of the same ids, or of the first of them, perhaps of another method, to start from.
-        metric: float64 (embedding_dim, embedding_dim), symmetric and positive semi-definite: an error e of a row costs
-            eᵀ · metric · e. None where all directions cost the same.
-    """
-
-    frequencies: Tensor | None = None
-    row_maps: Sequence[RowMap] | None = None
-    previous: EmbeddingTable | None = None
-    metric: Tensor | None = None
 
 
 @runtime_checkable
@@ -150,7 +132,7 @@ class CompressedEmbedding(EmbeddingTable):
 
         Args:
             table: finite float (num_embeddings, embedding_dim).
-            context: what else is known of it.
+            context: what else is known of it; ``previous`` is an :class:`EmbeddingTable`.
         """
 
     # What training may call.
@@ -197,8 +179,8 @@ class CompressedEmbedding(EmbeddingTable):
             padding_idx: id that is served as zeros; its row in ``table`` must be zeros.
             frequencies: as :class:`FitContext`, like the following.
             row_maps: the shared row of each id.
-            previous: an earlier table to start from.
-            metric: what errors cost by direction.
+            previous: an earlier table to start from, perhaps of another method.
+            metric: float (d, d), what errors cost by direction.
 
         Returns:
             A module of this method, still trainable, whose rows approximate ``table``.
@@ -218,9 +200,10 @@ class CompressedEmbedding(EmbeddingTable):
             device=table.device,
             dtype=table.dtype,
         )
-        metric = None if metric is None else _checked_metric(metric, table.shape[1])
+        costs = None if metric is None else _checked_metric(metric, table.shape[1]).cpu().numpy()
+        counts = None if frequencies is None else torch.as_tensor(frequencies).cpu().numpy()
         with torch.no_grad():
-            embedding.fit_(table, FitContext(frequencies, row_maps, previous, metric))
+            embedding.fit_(table, FitContext(counts, previous, costs))
         return embedding
 
 

@@ -50,8 +50,13 @@ class MethodConfig(Config, ABC):
         """Itself in all sizes that it can have, from small to large, for :func:`fit_budget`; by default as it is."""
         return [self]
 
-    def codec(self, embedding_dim: int) -> Codec | None:
-        """What compresses a trained table as the method does, block by block; None where only the module can."""
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec | None:
+        """The codec that compresses a trained table as the method does, block by block; None where only the module can.
+
+        Raises:
+            ValueError: the options do not fit the sizes.
+            BudgetError: the options ask for less than the method can do.
+        """
         return None
 
     def with_budget(self, budget: str) -> Self | None:

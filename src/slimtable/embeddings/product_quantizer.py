@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from slimtable.codecs.product import place_centroids
 from slimtable.codecs.quantize.nearest import (
     Lookup,
     SortedCodebook,
     nearest_codes,
     quantize_subvectors,
 )
-from slimtable.codecs.quantize.subspace_kmeans import kmeans
+from slimtable.codecs.quantize.vectors import Array
 from slimtable.embeddings.nearest_torch import forbidden_centroids, nearest_codes_torch
 from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
@@ -158,20 +159,9 @@ class ProductQuantizer(nn.Module):
 
     def fit_(self, rows: Tensor, tiers: Tensor, seed: int = 0) -> None:
         """Places the centroids by k-means on rows (N, d), the first centroids for the rows of smaller tiers."""
-        parts = rows.detach().float().cpu().reshape(len(rows), self.num_codebooks, self.width)
-        part_tiers = tiers.long().cpu()
-        if self.config.share_subspaces:
-            parts = parts.reshape(-1, 1, self.width)
-            part_tiers = part_tiers.repeat_interleave(self.num_codebooks)
-        codebook = np.zeros(self.codebook.shape, dtype=np.float32)
-        placed = 0
-        # Small tiers share the first centroids, so those are fitted to all rows; larger tiers then add theirs.
-        for size in sorted(set(self.sizes)):
-            may_use = torch.tensor([*(s >= size for s in self.sizes), False])  # the last serves tier -1
-            eligible = may_use[part_tiers]
-            chosen = parts[eligible].flatten(1).numpy() if bool(eligible.any()) else parts.flatten(1).numpy()
-            codebook[:, :size] = kmeans(chosen, size, self.codebook.shape[0], fixed=codebook[:, :placed], seed=seed)
-            placed = size
+        shape = (len(self.codebook), self.codebook_size, self.width)
+        vectors = Array(rows.detach().float().cpu().numpy())
+        codebook = place_centroids(vectors, tiers.cpu().numpy(), self.sizes, shape, seed)
         with torch.no_grad():
             self.codebook.copy_(torch.from_numpy(codebook))
             if self.config.variant == "softmax":

@@ -12,15 +12,11 @@ from torch.nn import functional as F
 
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.packed import Packed
+from slimtable.codecs.product import described, infinite_centroid, subspace_width, tiers_in_order
 from slimtable.embeddings.base import CompressedEmbedding, FitContext
 from slimtable.embeddings.modes import evaluating
 from slimtable.embeddings.product_quantizer import ProductQuantizer
-from slimtable.embeddings.quantizer_config import (
-    QuantizerConfig,
-    check_codebook_size,
-    subspace_width,
-    tiers_in_order,
-)
+from slimtable.embeddings.quantizer_config import QuantizerConfig, check_codebook_size
 from slimtable.embeddings.tensors import to_array
 
 _ROWS_PER_CHUNK = 65_536
@@ -44,7 +40,8 @@ class QuantizedEmbedding(CompressedEmbedding):
         quantizers = []
         for index in range(1 + max(tier.quantizer for tier in self.tier_plan)):
             served = [tier for tier in self.tier_plan if tier.quantizer == index]
-            width = subspace_width(self.config, served[0].num_codebooks, self.embedding_dim)
+            option = f"{type(self.config).__name__}.num_codebooks"
+            width = subspace_width(served[0].num_codebooks, self.embedding_dim, option)
             sizes = tuple(tier.codebook_size for tier in served)
             for size in sizes:
                 check_codebook_size(self.config, size, "codebook_size")
@@ -153,16 +150,7 @@ class QuantizedEmbedding(CompressedEmbedding):
             arrays[f"codebook.{index}"] = to_array(quantizer.served_codebook())
         if not self._sorted_by_tier():
             arrays["tiers"] = pack_bits(self.tiers.cpu().numpy(), code_bits(len(self.tier_plan)))
-        described = [
-            {
-                "num_rows": tier.num_rows,
-                "num_codebooks": tier.num_codebooks,
-                "codebook_size": tier.codebook_size,
-                "codebook": tier.quantizer,
-            }
-            for tier in self.tier_plan
-        ]
-        return self.packed("coded", arrays, {"tiers": described, "share_subspaces": self.config.share_subspaces})
+        return self.packed("coded", arrays, described(self.tier_plan, self.config.share_subspaces))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle takes along: everything but the pending penalties, which belong to a graph."""
@@ -257,10 +245,7 @@ class QuantizedEmbedding(CompressedEmbedding):
     def _require_finite_codebooks(self) -> None:
         for quantizer in self._quantizers():
             if not bool(torch.isfinite(quantizer.served_codebook()).all()):
-                raise ValueError(
-                    f"A centroid is infinite, or too large for {self.config.codebook_bits} bits. Scale the table, or "
-                    "set codebook_bits to 32."
-                )
+                raise ValueError(infinite_centroid(self.config.codebook_bits))
 
     def _fit_codebooks(self) -> None:
         for index, quantizer in enumerate(self._quantizers()):

@@ -1,64 +1,15 @@
-"""Options of learned product quantization, and the tiers of ids that share a capacity."""
+"""Options of learned product quantization."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-from slimtable.artifact.bits import code_bits
+from slimtable.codecs.base import Codec
+from slimtable.codecs.product import Product, Tier, subspace_width
 from slimtable.config import Count, Positive
 from slimtable.embeddings.config import MethodConfig
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A group of ids that share a capacity.
-
-    Attributes:
-        num_rows: ids in the tier.
-        num_codebooks: codes per row, M.
-        codebook_size: centroids a code may name, K.
-        quantizer: which of the table's quantizers serves the tier.
-    """
-
-    num_rows: int
-    num_codebooks: int
-    codebook_size: int
-    quantizer: int
-
-
-def tier_sizes(num_embeddings: int, fractions: tuple[float, ...]) -> list[int]:
-    """Rows of each tier: the rounded running sums of ``fractions``, so that they add up.
-
-    Example:
-        >>> tier_sizes(3416, (0.1, 0.9))
-        [342, 3074]
-    """
-    edges = [round(num_embeddings * float(edge)) for edge in np.cumsum(fractions)]
-    edges[-1] = num_embeddings
-    return [int(size) for size in np.diff([0, *edges])]
-
-
-def tiers_in_order(sizes: Sequence[int], frequencies: Any) -> np.ndarray:
-    """The tier of each id, int8 (N,): most frequent ids first, ties by id; by id alone without frequencies."""
-    by_rank = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
-    if frequencies is None:
-        return by_rank
-    tiers = np.empty_like(by_rank)
-    tiers[np.argsort(-np.asarray(frequencies).astype(np.float64), kind="stable")] = by_rank
-    return tiers
-
-
-def needs_flags(tiers: Sequence[Tier], frequencies: Any) -> bool:
-    """Whether the tier of each id must be stored, since ids are not sorted by tier."""
-    if frequencies is None or len(tiers) == 1:
-        return False
-    order = tiers_in_order([tier.num_rows for tier in tiers], frequencies)
-    return bool((order[1:] < order[:-1]).any())
 
 
 @dataclass(frozen=True)
@@ -97,29 +48,19 @@ class QuantizerConfig(MethodConfig):
             ValueError: the options do not fit the sizes.
         """
 
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec | None:
+        product = self._product(num_embeddings, embedding_dim)
+        return None if self.variant == "softmax" or self.batch_norm else product
+
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        return self._product(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim, frequencies)
+
+    def _product(self, num_embeddings: int, embedding_dim: int) -> Product:
+        """The codec of the plain quantizer, whose sizes all variants have."""
         tiers = self.plan(num_embeddings, embedding_dim)
-        codes = sum(tier.num_rows * tier.num_codebooks * code_bits(tier.codebook_size) for tier in tiers)
-        flags = num_embeddings * code_bits(len(tiers)) if needs_flags(tiers, frequencies) else 0
-        return codes + flags + sum(self._codebook_bits(tiers, embedding_dim))
-
-    def _codebook_bits(self, tiers: Sequence[Tier], embedding_dim: int) -> Iterator[int]:
-        for quantizer in {tier.quantizer for tier in tiers}:
-            served = [tier for tier in tiers if tier.quantizer == quantizer]
-            width = subspace_width(self, served[0].num_codebooks, embedding_dim)
-            stored = 1 if self.share_subspaces else served[0].num_codebooks
-            yield self.codebook_bits * stored * max(tier.codebook_size for tier in served) * width
-
-
-def subspace_width(config: MethodConfig, num_codebooks: int, embedding_dim: int) -> int:
-    """Width d / M, or a ValueError that lists the numbers of codebooks that divide the dimension."""
-    if num_codebooks < 1 or embedding_dim % num_codebooks:
-        divisors = [str(m) for m in range(1, embedding_dim + 1) if embedding_dim % m == 0]
-        raise ValueError(
-            f"`{type(config).__name__}.num_codebooks` must divide embedding_dim={embedding_dim}, "
-            f"got {num_codebooks}. Use {', '.join(divisors[:-1])} or {divisors[-1]}."
-        )
-    return embedding_dim // num_codebooks
+        for tier in tiers:
+            subspace_width(tier.num_codebooks, embedding_dim, f"{type(self).__name__}.num_codebooks")
+        return Product(tuple(tiers), self.share_subspaces, self.codebook_bits)
 
 
 def check_codebook_size(config: MethodConfig, size: int, name: str) -> None:

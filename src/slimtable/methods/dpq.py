@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from slimtable.codecs.product import Tier
 from slimtable.embeddings.base import register
 from slimtable.embeddings.quantized import QuantizedEmbedding
-from slimtable.embeddings.quantizer_config import QuantizerConfig, Tier, check_codebook_size
+from slimtable.embeddings.quantizer_config import QuantizerConfig, check_codebook_size
 
 
 @dataclass(frozen=True)

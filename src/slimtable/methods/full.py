@@ -20,7 +20,7 @@ from slimtable.embeddings.tensors import float_bits, to_array
 class FullConfig(MethodConfig):
     """The uncompressed table has no options of its own."""
 
-    def codec(self, embedding_dim: int) -> Codec:
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return Dense()
 
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:

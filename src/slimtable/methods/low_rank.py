@@ -41,11 +41,11 @@ class LowRankConfig(MethodConfig):
             raise ValueError(f"`LowRankConfig.rank` must be 1 to embedding_dim={embedding_dim}, got {rank}.")
         return rank
 
-    def codec(self, embedding_dim: int) -> Codec:
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return LowRankCodec(self.rank_of(embedding_dim))
 
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(embedding_dim).bits_of(num_embeddings, embedding_dim)
+        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, rank=rank) for rank in range(1, embedding_dim + 1)]

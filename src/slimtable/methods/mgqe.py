@@ -8,9 +8,10 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from slimtable.codecs.product import Tier, tier_sizes
 from slimtable.embeddings.base import register
 from slimtable.embeddings.quantized import QuantizedEmbedding
-from slimtable.embeddings.quantizer_config import QuantizerConfig, Tier, check_codebook_size, tier_sizes
+from slimtable.embeddings.quantizer_config import QuantizerConfig, check_codebook_size
 
 # 5, 3 and 2 bits a value: a tenth of the table from some 1,300 ids on, where the codebook no longer weighs. Twenty
 # dense epochs are a whole training of GMF or NeuMF, after which the codes are fitted to it.

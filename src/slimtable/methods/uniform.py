@@ -41,11 +41,11 @@ class UniformConfig(MethodConfig):
         if self.scale_bits == 16 and self.axis == "column":
             raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
 
-    def codec(self, embedding_dim: int) -> Codec:
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return UniformCodec(self.bits, self.axis, self.scale_bits)
 
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(embedding_dim).bits_of(num_embeddings, embedding_dim)
+        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, bits=bits) for bits in range(1, 9)]

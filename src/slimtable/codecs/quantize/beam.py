@@ -10,7 +10,8 @@ _LANES = 16  # sums that are looked at together
 
 
 # Arrays are indexed and never sliced here: a slice counts references of its array, and threads that count at once
-# wait for each other.
+# wait for each other. What others call is inlined: compiled by itself with fast arithmetic, it would round otherwise
+# than the copy of it that is loaded from numba's cache with its caller.
 
 
 @njit(nogil=True, fastmath=True, cache=True)
@@ -104,7 +105,7 @@ def search(  # type: ignore[no-untyped-def]
         costs[b] = weights[b] * distance
 
 
-@njit(nogil=True, fastmath=True, cache=True)
+@njit(inline="always")
 def _project(x, columns, half, alone):  # type: ignore[no-untyped-def]
     """Half the squared norms of rows less their products with x."""
     count, width = half.size, x.size
@@ -123,7 +124,7 @@ def _project(x, columns, half, alone):  # type: ignore[no-untyped-def]
         j += 1
 
 
-@njit(nogil=True, fastmath=True, cache=True)
+@njit(inline="always")
 def _distance(x, rows, codes, b):  # type: ignore[no-untyped-def]
     """Squared distance from x to the sum of some rows."""
     total = np.float32(0.0)

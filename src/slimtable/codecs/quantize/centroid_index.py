@@ -147,9 +147,7 @@ class CentroidIndex:
             error = power = 0.0
             for start, block in vectors.blocks(first, last):
                 part = slice(start, start + len(block))
-                found = kernels.search(
-                    block, weights[part], *arrays, stay[part], keep, rows[part], sums, masses
-                )
+                found = kernels.search(block, weights[part], *arrays, stay[part], keep, rows[part], sums, masses)
                 error, power = error + found[0], power + found[1]
             return error, power
 

@@ -28,9 +28,7 @@ class Clustering:
     distortion: float
 
 
-def checked(
-    vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarray | None
-) -> tuple[Vectors, np.ndarray]:
+def checked(vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarray | None) -> tuple[Vectors, np.ndarray]:
     """Vectors to read and weights as float32 with mean 1 (one each where nothing has a frequency).
 
     Raises:

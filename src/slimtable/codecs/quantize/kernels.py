@@ -9,10 +9,11 @@ _NOBODY = np.int32(2**31 - 1)
 
 
 # Arrays are indexed and never sliced here: a slice counts references of its array, and threads that count at once
-# wait for each other.
+# wait for each other. What others call is inlined: compiled by itself with fast arithmetic, it would round otherwise
+# than the copy of it that is loaded from numba's cache with its caller.
 
 
-@njit(nogil=True, fastmath=True, cache=True)
+@njit(inline="always")
 def _nearest(vectors, b, lists, half, cell, count, square, distances, patterns):  # type: ignore[no-untyped-def]
     """The place of the nearest centroid of a list; half the squared distances to all are in ``distances``.
 

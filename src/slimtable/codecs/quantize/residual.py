@@ -252,9 +252,7 @@ class _Search:
 
         def work(first: int, vectors: np.ndarray) -> None:
             part = slice(first, first + len(vectors))
-            kernels.search(
-                vectors, self.weights[part], self.mean, *arrays, beam, keep, self.codes[part], costs[part]
-            )
+            kernels.search(vectors, self.weights[part], self.mean, *arrays, beam, keep, self.codes[part], costs[part])
 
         with ThreadPoolExecutor(self.threads) as pool:
             for first, block in self.vectors.blocks():

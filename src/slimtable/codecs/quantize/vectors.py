@@ -30,7 +30,9 @@ class Vectors(ABC):
     def read(self, start: int, stop: int) -> np.ndarray:
         """Vectors ``start … stop - 1``, float32 (stop - start, d); not to be written to."""
 
-    def blocks(self, start: int = 0, stop: int | None = None, size: int = BLOCK_ROWS) -> Iterator[tuple[int, np.ndarray]]:
+    def blocks(
+        self, start: int = 0, stop: int | None = None, size: int = BLOCK_ROWS
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Vectors ``start … stop - 1`` (None: all) in order: the index of the first of each block, and the block."""
         stop = len(self) if stop is None else stop
         for first in range(start, stop, size):

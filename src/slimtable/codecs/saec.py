@@ -1,0 +1,250 @@
+"""Shared rows found by clustering: every id has the sum of one shared row of each level (Saec, arXiv 1903.00103)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from slimtable.artifact.bits import code_bits, pack_bits
+from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
+from slimtable.codecs.quantize import Clustering
+from slimtable.codecs.quantize.metric import Metric
+from slimtable.codecs.quantize.residual import cluster_levels
+from slimtable.codecs.quantize.sample import Sampling
+from slimtable.codecs.quantize.scalar import codes_of, make_grid
+from slimtable.codecs.quantize.vectors import Array, Vectors
+
+_SCALE_BITS = 16
+_ADVICE = "Use row_bits=32"
+_NOTHING = 2.0**-11  # of the largest value: an error that steps in half precision make anyway
+
+
+@dataclass(frozen=True)
+class Saec(Codec):
+    """Ids whose rows are alike share a row, found by k-means in which frequent ids weigh more.
+
+    Attributes:
+        num_rows: rows of all levels together.
+        head: share of the rows of the first level that the most frequent ids have for themselves.
+        min_frequency: ids seen less often share one default row.
+        levels: rows that an id has the sum of.
+        beam: sums that the search keeps from level to level.
+        row_bits: bits per value of a shared row; 8 and 4 with an offset and a step per row, in 16 bits each.
+        sample: vectors that centroids are found on.
+        iterations: rounds of k-means on the sample.
+        hysteresis: where a table is continued, share of its squared distance by which another row must be nearer.
+        seed: of what is drawn.
+    """
+
+    num_rows: int
+    head: float = 0.0
+    min_frequency: int = 0
+    levels: int = 1
+    beam: int = 16
+    row_bits: Literal[32, 16, 8, 4] = 32
+    sample: Sampling = "proportional"
+    iterations: int = 8
+    hysteresis: float = 0.1
+    seed: int = 0
+
+    def split(self) -> list[int]:
+        """Rows of each level, the first ones with what is left over; one or more each."""
+        even, more = divmod(max(self.num_rows, self.levels), self.levels)
+        return [even + (level < more) for level in range(self.levels)]
+
+    def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> FittedSaec:
+        """As :meth:`Codec.fit`.
+
+        Args:
+            rows: of the trained table.
+            context: ``previous`` is a list of :class:`EarlierLevel`, one for each level, or None.
+        """
+        return FittedSaec(self, rows, context)
+
+    def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
+        scales = 2 * _SCALE_BITS if self.row_bits <= 8 else 0
+        maps = sum(code_bits(rows) for rows in self.split())
+        return self.num_rows * (self.row_bits * embedding_dim + scales) + num_embeddings * maps
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierLevel:
+    """A level of the table that is continued.
+
+    Attributes:
+        centroids: float32 (K, d) rows that ids share.
+        rows: int32 (n,) row of each id; from K on it is a row of its own.
+        default: the row of rare ids, or None.
+        own: ids that have rows of their own, in the order of these.
+    """
+
+    centroids: np.ndarray
+    rows: np.ndarray
+    default: int | None
+    own: np.ndarray
+
+    def clusters_of(self, ids: np.ndarray, coordinates: Callable[[np.ndarray], np.ndarray]) -> Clustering:
+        """The clusters of some ids of now; -1 for ids that are new or had rows of their own."""
+        known = ids[ids < len(self.rows)]
+        rows = np.full(len(ids), -1, np.int32)
+        rows[: len(known)] = self.rows[known]
+        rows[rows >= len(self.centroids)] = -1
+        return Clustering(coordinates(self.centroids), rows, self.default, 0.0)
+
+
+class FittedSaec(Fitted):
+    """Shared rows, and which ones each id has.
+
+    Attributes:
+        tables: float32 (K_l, d) rows of each level, before they are rounded to ``row_bits``.
+        codes: int32 (N, levels) row of each id.
+    """
+
+    layout = "shared"
+
+    def __init__(self, codec: Saec, rows: Rows, context: FitContext) -> None:
+        super().__init__(rows)
+        self.codec = codec
+        counts = None if context.frequencies is None else np.asarray(context.frequencies)
+        if codec.min_frequency and counts is None:
+            raise ValueError("`min_frequency` needs frequencies. Pass them, or set it to 0.")
+        self._metric = _scaled(context.metric)
+        earlier: Sequence[EarlierLevel] = context.previous or ()
+        # In the coordinates of a metric all vectors lie in memory: products of blocks round otherwise.
+        looked_at = rows.for_many_looks()
+        vectors = looked_at if self._metric is None else Array(self._coordinates(looked_at.read(0, len(looked_at))))
+        sizes = codec.split()
+        own = self._own_ids(sizes[0], counts, earlier)
+        sizes[0] -= len(own)
+        self.tables = [np.zeros((size, self.embedding_dim), np.float32) for size in sizes]
+        self.codes = np.zeros((self.num_embeddings, codec.levels), np.int32)
+        self._cluster(vectors, sizes, own, counts, earlier)
+        if len(own):
+            self._add_own_rows(vectors.take(own), own)
+
+    def encode(self, rows: np.ndarray, first_id: int) -> Block:
+        maps = {}
+        for level, table in enumerate(self.tables):
+            codes = self.codes[first_id : first_id + len(rows), level]
+            maps[f"map.{level}"] = pack_bits(codes, code_bits(len(table)))
+        return Block(first_id, len(rows), maps)
+
+    def shared_arrays(self) -> dict[str, np.ndarray]:
+        arrays: dict[str, np.ndarray] = {}
+        bits = self.codec.row_bits
+        for level, table in enumerate(self.tables):
+            if bits > 8:
+                with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused as such
+                    arrays[f"rows.{level}"] = table.astype(np.float16 if bits == 16 else np.float32)
+                continue
+            offset, step = _grid(table, bits)
+            arrays[f"rows.{level}"] = pack_bits(codes_of(table, offset, step, bits), bits)
+            arrays[f"offset.{level}"] = offset.ravel().astype(np.float16)
+            arrays[f"step.{level}"] = step.ravel().astype(np.float16)
+        return arrays
+
+    def layout_config(self) -> dict[str, Any]:
+        tables = [
+            {"num_rows": len(table), "width": self.embedding_dim, "bits": self.codec.row_bits} for table in self.tables
+        ]
+        terms = [{"table": level, "column": 0, "weight": 1.0, "map": "stored"} for level in range(len(tables))]
+        return {"tables": tables, "terms": terms, "activation": "none"}
+
+    def _cluster(
+        self,
+        vectors: Vectors,
+        sizes: Sequence[int],
+        own: np.ndarray,
+        counts: np.ndarray | None,
+        earlier: Sequence[EarlierLevel],
+    ) -> None:
+        """Finds the shared rows of all ids but those with rows of their own and the padding."""
+        others = np.ones(self.num_embeddings, bool)
+        others[own] = False
+        if self.padding_idx is not None:
+            others[self.padding_idx] = False
+        ids = np.flatnonzero(others)
+        if not len(ids):
+            return
+        codec, smallest = self.codec, 0.0
+        if codec.row_bits <= 8:
+            smallest = _NOTHING * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
+
+        def placed(level: int, centroids: np.ndarray) -> np.ndarray:
+            if level > 0 and np.abs(centroids).max() <= smallest:
+                return np.zeros_like(centroids)  # too little is left for a grid of 16-bit steps
+            return self._rows_at(centroids)
+
+        def served(level: int, centroids: np.ndarray) -> np.ndarray:
+            rows = placed(level, centroids)
+            offset, step = _grid(rows, codec.row_bits)
+            return self._coordinates(offset + step * codes_of(rows, offset, step, codec.row_bits))
+
+        found = cluster_levels(
+            vectors.pick(ids),
+            sizes,
+            None if counts is None else counts[ids],
+            sample=codec.sample,
+            iterations=codec.iterations,
+            min_frequency=codec.min_frequency,
+            beam=codec.beam,
+            seed=codec.seed,
+            previous=[level.clusters_of(ids, self._coordinates) for level in earlier],
+            hysteresis=codec.hysteresis,
+            serve=served if codec.row_bits <= 8 else None,
+        )
+        self.tables = [placed(level, centroids) for level, centroids in enumerate(found.centroids)]
+        self.codes[ids] = found.codes
+
+    def _add_own_rows(self, left: np.ndarray, own: np.ndarray) -> None:
+        """Rows of their own for some ids: what row 0 of all further levels leaves of their vectors (n, d)."""
+        first, *further = self.tables
+        for table in further:
+            left = left - self._coordinates(table[:1])
+        self.codes[own] = 0
+        self.codes[own, 0] = len(first) + np.arange(len(own))
+        self.tables[0] = np.concatenate([first, self._rows_at(left)])
+
+    def _own_ids(self, num_rows: int, counts: np.ndarray | None, earlier: Sequence[EarlierLevel]) -> np.ndarray:
+        """Ids that have rows of their own, in the order of those rows; existing ones are kept where possible."""
+        wanted = min(int(self.codec.head * num_rows), num_rows - 1)
+        before = earlier[0].own[:wanted] if earlier else np.empty(0, np.int64)
+        if wanted < 1:
+            return np.empty(0, np.int64)
+        scores = -np.arange(self.num_embeddings, dtype=np.float64) if counts is None else counts.astype(np.float64)
+        if self.padding_idx is not None:
+            scores[self.padding_idx] = -np.inf
+        if counts is not None:
+            scores[before] /= 1.0 - self.codec.hysteresis
+        chosen = np.argpartition(-scores, wanted - 1)[:wanted]
+        stays = np.isin(before, chosen)
+        new = np.setdiff1d(chosen, before[stays])
+        places = np.concatenate([np.flatnonzero(~stays), np.arange(len(before), wanted)])
+        own = np.empty(wanted, np.int64)
+        own[np.flatnonzero(stays)] = before[stays]
+        own[places] = new
+        return own
+
+    def _coordinates(self, vectors: np.ndarray) -> np.ndarray:
+        """Where vectors lie for the clustering."""
+        return vectors if self._metric is None else self._metric.apply(vectors)
+
+    def _rows_at(self, coordinates: np.ndarray) -> np.ndarray:
+        return coordinates if self._metric is None else self._metric.undo(coordinates)
+
+
+def _scaled(matrix: np.ndarray | None) -> Metric | None:
+    """The metric of a matrix; only the ratios of costs matter."""
+    if matrix is None:
+        return None
+    trace = float(np.trace(matrix))
+    return Metric.of(matrix * (len(matrix) / trace) if trace > 0 else matrix)
+
+
+def _grid(table: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and step (K, 1) of every row as served."""
+    low, high = table.min(axis=1, keepdims=True), table.max(axis=1, keepdims=True)
+    return make_grid(low, high, bits, _SCALE_BITS, float(np.abs(table).max(initial=0.0)), _ADVICE)
