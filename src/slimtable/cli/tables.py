@@ -249,7 +249,7 @@ def _read_counts(path: Path) -> np.ndarray:
 def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
     """Mean squared distance between rows and served rows, weighted by counts if given."""
     total = weight = 0.0
-    for first, block in Rows(dense).blocks(_ROWS_AT_A_TIME):
+    for first, block in Rows(dense).blocks(size=_ROWS_AT_A_TIME):
         squares = ((served.lookup(np.arange(first, first + len(block))) - block.astype(np.float64)) ** 2).sum(axis=1)
         weights = np.ones(len(block)) if counts is None else counts[first : first + len(block)].astype(np.float64)
         total += float(squares @ weights)
@@ -260,10 +260,10 @@ def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> 
 def _relative_error(dense: np.ndarray, served: Table) -> float:
     """Mean squared error over the variance of all values (or over 1 if all are equal)."""
     rows, total = Rows(dense), 0.0
-    for _, block in rows.blocks(_ROWS_AT_A_TIME):
+    for _, block in rows.blocks(size=_ROWS_AT_A_TIME):
         total += float(block.sum(dtype=np.float64))
     mean, squared, spread = total / dense.size, 0.0, 0.0
-    for first, block in rows.blocks(_ROWS_AT_A_TIME):
+    for first, block in rows.blocks(size=_ROWS_AT_A_TIME):
         wide = block.astype(np.float64)
         squared += float(((served.lookup(np.arange(first, first + len(block))) - wide) ** 2).sum())
         spread += float(((wide - mean) ** 2).sum())

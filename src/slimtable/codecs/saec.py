@@ -120,8 +120,7 @@ class FittedSaec(Fitted):
         own = self._own_ids(sizes[0], counts, earlier)
         sizes[0] -= len(own)
         self.tables = [np.zeros((size, self.embedding_dim), np.float32) for size in sizes]
-        self.codes = np.zeros((self.num_embeddings, codec.levels), np.int32)
-        self._cluster(vectors, sizes, own, counts, earlier)
+        self.codes = self._cluster(vectors, sizes, own, counts, earlier)
         if len(own):
             self._add_own_rows(vectors.take(own), own)
 
@@ -160,15 +159,19 @@ class FittedSaec(Fitted):
         own: np.ndarray,
         counts: np.ndarray | None,
         earlier: Sequence[EarlierLevel],
-    ) -> None:
-        """Finds the shared rows of all ids but those with rows of their own and the padding."""
+    ) -> np.ndarray:
+        """Finds the shared rows of all ids but those with rows of their own and the padding; who has which.
+
+        Returns:
+            int32 (N, levels), row 0 of each level for the others.
+        """
         others = np.ones(self.num_embeddings, bool)
         others[own] = False
         if self.padding_idx is not None:
             others[self.padding_idx] = False
         ids = np.flatnonzero(others)
         if not len(ids):
-            return
+            return np.zeros((self.num_embeddings, len(sizes)), np.int32)
         codec, smallest = self.codec, 0.0
         if codec.row_bits <= 8:
             smallest = _NOTHING * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
@@ -197,7 +200,11 @@ class FittedSaec(Fitted):
             serve=served if codec.row_bits <= 8 else None,
         )
         self.tables = [placed(level, centroids) for level, centroids in enumerate(found.centroids)]
-        self.codes[ids] = found.codes
+        if len(ids) == self.num_embeddings:
+            return found.codes
+        codes = np.zeros((self.num_embeddings, len(sizes)), np.int32)
+        codes[ids] = found.codes
+        return codes
 
     def _add_own_rows(self, left: np.ndarray, own: np.ndarray) -> None:
         """Rows of their own for some ids: what row 0 of all further levels leaves of their vectors (n, d)."""

@@ -94,14 +94,13 @@ def cluster_levels(
         )
     chosen = vectors.pick(ids)
     weights = None if frequencies is None else frequencies[ids]
-    if previous:
-        begin = _restarted(previous, usual, ids, len(vectors))
-    else:
-        begin = _one_by_one(chosen, usual, weights, sample, iterations, 0, seed, (), 0.0, threads)
     found = refine_levels(
         chosen,
         weights,
-        begin,
+        # Not held here: its codes may be as large as a good part of the vectors.
+        _restarted(previous, usual, ids, len(vectors))
+        if previous
+        else _one_by_one(chosen, usual, weights, sample, iterations, 0, seed, (), 0.0, threads),
         beam=width,
         rounds=0 if previous else ROUNDS,
         sample=sample,
@@ -178,7 +177,7 @@ def refine_levels(
     sizes = [len(centroids) for centroids in begin.centroids]
     if begin.codes.shape != (len(vectors), len(sizes)):
         raise ValueError(f"`codes` must have shape {(len(vectors), len(sizes))}, got {begin.codes.shape}.")
-    if (begin.codes >= np.array(sizes)).any():
+    if any((codes >= size).any() for codes, size in zip(begin.codes.T, sizes, strict=True)):
         raise ValueError("`codes` must be below the number of centroids of their level.")
     if beam < 1 or rounds < 0 or not 0 <= hysteresis < 1:
         raise ValueError(
@@ -190,10 +189,12 @@ def refine_levels(
     edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     offsets = edges[:-1].astype(np.int32)
     codes = begin.codes + offsets
-    codes[(begin.codes < 0).any(axis=1)] = -1
+    for of_level in begin.codes.T:
+        codes[of_level < 0] = -1
     everybody = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
     search = _Search(read, weights, codes, edges, everybody.means(read.read(0, 1))[0], threads)
     rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), levels on top of each other
+    del begin
     count = max(_FEWEST, _PER_ROW * len(rows))
     if rounds and count < len(read):
         ids, drawn = draw(weights, count, sample, 0.9, np.random.default_rng(seed))

@@ -9,7 +9,7 @@ import numpy as np
 
 BLOCK_ROWS = 1 << 15
 """Vectors of a block; a multiple of 8, so that codes of any width end with a whole byte."""
-_SMALL = 8  # some of the vectors are copied where they are no more than one in so many
+_SMALL = 4  # some of the vectors are copied where they are no more than one in so many
 
 
 class Vectors(ABC):
