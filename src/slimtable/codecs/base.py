@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slimtable.artifact.packed import Packed
-from slimtable.codecs.quantize.vectors import Array, Vectors
+from slimtable.codecs.vectors import Array, Vectors
 
 
 @dataclass(frozen=True, eq=False)

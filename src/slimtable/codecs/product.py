@@ -12,7 +12,7 @@ from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 from slimtable.codecs.quantize.nearest import SortedCodebook, nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
-from slimtable.codecs.quantize.vectors import Vectors
+from slimtable.codecs.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from slimtable.codecs.quantize.metric import Metric
 from slimtable.codecs.quantize.residual import cluster_levels
 from slimtable.codecs.quantize.sample import Sampling
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
-from slimtable.codecs.quantize.vectors import Array, Vectors
+from slimtable.codecs.vectors import Array, Vectors
 
 _SCALE_BITS = 16
 _ADVICE = "Use row_bits=32"

@@ -18,7 +18,7 @@ from slimtable.codecs.quantize.nearest import (
     nearest_codes,
     quantize_subvectors,
 )
-from slimtable.codecs.quantize.vectors import Array
+from slimtable.codecs.vectors import Array
 from slimtable.embeddings.nearest_torch import forbidden_centroids, nearest_codes_torch
 from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.embeddings.shared_rows_kernels import sparse_rows

@@ -10,7 +10,7 @@ import pytest
 from slimtable.codecs.quantize import residual
 from slimtable.codecs.quantize.clustering import Clustering
 from slimtable.codecs.quantize.residual import Levels, affordable_beam, cluster_levels, refine_levels
-from slimtable.codecs.quantize.vectors import Array
+from slimtable.codecs.vectors import Array
 from tests.codecs.quantize.samples import make_vectors
 
 VECTORS, COUNTS = make_vectors(3000)

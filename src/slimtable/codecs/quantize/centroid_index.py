@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from slimtable.codecs.quantize import kernels
-from slimtable.codecs.quantize.vectors import Array, Vectors
+from slimtable.codecs.vectors import Array, Vectors
 
 _T = TypeVar("_T")
 

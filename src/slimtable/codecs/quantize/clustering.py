@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimtable.codecs.quantize.vectors import Vectors, as_vectors
+from slimtable.codecs.vectors import Vectors, as_vectors
 
 _LARGEST = 1e12
 

@@ -9,7 +9,7 @@ import numpy as np
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, Sums, add_up, cells_of, list_length, usable_threads
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.sample import Sampling, costs_of, draw, fill_empty, starts
-from slimtable.codecs.quantize.vectors import Vectors
+from slimtable.codecs.vectors import Vectors
 
 _FEWEST, _MOST = 24, 64  # vectors of the sample for each centroid
 _SHARE = 64  # between these, the sample is one of so many vectors, so that it costs less than looking at all of them

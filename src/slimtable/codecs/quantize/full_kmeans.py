@@ -7,7 +7,7 @@ import numpy as np
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, add_up, usable_threads
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.sample import fill_empty, starts
-from slimtable.codecs.quantize.vectors import Vectors
+from slimtable.codecs.vectors import Vectors
 
 
 def full_kmeans(

@@ -15,7 +15,7 @@ from slimtable.codecs.quantize.centroid_index import add_up, summed, usable_thre
 from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.fast_kmeans import fast_kmeans
 from slimtable.codecs.quantize.sample import Sampling, draw
-from slimtable.codecs.quantize.vectors import Vectors, as_vectors
+from slimtable.codecs.vectors import Vectors, as_vectors
 
 ROUNDS = 6  # on the sample; twice as many gain a few per cent more
 _LOOKS = 1 << 37  # sums that the last pass may look at: a minute or two

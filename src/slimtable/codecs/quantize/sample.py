@@ -9,7 +9,7 @@ import numpy as np
 
 from slimtable.codecs.quantize import kernels
 from slimtable.codecs.quantize.centroid_index import CentroidIndex, Sums
-from slimtable.codecs.quantize.vectors import Vectors
+from slimtable.codecs.vectors import Vectors
 
 Sampling = Literal["proportional", "head", "uniform"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from slimtable.codecs.quantize.nearest import SortedCodebook, nearest_codes
-from slimtable.codecs.quantize.vectors import Vectors, as_vectors
+from slimtable.codecs.vectors import Vectors, as_vectors
 
 _ROWS_PER_CENTROID = 256  # more rows than this teach a centroid nothing; faiss draws the same line
 
