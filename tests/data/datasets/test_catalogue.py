@@ -1,7 +1,9 @@
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ import pytest
 import slimtable.data.datasets.catalogue as catalogue
 from slimtable.data import Pairs, fetch_dataset, list_datasets, load_dataset, split
 from slimtable.data.datasets import RemoteFile, load_click_dataset, ml_1m
+from slimtable.data.datasets.source import GeneratedSource
 from slimtable.data.interactions.formats import read_interactions
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
-NAMES = ["beauty", "gowalla", "lastfm", "ml-1m", "movietweetings"]
+PAGE = " ".join((Path(__file__).parents[3] / "docs" / "datasets.md").read_text().split())
 DERIVED = {"ml-1m-npmi": "ml-1m", "movietweetings-cosine": "movietweetings"}
 
 
@@ -29,25 +32,29 @@ def beauty(server, monkeypatch):
     return source
 
 
-def test_every_named_dataset_is_listed(tmp_path):
+def test_every_file_with_a_source_is_listed(tmp_path):
     listed = list_datasets(tmp_path)
-    by_kind = {kind: [info.name for info in listed if info.kind == kind] for kind in ("interactions", "clicks")}
-    assert by_kind["interactions"] == ["synthetic", *sorted([*NAMES, *DERIVED])]
-    assert by_kind["clicks"] == ["synthetic-ctr", "criteo", "frappe", "ml-1m-ctr", "movietweetings-ctr"]
-    assert [info.name for info in listed if info.present] == ["synthetic", "synthetic-ctr"]
-    for info in listed[2:]:
+    folder = Path(catalogue.__file__).parent
+    files = {path.stem for path in folder.glob("*.py") if re.search("^SOURCE = ", path.read_text(), re.M)}
+    assert {info.name.replace("-", "_") for info in listed} == files
+    assert {info.kind for info in listed} == {"interactions", "clicks"}
+    generated = [name for name, source in catalogue.sources().items() if isinstance(source, GeneratedSource)]
+    assert {"synthetic", "synthetic-ctr"} <= set(generated)
+    assert [info.name for info in listed if info.present] == generated
+    assert [info.name for info in listed] == [*generated, *sorted({info.name for info in listed} - set(generated))]
+    for info in listed:
         assert info.about
         assert info.licence
-        assert info.url.startswith("https://")
+        assert info.url.startswith("https://") or info.name in generated
 
 
 def test_every_source_is_complete():
     for name, source in catalogue.sources().items():
         assert source.name == name
-        assert source.files or name == "criteo"  # which needs its terms accepted
+        assert source.files or isinstance(source, GeneratedSource) or f"`{name}` is not downloaded" in PAGE
         for file in source.files:
             assert file.url.startswith("https://")
-            assert file.checksum or (source.folder or name) in ("movietweetings", "frappe")
+            assert file.checksum or f"`{source.folder or name}` has no checksum" in PAGE
 
 
 def test_what_is_derived_shares_the_folder_and_files(tmp_path):

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import slimtable.data.datasets as package
-from slimtable.data.datasets import synthetic, synthetic_ctr
 from slimtable.data.datasets.click_source import ClickSource
-from slimtable.data.datasets.source import Dataset, Fetchable, InteractionSource
+from slimtable.data.datasets.source import Dataset, Fetchable, GeneratedSource, InteractionSource
 from slimtable.data.download import download as download_file
 from slimtable.data.interactions.formats import (
     atomic_parts,
@@ -54,18 +53,25 @@ class DatasetInfo:
     url: str
 
 
+Source = InteractionSource | ClickSource | GeneratedSource
+
+
 @cache
-def sources() -> dict[str, InteractionSource | ClickSource]:
-    """All named sources by name, sorted: the `SOURCE` of each module of this package."""
+def sources() -> dict[str, Source]:
+    """All sources by name, the `SOURCE` of each module of this package: generated datasets first, then by name."""
     modules = (
         importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     )
-    found = [
-        module.SOURCE
-        for module in modules
-        if isinstance(getattr(module, "SOURCE", None), (InteractionSource, ClickSource))
-    ]
-    return {source.name: source for source in sorted(found, key=lambda source: source.name)}
+    found = [module.SOURCE for module in modules if isinstance(getattr(module, "SOURCE", None), Source)]
+    found.sort(key=lambda source: (not isinstance(source, GeneratedSource), source.name))
+    return {source.name: source for source in found}
+
+
+def find_source(name: str) -> Source | None:
+    """The source of a dataset by name, or of a generated one by ``NAME:SIZE``; None if there is none."""
+    known = sources()
+    generated = known.get(name.partition(":")[0])
+    return generated if isinstance(generated, GeneratedSource) else known.get(name)
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -93,7 +99,7 @@ def load_dataset(
             over a file of the same name: write ``./gowalla`` for the latter.
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
         download: fetch a named dataset if it is absent.
-        **options: of ``synthetic``: `num_interactions`, `seed`; of a file: those of
+        **options: of a generated dataset: such as `num_interactions` and `seed` of ``synthetic``; of a file: those of
             :func:`slimtable.data.interactions.formats.read_interactions`, where ``format="pairs"``, or a column with
             the role ``other``, asks for :func:`slimtable.data.interactions.formats.read_pairs`; of a folder: `format`.
 
@@ -110,16 +116,14 @@ def load_dataset(
         64
     """
     name = str(name_or_path)
-    if name == "synthetic" or name.startswith("synthetic:"):
-        unknown = sorted(set(options) - {"num_interactions", "seed"})
-        if unknown:
-            raise TypeError(f"dataset {name!r} takes no {', '.join(unknown)}; its options: num_interactions, seed.")
-        return _load_synthetic(name, options)
-    source = sources().get(name)
-    if isinstance(source, ClickSource) or name.partition(":")[0] == synthetic_ctr.NAME:
-        raise DatasetError(f"{name} is a click log: CTR models read it, such as --model deepfm, and rankers do not.")
+    source = find_source(name)
     if source is None:
         return _load_path(Path(name).expanduser(), options)
+    if isinstance(source, ClickSource) or source.kind == ClickSource.kind:
+        raise DatasetError(f"{name} is a click log: CTR models read it, such as --model deepfm, and rankers do not.")
+    if isinstance(source, GeneratedSource):
+        dataset: Dataset = source.load(name, options)
+        return dataset
     if options:
         raise TypeError(f"dataset {name!r} takes no options, got {', '.join(options)}.")
     folder = folder_of(source, data_root)
@@ -143,15 +147,13 @@ def list_datasets(data_root: str | Path | None = None) -> list[DatasetInfo]:
     Returns:
         One entry per dataset: generated ones first, then by name.
     """
-    made = (
-        (synthetic.NAME, InteractionSource.kind, synthetic.ABOUT),
-        (synthetic_ctr.NAME, ClickSource.kind, synthetic_ctr.ABOUT),
-    )
-    listed = [DatasetInfo(name, kind, True, None, 0, False, about, "Apache-2.0", "") for name, kind, about in made]
+    listed = []
     for source in sources().values():
-        folder = folder_of(source, data_root)
-        present = source.present(folder)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if present else 0
+        present, size = True, 0
+        if not isinstance(source, GeneratedSource):
+            folder = folder_of(source, data_root)
+            present = source.present(folder)
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if present else 0
         about = (source.about, source.licence, source.url)
         listed.append(DatasetInfo(source.name, source.kind, present, source.rows, size, bool(source.files), *about))
     return listed
@@ -172,11 +174,11 @@ def fetch_dataset(name: str, data_root: str | Path | None = None) -> Path:
             to get it.
         DatasetError: if the download fails; the next call resumes it.
     """
-    if name in (synthetic.NAME, synthetic_ctr.NAME):
-        raise DatasetError(f"dataset {name!r} is generated and never fetched. Load it directly.")
     source = sources().get(name)
     if source is None:
         raise unknown(name)
+    if isinstance(source, GeneratedSource):
+        raise DatasetError(f"dataset {name!r} is generated and never fetched. Load it directly.")
     return fetch_source(source, folder_of(source, data_root))
 
 
@@ -204,18 +206,6 @@ def folder_of(source: InteractionSource | ClickSource, root: str | Path | None) 
     return data_root(root) / (source.folder or source.name)
 
 
-def _load_synthetic(name: str, options: dict[str, Any]) -> Dataset:
-    _, colon, size = name.partition(":")
-    if colon:
-        digits = size.replace("_", "")
-        if not (digits.isascii() and digits.isdecimal()):
-            raise DatasetError(f"unknown size {size!r} in {name!r}. Write a number, such as synthetic:1000000.")
-        if "num_interactions" in options:
-            raise TypeError(f"`num_interactions` is given twice: in {name!r} and as an option.")
-        options = {"num_interactions": int(digits), **options}
-    return synthetic.make_synthetic(**options)
-
-
 def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
     if not path.exists():
         raise unknown(str(path))
@@ -236,7 +226,7 @@ def _load_path(path: Path, options: dict[str, Any]) -> Dataset:
 
 def unknown(name: str) -> DatasetNotFoundError:
     """The error for a name that is neither a dataset nor a path."""
-    known = [synthetic.NAME, synthetic_ctr.NAME, *sources()]
+    known = list(sources())
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return DatasetNotFoundError(

@@ -8,11 +8,9 @@ from typing import Any
 
 from slimtable.data.clicks.reader import read_clicks
 from slimtable.data.clicks.schema import Schema, read_schema
-from slimtable.data.datasets import synthetic as synthetic_interactions
-from slimtable.data.datasets import synthetic_ctr
-from slimtable.data.datasets.catalogue import fetch_source, folder_of, sources, unknown
+from slimtable.data.datasets.catalogue import fetch_source, find_source, folder_of, unknown
 from slimtable.data.datasets.click_source import ClickDataset, ClickSource
-from slimtable.data.datasets.source import InteractionSource
+from slimtable.data.datasets.source import GeneratedSource, InteractionSource
 from slimtable.errors import DatasetError, DatasetNotFoundError
 
 
@@ -32,8 +30,8 @@ def load_click_dataset(
         schema: a schema, or the path of a schema file. None: ``schema.yaml`` in the folder.
         data_root: folder of datasets; None: SLIMTABLE_DATA, else the user's cache folder.
         download: fetch a named dataset if it is absent.
-        **options: `min_count` of all fields; of ``synthetic-ctr`` those of
-            :func:`slimtable.data.datasets.make_synthetic_clicks` too.
+        **options: `min_count` of all fields; of ``synthetic-ctr`` also those of
+            :func:`slimtable.data.datasets.make_synthetic_clicks`.
 
     Returns:
         The dataset.
@@ -49,18 +47,17 @@ def load_click_dataset(
     """
     min_count = options.pop("min_count", None)
     name = str(name_or_path)
-    synthetic = name == synthetic_ctr.NAME or name.startswith(f"{synthetic_ctr.NAME}:")
-    source = sources().get(name)
-    if (synthetic or source) and schema is not None:
+    source = find_source(name)
+    if source is not None and schema is not None:
         raise TypeError(f"dataset {name!r} has a schema of its own. Leave yours out.")
-    if synthetic:
-        dataset = _load_synthetic(name, options)
-    elif options:
-        raise TypeError(f"dataset {name!r} takes no {', '.join(options)}; its options: min_count.")
-    elif isinstance(source, InteractionSource) or name.partition(":")[0] == synthetic_interactions.NAME:
+    if isinstance(source, InteractionSource) or (source is not None and source.kind != ClickSource.kind):
         raise DatasetError(
             f"{name} is a dataset of interactions: rankers read it, such as --model gmf, not CTR models."
         )
+    if isinstance(source, GeneratedSource):
+        dataset: ClickDataset = source.load(name, options, "min_count")
+    elif options:
+        raise TypeError(f"dataset {name!r} takes no {', '.join(options)}; its options: min_count.")
     elif source is not None:
         dataset = _load_source(source, data_root, download)
     else:
@@ -91,24 +88,6 @@ def _load_source(source: ClickSource, root: str | Path | None, download: bool) -
         source.licence,
         source.url,
     )
-
-
-def _load_synthetic(name: str, options: dict[str, Any]) -> ClickDataset:
-    _, colon, size = name.partition(":")
-    if colon:
-        digits = size.replace("_", "")
-        if not (digits.isascii() and digits.isdecimal()):
-            raise DatasetError(
-                f"unknown size {size!r} in {name!r}. Write a number, such as {synthetic_ctr.NAME}:1000000."
-            )
-        if "rows" in options:
-            raise TypeError(f"`rows` is given twice: in {name!r} and as an option.")
-        options = {"rows": int(digits), **options}
-    unknown = sorted(set(options) - {"rows", "seed", "windows", "sizes"})
-    if unknown:
-        known = "rows, seed, windows, sizes, min_count"
-        raise TypeError(f"dataset {name!r} takes no {', '.join(unknown)}; its options: {known}.")
-    return synthetic_ctr.make_synthetic_clicks(**options)
 
 
 def _load_path(path: Path, schema: Schema | str | Path | None) -> ClickDataset:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
@@ -97,6 +98,60 @@ class InteractionSource:
     folder: str | None = None
 
     kind: ClassVar[str] = "interactions"
+
+
+@dataclass(frozen=True)
+class GeneratedSource:
+    """The source of a dataset that is generated: it has no files, and ``NAME:SIZE`` sets its size.
+
+    Attributes:
+        name: name of the dataset.
+        kind: "interactions" for rankers, or "clicks" for CTR models.
+        about: a one-line description.
+        make: function from its options to the dataset.
+        size: the option that ``NAME:SIZE`` sets.
+        licence: its terms of use.
+        url: the page about it.
+    """
+
+    name: str
+    kind: Literal["interactions", "clicks"]
+    about: str
+    make: Callable[..., Any]
+    size: str
+    licence: str = "Apache-2.0"
+    url: str = ""
+
+    rows: ClassVar[None] = None
+    files: ClassVar[tuple[RemoteFile, ...]] = ()
+
+    def load(self, name: str, options: dict[str, Any], *common: str) -> Any:
+        """Generates the dataset.
+
+        Args:
+            name: ``NAME`` or ``NAME:SIZE``.
+            options: options of ``make``.
+            *common: other options that every dataset of this kind takes, for the message.
+
+        Raises:
+            DatasetError: the size is not a number.
+            TypeError: there is no such option, or the size is given twice.
+        """
+        _, colon, size = name.partition(":")
+        if colon:
+            digits = size.replace("_", "")
+            if not (digits.isascii() and digits.isdecimal()):
+                raise DatasetError(f"unknown size {size!r} in {name!r}. Write a number, such as {self.name}:1000000.")
+            if self.size in options:
+                raise TypeError(f"`{self.size}` is given twice: in {name!r} and as an option.")
+            options = {self.size: int(digits), **options}
+        known = list(inspect.signature(self.make).parameters)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise TypeError(
+                f"dataset {name!r} takes no {', '.join(unknown)}; its options: {', '.join([*known, *common])}."
+            )
+        return self.make(**options)
 
 
 def holds(*names: str) -> Callable[[Path], bool]:

@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from slimtable.data.datasets.source import Dataset
+from slimtable.data.datasets.source import Dataset, GeneratedSource
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import DatasetError
 
-NAME = "synthetic"
-ABOUT = "generated: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"
+_ABOUT = "generated: communities, power-law popularity, sequential signal; any size (synthetic:1000000)"
 DEFAULT_INTERACTIONS = 80_000
 MIN_INTERACTIONS, MAX_INTERACTIONS = 1_000, 2_000_000_000
 
@@ -62,10 +61,13 @@ def make_synthetic(num_interactions: int = DEFAULT_INTERACTIONS, seed: int = 0) 
     return Dataset(
         name="synthetic" if num_interactions == DEFAULT_INTERACTIONS else f"synthetic:{num_interactions}",
         interactions=interactions,
-        about=ABOUT,
+        about=_ABOUT,
         licence="Apache-2.0",
         url="slimtable.data.datasets.synthetic",
     )
+
+
+SOURCE = GeneratedSource("synthetic", "interactions", _ABOUT, make_synthetic, size="num_interactions")
 
 
 def make_dataset(

@@ -20,10 +20,11 @@ from numba import njit
 from slimtable.data.clicks.raw import RawClicks, RawField, log_scale
 from slimtable.data.clicks.schema import Field, Schema
 from slimtable.data.datasets.click_source import ClickDataset
+from slimtable.data.datasets.source import GeneratedSource
 from slimtable.data.datasets.synthetic import _mix, _stream, _uniform
 
-NAME = "synthetic-ctr"
-ABOUT = "generated: heavy-tailed fields, new values over time, drifting preferences; any size"
+_NAME = "synthetic-ctr"
+_ABOUT = "generated: heavy-tailed fields, new values over time, drifting preferences; any size"
 DEFAULT_ROWS = 240_000
 MAX_ROWS = 1 << 40
 
@@ -72,16 +73,18 @@ def make_synthetic_clicks(
             f"`sizes` gives each of {', '.join(FIELDS)} a number of values from 1 on, got {dict(sizes or {})}."
         )
     return ClickDataset(
-        NAME if rows == DEFAULT_ROWS else f"{NAME}:{rows}",
+        _NAME if rows == DEFAULT_ROWS else f"{_NAME}:{rows}",
         SCHEMA,
         partial(_chunks, rows, seed, windows, np.array([settled[name] for name in FIELDS], np.int64)),
         windows=windows,
         rows=rows,
-        about=ABOUT,
+        about=_ABOUT,
         licence="Apache-2.0",
         url=__name__,
     )
 
+
+SOURCE = GeneratedSource(_NAME, "clicks", _ABOUT, make_synthetic_clicks, size="rows")
 
 SCHEMA = Schema(
     label="clicked",
