@@ -113,7 +113,7 @@ def clustering(folder: Path) -> Iterator[Case]:
     fast_kmeans = find("fast_kmeans")
     yield "fast_kmeans, 5,000 rows", lambda: fast_kmeans(vectors, 5_000, counts)
     table, frequencies = torch.from_numpy(vectors[:100_000]), torch.from_numpy(counts[:100_000])
-    config = SaecConfig(levels=4, budget="2%")
+    config = SaecConfig.from_dict({"levels": 4, "budget": "2%"})  # `stages` now; `levels` is understood by both
     yield "saec, 4 levels", lambda: Saec.from_table(table, config, frequencies=frequencies)
 
 

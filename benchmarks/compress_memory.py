@@ -1,6 +1,6 @@
 """Peak memory of compressing a table in a file, over the size of the table.
 
-    python benchmarks/compress_memory.py [--rows 2000000] [--dim 64] [--methods uniform "saec levels" ...]
+    python benchmarks/compress_memory.py [--rows 2000000] [--dim 64] [--methods uniform "saec stages" ...]
 
 Each method runs `slimtable compress` in a process of its own on one `.npy` file. What a process has in memory before it
 reads the table (Python and its libraries) is measured by compressing a table of 1,000 rows, and taken away.
@@ -19,10 +19,10 @@ import numpy as np
 OPTIONS = {
     "dpq": ["--set", "num_codebooks=16"],
     "saec": ["--budget", "4%", "--set", "row_bits=8"],
-    "saec levels": ["--budget", "16x", "--set", "row_bits=8", "--set", "levels=16"],
+    "saec stages": ["--budget", "16x", "--set", "row_bits=8", "--set", "stages=16"],
     "uniform rows": ["--set", "axis=row", "--set", "scale_bits=16", "--set", "bits=4"],
 }
-METHODS = ["full", "uniform", "uniform rows", "low_rank", "dpq", "mgqe", "saec levels", "saec"]
+METHODS = ["full", "uniform", "uniform rows", "low_rank", "dpq", "mgqe", "saec stages", "saec"]
 SCRIPT = """
 import resource, sys
 from slimtable.cli import main

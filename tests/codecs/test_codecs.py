@@ -91,7 +91,7 @@ def test_a_mapped_file_gives_the_same_bytes(config, tmp_path, dtype) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("saec", {"num_rows": 60, "levels": 3, "row_bits": 8, "min_frequency": 2, "head": 0.1}),
+        ("saec", {"num_rows": 60, "stages": 3, "row_bits": 8, "min_frequency": 2, "head": 0.1}),
         ("saec", {"num_rows": 3000, "iterations": 1}),  # its sample is the whole table, which is not copied
         ("mgqe", {"codebook_sizes": [16, 4], "num_codebooks": 2}),
         ("dpq", {"codebook_size": 8, "share_subspaces": True}),
@@ -181,7 +181,7 @@ from slimtable.codecs.base import FitContext, Rows
 from slimtable.codecs.saec import Saec
 generator = np.random.default_rng(0)
 table = generator.standard_normal((5000, 16)).astype(np.float32)
-packed = Saec(300, levels=3, row_bits=32).compress(Rows(table), FitContext(generator.zipf(1.5, 5000).clip(max=1000)))
+packed = Saec(300, stages=3, row_bits=32).compress(Rows(table), FitContext(generator.zipf(1.5, 5000).clip(max=1000)))
 print(hashlib.sha256(b"".join(packed.arrays[name].tobytes() for name in sorted(packed.arrays))).hexdigest())
 """
     told = []

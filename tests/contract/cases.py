@@ -56,7 +56,7 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
     "cce": [{"chunks": 2, "num_rows": 10}, {"chunks": 8, "recluster_epochs": 0}],
     "saec": [
         {"num_rows": 9, "head": 0.4, "row_bits": 8},
-        {"budget": "30%", "levels": 2, "row_bits": 4},
+        {"budget": "30%", "stages": 2, "row_bits": 4},
         {"budget": "40%", "row_bits": 16},
     ],
     "legcf": [{"initialization": "random"}, {"anchor_weight": 0.9, "assignment_epochs": 0}],

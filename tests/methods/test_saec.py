@@ -32,7 +32,7 @@ def test_rows_that_are_alike_share_one() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"levels": 2}, {"row_bits": 8}, {"levels": 3, "row_bits": 4, "head": 0.2}, {"min_frequency": 4}],
+    [{}, {"stages": 2}, {"row_bits": 8}, {"stages": 3, "row_bits": 4, "head": 0.2}, {"min_frequency": 4}],
     ids=str,
 )
 @pytest.mark.parametrize("budget", ["6%", "7kB"])
@@ -59,20 +59,20 @@ def test_the_head_has_rows_of_its_own() -> None:
     assert (torch.isin(table.row_map(0), own).sum()) == 25
 
 
-def test_the_head_is_exact_with_levels_too() -> None:
-    table = taken(SaecConfig(num_rows=100, head=0.3, levels=2))
+def test_the_head_is_exact_with_stages_too() -> None:
+    table = taken(SaecConfig(num_rows=100, head=0.3, stages=2))
     top = COUNTS.argsort(descending=True)[:12]
     torch.testing.assert_close(table.weight[top], VECTORS[top], rtol=1e-4, atol=1e-5)
 
 
-def test_levels_say_more_with_as_many_rows() -> None:
-    errors = [error(taken(SaecConfig(num_rows=120, levels=levels))) for levels in (1, 2)]
+def test_stages_say_more_with_as_many_rows() -> None:
+    errors = [error(taken(SaecConfig(num_rows=120, stages=stages))) for stages in (1, 2)]
     assert errors[1] < 0.7 * errors[0]
 
 
 @pytest.mark.parametrize("row_bits", [32, 8, 4])
-def test_levels_that_are_improved_together_say_more(row_bits: int) -> None:
-    options = {"num_rows": 40, "levels": 10, "row_bits": row_bits}
+def test_stages_that_are_improved_together_say_more(row_bits: int) -> None:
+    options = {"num_rows": 40, "stages": 10, "row_bits": row_bits}
     tables = [taken(SaecConfig(beam=beam, **options)).eval() for beam in (1, 16)]
     assert tables[0].bits() == tables[1].bits()
     assert error(tables[1]) < 0.85 * error(tables[0])
@@ -95,16 +95,16 @@ def test_padding_takes_no_part() -> None:
     assert min(float(shared.detach().min()) for shared in found.tables()) > 5  # no centroid near its zeros
 
 
-@pytest.mark.parametrize("options", [{}, {"head": 0.3}, {"levels": 2}, {"min_frequency": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"head": 0.3}, {"stages": 2}, {"min_frequency": 2}], ids=str)
 def test_a_later_table_keeps_what_was_published(options) -> None:
     config = SaecConfig(num_rows=100, hysteresis=0.2, **options)
     first = taken(config, VECTORS[:2500], COUNTS[:2500])
     later = VECTORS + 0.02 * VECTORS.std() * torch.randn(VECTORS.shape)
     again, anew = taken(config, later, previous=first), taken(config, later)
-    for level in range(config.levels):
-        kept = (again.row_map(level)[:2500] == first.row_map(level)).float().mean()
-        assert kept > (0.9 if level == 0 else 0.7)
-        assert kept > (anew.row_map(level)[:2500] == first.row_map(level)).float().mean() + 0.3
+    for stage in range(config.stages):
+        kept = (again.row_map(stage)[:2500] == first.row_map(stage)).float().mean()
+        assert kept > (0.9 if stage == 0 else 0.7)
+        assert kept > (anew.row_map(stage)[:2500] == first.row_map(stage)).float().mean() + 0.3
     assert error(again, later) < 1.4 * error(anew, later)
 
 
@@ -144,8 +144,8 @@ def test_the_rows_train_on() -> None:
         ({"budget": "12rows"}, "not a budget"),
         ({"budget": ""}, "not a budget"),
         ({"num_rows": 0}, "num_rows"),
-        ({"num_rows": 2, "levels": 3}, "levels"),
-        ({"levels": 33}, "must be 1 to 32"),
+        ({"num_rows": 2, "stages": 3}, "stages"),
+        ({"stages": 33}, "must be 1 to 32"),
         ({"beam": 0}, "beam"),
         ({"head": 1.0}, "head"),
         ({"hysteresis": -0.1}, "hysteresis"),
@@ -192,7 +192,7 @@ def test_directions_that_cost_more_are_served_better() -> None:
 
 def test_a_metric_that_weighs_all_alike_changes_nothing() -> None:
     table = torch.randn(300, 4)
-    config = SaecConfig(num_rows=20, levels=2, head=0.2)
+    config = SaecConfig(num_rows=20, stages=2, head=0.2)
     plain, weighed = Saec.from_table(table, config), Saec.from_table(table, config, metric=7 * torch.eye(4))
     torch.testing.assert_close(plain.weight, weighed.weight, rtol=1e-4, atol=1e-5)
 
@@ -217,10 +217,10 @@ def test_a_later_table_keeps_its_rows_in_the_coordinates_of_a_metric() -> None:
 
 @pytest.mark.parametrize("head", [0.0, 0.5])
 @pytest.mark.parametrize("usual", [0, 1, 4])
-def test_levels_may_have_more_rows_than_there_are_ids_that_are_not_rare(usual: int, head: float) -> None:
+def test_stages_may_have_more_rows_than_there_are_ids_that_are_not_rare(usual: int, head: float) -> None:
     vectors, counts = VECTORS[:60], torch.ones(60)
     counts[:usual] = 9
-    config = SaecConfig(num_rows=12, levels=2, min_frequency=5, head=head)
+    config = SaecConfig(num_rows=12, stages=2, min_frequency=5, head=head)
     table = taken(config, vectors, counts)
     torch.testing.assert_close(table.weight[:usual], vectors[:usual], rtol=0, atol=1e-5)
     again = taken(config, vectors, counts, previous=table)

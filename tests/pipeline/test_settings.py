@@ -65,9 +65,9 @@ def test_settings_of_compression_decide_whether_groups_are_continued() -> None:
             r"unknown key `shema`\. Did you mean schema\? Known keys there: state, data, schema, model,",
         ),
         ({"retrain": {"teacher": 1.5}}, r"`retrain\.teacher`: Input should be less than or equal to 1, got 1\.5"),
-        ({"compress": {"levels": [0]}}, r"`compress\.levels\.0`"),
-        ({"compress": {"levels": [1, 2], "budget": None}}, "`levels` and `max_row_share` need a `budget`"),
-        ({"compress": {"method": "dpq", "max_row_share": 0.5}}, "`levels` and `max_row_share` need a `budget`"),
+        ({"compress": {"stages": [0]}}, r"`compress\.stages\.0`"),
+        ({"compress": {"stages": [1, 2], "budget": None}}, "`stages` and `max_row_share` need a `budget`"),
+        ({"compress": {"method": "dpq", "max_row_share": 0.5}}, "`stages` and `max_row_share` need a `budget`"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, others: dict[str, Any], message: str) -> None:

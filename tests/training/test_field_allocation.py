@@ -35,12 +35,12 @@ def compressed(configs):
 @given(
     share=st.floats(0.07, 1.2),
     rule=st.sampled_from(["gain", "power"]),
-    levels=st.integers(1, 2),
+    stages=st.integers(1, 2),
     row_bits=st.sampled_from([32, 16, 8]),
 )
 @settings(max_examples=30)
-def test_never_more_than_the_budget_and_nearly_all_of_it(share, rule, levels, row_bits) -> None:
-    config = SaecConfig(levels=levels, row_bits=row_bits)
+def test_never_more_than_the_budget_and_nearly_all_of_it(share, rule, stages, row_bits) -> None:
+    config = SaecConfig(stages=stages, row_bits=row_bits)
     configs = allocate(TABLES, COUNTS, share * DENSE, config, rule=rule)
     sizes = {
         name: method_of(own)(*TABLES[name].shape, own, frequencies=torch.from_numpy(COUNTS[name])).bits()
@@ -98,18 +98,18 @@ def test_fields_whose_errors_cost_more_have_the_rows() -> None:
         allocate(tables, often, DENSE, SaecConfig(), sensitivity={"dear": np.eye(4)})
 
 
-def test_levels_are_chosen_where_they_leave_less_error() -> None:
-    """Sums of one of 12 and one of 12 vectors: two levels of 12 rows leave nothing, one level would take 144."""
+def test_stages_are_chosen_where_they_leave_less_error() -> None:
+    """Sums of one of 12 and one of 12 vectors: two stages of 12 rows leave nothing, one stage would take 144."""
     generator = np.random.default_rng(0)
     parts = generator.standard_normal((2, 12, 8)).astype(np.float32)
     vectors = (10 * parts[0])[generator.integers(12, size=3000)] + parts[1][generator.integers(12, size=3000)]
     counts = np.ones(3000, np.int64)
     budget = 3000 * 8 + 40 * 8 * 32
-    configs = allocate({"sums": vectors}, {"sums": counts}, budget, SaecConfig(), levels=(1, 2))
-    assert configs["sums"].levels == 2
+    configs = allocate({"sums": vectors}, {"sums": counts}, budget, SaecConfig(), stages=(1, 2))
+    assert configs["sums"].stages == 2
     again = allocate({"sums": vectors}, {"sums": counts}, budget, SaecConfig())
-    assert again["sums"].levels == 1
-    tiny = allocate({"few": vectors[:2]}, {"few": counts[:2]}, 10_000, SaecConfig(), levels=(1, 3, 8))
+    assert again["sums"].stages == 1
+    tiny = allocate({"few": vectors[:2]}, {"few": counts[:2]}, 10_000, SaecConfig(), stages=(1, 3, 8))
     assert tiny == {"few": FullConfig()}
 
 

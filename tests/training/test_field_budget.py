@@ -40,10 +40,10 @@ def test_weighing_errors_loses_less(trained) -> None:
 
 def test_options_reach_every_table(trained) -> None:
     model, learn, _ = trained
-    small = ctr.compress_to_budget(model, learn, "20%", SaecConfig(row_bits=32), levels=(2,), max_row_share=0.05)
+    small = ctr.compress_to_budget(model, learn, "20%", SaecConfig(row_bits=32), stages=(2,), max_row_share=0.05)
     shared = [table.config for table in small.fields.embeddings().values() if table.method == "saec"]
     assert shared
-    assert all(config.levels == 2 and config.row_bits == 32 for config in shared)
+    assert all(config.stages == 2 and config.row_bits == 32 for config in shared)
 
 
 def test_what_cannot_be_met_is_said(trained) -> None:

@@ -1,4 +1,4 @@
-"""Shared rows found by clustering: every id has the sum of one shared row of each level (Saec, arXiv 1903.00103)."""
+"""Shared rows found by clustering: every id has the sum of one shared row of each stage (Saec, arXiv 1903.00103)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 from slimtable.codecs.quantize import Clustering
 from slimtable.codecs.quantize.metric import Metric
-from slimtable.codecs.quantize.residual import cluster_levels
+from slimtable.codecs.quantize.residual import cluster_stages
 from slimtable.codecs.quantize.sample import Sampling
 from slimtable.codecs.quantize.scalar import codes_of, make_grid
 from slimtable.codecs.vectors import Array, Vectors
@@ -27,11 +27,11 @@ class Saec(Codec):
     """Ids whose rows are alike share a row, found by k-means in which frequent ids weigh more.
 
     Attributes:
-        num_rows: rows of all levels together.
-        head: share of the rows of the first level that the most frequent ids have for themselves.
+        num_rows: rows of all stages together.
+        head: share of the rows of the first stage that the most frequent ids have for themselves.
         min_frequency: ids seen less often share one default row.
-        levels: rows that an id has the sum of.
-        beam: sums that the search keeps from level to level.
+        stages: rows that an id has the sum of.
+        beam: sums that the search keeps from stage to stage.
         row_bits: bits per value of a shared row; 8 and 4 with an offset and a step per row, in 16 bits each.
         sample: vectors that centroids are found on.
         iterations: rounds of k-means on the sample.
@@ -42,7 +42,7 @@ class Saec(Codec):
     num_rows: int
     head: float = 0.0
     min_frequency: int = 0
-    levels: int = 1
+    stages: int = 1
     beam: int = 16
     row_bits: Literal[32, 16, 8, 4] = 32
     sample: Sampling = "proportional"
@@ -51,16 +51,16 @@ class Saec(Codec):
     seed: int = 0
 
     def split(self) -> list[int]:
-        """Rows of each level, the first ones with what is left over; one or more each."""
-        even, more = divmod(max(self.num_rows, self.levels), self.levels)
-        return [even + (level < more) for level in range(self.levels)]
+        """Rows of each stage, the first ones with what is left over; one or more each."""
+        even, more = divmod(max(self.num_rows, self.stages), self.stages)
+        return [even + (stage < more) for stage in range(self.stages)]
 
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> FittedSaec:
         """As :meth:`Codec.fit`.
 
         Args:
             rows: of the trained table.
-            context: ``previous`` is a list of :class:`EarlierLevel`, one for each level, or None.
+            context: ``previous`` is a list of :class:`EarlierStage`, one for each stage, or None.
         """
         return FittedSaec(self, rows, context)
 
@@ -71,8 +71,8 @@ class Saec(Codec):
 
 
 @dataclass(frozen=True, eq=False)
-class EarlierLevel:
-    """A level of the table that is continued.
+class EarlierStage:
+    """A stage of the table that is continued.
 
     Attributes:
         centroids: float32 (K, d) rows that ids share.
@@ -99,8 +99,8 @@ class FittedSaec(Fitted):
     """Shared rows, and which ones each id has.
 
     Attributes:
-        tables: float32 (K_l, d) rows of each level, before they are rounded to ``row_bits``.
-        codes: int32 (N, levels) row of each id.
+        tables: float32 (K_l, d) rows of each stage, before they are rounded to ``row_bits``.
+        codes: int32 (N, stages) row of each id.
     """
 
     layout = "shared"
@@ -112,7 +112,7 @@ class FittedSaec(Fitted):
         if codec.min_frequency and counts is None:
             raise ValueError("`min_frequency` needs frequencies. Pass them, or set it to 0.")
         self._metric = _scaled(context.metric)
-        earlier: Sequence[EarlierLevel] = context.previous or ()
+        earlier: Sequence[EarlierStage] = context.previous or ()
         # In the coordinates of a metric all vectors lie in memory: products of blocks round otherwise.
         looked_at = rows.for_many_looks()
         vectors = looked_at if self._metric is None else Array(self._coordinates(looked_at.read(0, len(looked_at))))
@@ -126,30 +126,30 @@ class FittedSaec(Fitted):
 
     def encode(self, rows: np.ndarray, first_id: int) -> Block:
         maps = {}
-        for level, table in enumerate(self.tables):
-            codes = self.codes[first_id : first_id + len(rows), level]
-            maps[f"map.{level}"] = pack_bits(codes, code_bits(len(table)))
+        for stage, table in enumerate(self.tables):
+            codes = self.codes[first_id : first_id + len(rows), stage]
+            maps[f"map.{stage}"] = pack_bits(codes, code_bits(len(table)))
         return Block(first_id, len(rows), maps)
 
     def shared_arrays(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {}
         bits = self.codec.row_bits
-        for level, table in enumerate(self.tables):
+        for stage, table in enumerate(self.tables):
             if bits > 8:
                 with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused as such
-                    arrays[f"rows.{level}"] = table.astype(np.float16 if bits == 16 else np.float32)
+                    arrays[f"rows.{stage}"] = table.astype(np.float16 if bits == 16 else np.float32)
                 continue
             offset, step = _grid(table, bits)
-            arrays[f"rows.{level}"] = pack_bits(codes_of(table, offset, step, bits), bits)
-            arrays[f"offset.{level}"] = offset.ravel().astype(np.float16)
-            arrays[f"step.{level}"] = step.ravel().astype(np.float16)
+            arrays[f"rows.{stage}"] = pack_bits(codes_of(table, offset, step, bits), bits)
+            arrays[f"offset.{stage}"] = offset.ravel().astype(np.float16)
+            arrays[f"step.{stage}"] = step.ravel().astype(np.float16)
         return arrays
 
     def layout_config(self) -> dict[str, Any]:
         tables = [
             {"num_rows": len(table), "width": self.embedding_dim, "bits": self.codec.row_bits} for table in self.tables
         ]
-        terms = [{"table": level, "column": 0, "weight": 1.0, "map": "stored"} for level in range(len(tables))]
+        terms = [{"table": stage, "column": 0, "weight": 1.0, "map": "stored"} for stage in range(len(tables))]
         return {"tables": tables, "terms": terms, "activation": "none"}
 
     def _cluster(
@@ -158,12 +158,12 @@ class FittedSaec(Fitted):
         sizes: Sequence[int],
         own: np.ndarray,
         counts: np.ndarray | None,
-        earlier: Sequence[EarlierLevel],
+        earlier: Sequence[EarlierStage],
     ) -> np.ndarray:
         """Finds the shared rows of all ids but those with rows of their own and the padding; who has which.
 
         Returns:
-            int32 (N, levels), row 0 of each level for the others.
+            int32 (N, stages), row 0 of each stage for the others.
         """
         others = np.ones(self.num_embeddings, bool)
         others[own] = False
@@ -176,17 +176,17 @@ class FittedSaec(Fitted):
         if codec.row_bits <= 8:
             smallest = _NOTHING * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
 
-        def placed(level: int, centroids: np.ndarray) -> np.ndarray:
-            if level > 0 and np.abs(centroids).max() <= smallest:
+        def placed(stage: int, centroids: np.ndarray) -> np.ndarray:
+            if stage > 0 and np.abs(centroids).max() <= smallest:
                 return np.zeros_like(centroids)  # too little is left for a grid of 16-bit steps
             return self._rows_at(centroids)
 
-        def served(level: int, centroids: np.ndarray) -> np.ndarray:
-            rows = placed(level, centroids)
+        def served(stage: int, centroids: np.ndarray) -> np.ndarray:
+            rows = placed(stage, centroids)
             offset, step = _grid(rows, codec.row_bits)
             return self._coordinates(offset + step * codes_of(rows, offset, step, codec.row_bits))
 
-        found = cluster_levels(
+        found = cluster_stages(
             vectors.pick(ids),
             sizes,
             None if counts is None else counts[ids],
@@ -195,11 +195,11 @@ class FittedSaec(Fitted):
             min_frequency=codec.min_frequency,
             beam=codec.beam,
             seed=codec.seed,
-            previous=[level.clusters_of(ids, self._coordinates) for level in earlier],
+            previous=[stage.clusters_of(ids, self._coordinates) for stage in earlier],
             hysteresis=codec.hysteresis,
             serve=served if codec.row_bits <= 8 else None,
         )
-        self.tables = [placed(level, centroids) for level, centroids in enumerate(found.centroids)]
+        self.tables = [placed(stage, centroids) for stage, centroids in enumerate(found.centroids)]
         if len(ids) == self.num_embeddings:
             return found.codes
         codes = np.zeros((self.num_embeddings, len(sizes)), np.int32)
@@ -207,7 +207,7 @@ class FittedSaec(Fitted):
         return codes
 
     def _add_own_rows(self, left: np.ndarray, own: np.ndarray) -> None:
-        """Rows of their own for some ids: what row 0 of all further levels leaves of their vectors (n, d)."""
+        """Rows of their own for some ids: what row 0 of all further stages leaves of their vectors (n, d)."""
         first, *further = self.tables
         for table in further:
             left = left - self._coordinates(table[:1])
@@ -215,7 +215,7 @@ class FittedSaec(Fitted):
         self.codes[own, 0] = len(first) + np.arange(len(own))
         self.tables[0] = np.concatenate([first, self._rows_at(left)])
 
-    def _own_ids(self, num_rows: int, counts: np.ndarray | None, earlier: Sequence[EarlierLevel]) -> np.ndarray:
+    def _own_ids(self, num_rows: int, counts: np.ndarray | None, earlier: Sequence[EarlierStage]) -> np.ndarray:
         """Ids that have rows of their own, in the order of those rows; existing ones are kept where possible."""
         wanted = min(int(self.codec.head * num_rows), num_rows - 1)
         before = earlier[0].own[:wanted] if earlier else np.empty(0, np.int64)

@@ -86,7 +86,7 @@ def _share_out(
             bits,
             cast(Any, config),
             sensitivity=sensitivity,
-            levels=settings.levels,
+            stages=settings.stages,
             max_row_share=settings.max_row_share,
         )
     share = 100 * bits / sum(table.dense_bits for table in tables.values())

@@ -118,7 +118,7 @@ class CompressSettings(MethodSettings):
         fields: methods of single fields; the budget does not choose their sizes, but counts them.
         sensitivity: weigh errors by their cost in predictions, in methods that support it and when the budget is
             allocated. It is measured when tables are clustered, and kept until they are clustered again.
-        levels: numbers of residual stages that the budget may choose for each field, for methods with several
+        stages: numbers of residual stages that the budget may choose for each field, for methods with several
             stages; empty: as in the options.
         max_row_share: largest number of rows of a field, as a share of its ids, unless it keeps all its vectors; for
             methods with shared rows.
@@ -131,7 +131,11 @@ class CompressSettings(MethodSettings):
     budget: str | None = "3.7%"
     fields: dict[str, MethodSettings] = {}
     sensitivity: bool = True
-    levels: tuple[Annotated[int, Field(ge=1, le=16)], ...] = ()
+    stages: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        default=(),
+        validation_alias=AliasChoices("stages", "levels"),  # its name in settings of earlier versions
+        serialization_alias="levels",  # and in the journals of state folders
+    )
     max_row_share: float = Field(
         default=1.0,
         gt=0,
@@ -155,8 +159,8 @@ class CompressSettings(MethodSettings):
 
     @model_validator(mode="after")
     def _check_budget(self) -> Self:
-        if (self.levels or self.max_row_share < 1) and (self.budget is None or not takes_rows(self.config)):
-            raise ValueError("`levels` and `max_row_share` need a `budget` and a method whose rows it can allocate")
+        if (self.stages or self.max_row_share < 1) and (self.budget is None or not takes_rows(self.config)):
+            raise ValueError("`stages` and `max_row_share` need a `budget` and a method whose rows it can allocate")
         if self.budget is not None:
             bits_of_budget(self.budget, 0)
             if not takes_budget(self.config):
@@ -312,7 +316,7 @@ class PipelineSettings(_Section):
 
     def compression_key(self) -> dict[str, Any]:
         """The settings that must be equal for row maps of an earlier window to be continued, as JSON values."""
-        decisive = {"method", "options", "budget", "fields", "sensitivity", "levels", "max_row_share"}
+        decisive = {"method", "options", "budget", "fields", "sensitivity", "stages", "max_row_share"}
         chosen = self.compress.model_dump(mode="json", include=decisive, by_alias=True)
         return {**chosen, "new_values": [self.new_values, self.new_values_below]}
 

@@ -24,7 +24,7 @@ _VECTORS_PER_ROW = 4  # vectors of the sample for each row, at least; fewer pred
 _LADDER = 2  # ratio of the numbers of rows at which distortion is measured
 _STEPS = 2.0**0.25  # ratio of the numbers of rows to choose from
 _ITERATIONS = 4
-_BEAM = 2  # of sums of levels; errors then fall as those of wider beams do
+_BEAM = 2  # of sums of stages; errors then fall as those of wider beams do
 _MAX_TRIES = 64
 _UNITS = 4096  # parts of a budget that costs are rounded up to
 
@@ -38,7 +38,7 @@ def allocate(
     rule: Literal["gain", "power"] = "gain",
     alpha: float = 0.5,
     sensitivity: Mapping[str, np.ndarray] | None = None,
-    levels: Sequence[int] = (),
+    stages: Sequence[int] = (),
     max_row_share: float = 1.0,
 ) -> dict[str, MethodConfig]:
     """Splits a budget over fields.
@@ -61,12 +61,12 @@ def allocate(
         sensitivity: by field, float (width, width), the cost of errors in its vectors, from
             :func:`slimtable.training.sensitivity.measure_sensitivity`; None weighs all
             squared errors alike.
-        levels: numbers of residual stages that "gain" chooses from for each field; empty for that of ``config``.
+        stages: numbers of residual stages that "gain" chooses from for each field; empty for that of ``config``.
         max_row_share: largest number of rows of a field, as a share of its ids; all vectors stay only where that would
             leave no more than one row.
 
     Returns:
-        For each field the configuration of ``full`` or ``uniform``, or ``config`` with ``num_rows`` and ``levels``;
+        For each field the configuration of ``full`` or ``uniform``, or ``config`` with ``num_rows`` and ``stages``;
         together they never exceed the budget.
 
     Raises:
@@ -88,7 +88,7 @@ def allocate(
         raise ValueError(
             f"`alpha` must not be negative and `max_row_share` be in (0, 1], got {alpha} and {max_row_share}."
         )
-    configs = [replace(config, levels=number) for number in levels] if levels and rule == "gain" else [config]
+    configs = [replace(config, stages=number) for number in stages] if stages and rule == "gain" else [config]
     metrics = {} if sensitivity is None else {field: Metric.of(sensitivity[field]) for field in tables}
     fields = {
         name: [_Field(table, np.asarray(frequencies[name]), each, metrics.get(name), max_row_share) for each in configs]
@@ -144,12 +144,12 @@ class _Field:
     @property
     def keeps_all(self) -> bool:
         """True if the field may keep all its vectors."""
-        return self.max_row_share == 1 or self.max_row_share * self.ids <= 1 or self.ids <= self.config.levels
+        return self.max_row_share == 1 or self.max_row_share * self.ids <= 1 or self.ids <= self.config.stages
 
     @property
     def max_shared_rows(self) -> int:
         """Largest number of rows below the number of ids."""
-        return min(self.ids - 1, max(self.config.levels, int(self.max_row_share * self.ids)))
+        return min(self.ids - 1, max(self.config.stages, int(self.max_row_share * self.ids)))
 
     def config_of(self, rows: int) -> MethodConfig:
         """The configuration with a number of rows."""
@@ -161,7 +161,7 @@ class _Field:
 
     def min_rows(self) -> int:
         """The cheapest number of rows."""
-        fewest = self.config.levels
+        fewest = self.config.stages
         cheaper = fewest < self.ids and self.bits(fewest) < self.bits(self.ids)
         return fewest if cheaper or not self.keeps_all else self.ids
 
@@ -174,9 +174,9 @@ class _Field:
     def ladder(self) -> list[int]:
         """Numbers of rows to choose from, ascending, without those that cost as much as all ids."""
         steps = math.floor(math.log(max(self.ids, 2), _STEPS)) + 1
-        rows = {self.config.levels} | {math.floor(_STEPS**step + 1e-9) for step in range(steps)}
+        rows = {self.config.stages} | {math.floor(_STEPS**step + 1e-9) for step in range(steps)}
         dear = self.bits(self.ids) if self.keeps_all else math.inf
-        some = sorted(k for k in rows if self.config.levels <= k <= self.max_shared_rows and self.bits(k) < dear)
+        some = sorted(k for k in rows if self.config.stages <= k <= self.max_shared_rows and self.bits(k) < dear)
         return [*some, self.ids] if self.keeps_all else some
 
     @cached_property
@@ -191,9 +191,9 @@ class _Field:
         limit = len(ids) - 1 if len(ids) == self.ids else len(ids) // _VECTORS_PER_ROW
         rows: list[float] = []
         errors: list[float] = []
-        k = self.config.levels
+        k = self.config.stages
         while k <= limit or not rows:
-            own = max(self.config.levels, min(k, len(ids) - 1))
+            own = max(self.config.stages, min(k, len(ids) - 1))
             config = replace(
                 self.config, num_rows=own, min_frequency=0, iterations=_ITERATIONS, row_bits=32, beam=_BEAM
             )
@@ -223,7 +223,7 @@ class _Field:
 
 
 _Choice = tuple[int, _Field]
-"""A number of rows, and the field with its number of levels."""
+"""A number of rows, and the field with its number of stages."""
 
 
 def _cost(choice: _Choice) -> int:

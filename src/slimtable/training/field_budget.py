@@ -19,7 +19,7 @@ def compress_to_budget(
     budget: str,
     config: SaecConfig | None = None,
     *,
-    levels: Sequence[int] = (),
+    stages: Sequence[int] = (),
     max_row_share: float = 1.0,
     use_sensitivity: bool = True,
 ) -> CTRModel:
@@ -35,7 +35,7 @@ def compress_to_budget(
         budget: budget of all tables and their maps: a share of the float32 tables such as "3.7%", or bytes such as
             "40MB".
         config: options of every field, except the number of rows; None for rows in 8 bits.
-        levels: numbers of residual stages to choose from; empty for that of ``config``.
+        stages: numbers of residual stages to choose from; empty for that of ``config``.
         max_row_share: largest number of rows of a field, as a share of its ids.
         use_sensitivity: weigh errors by their cost in predictions; if False, squared errors of all fields count alike.
 
@@ -56,7 +56,7 @@ def compress_to_budget(
         bits_of_budget(budget, model.fields.dense_bits()),
         config if config is not None else SaecConfig(row_bits=8),
         sensitivity=sensitivity,
-        levels=levels,
+        stages=stages,
         max_row_share=max_row_share,
     )
     return compress_fields(model, configs, frequencies, sensitivity=sensitivity)

@@ -1,4 +1,4 @@
-"""The compiled loops of the residual search: beam search over levels, and sums of what is left."""
+"""The compiled loops of the residual search: beam search over stages, and sums of what is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LANES = 16  # sums that are looked at together
 def search(  # type: ignore[no-untyped-def]
     vectors, weights, mean, columns, half, products, rows, edges, beam, keep, codes, costs
 ):
-    """Finds sums of one row of each level near vectors, keeping ``beam`` sums from level to level.
+    """Finds sums of one row of each stage near vectors, keeping ``beam`` sums from stage to stage.
 
     Half the squared distance to a sum s is ``|x|²/2 + |s|²/2 - x·s``, and what a row adds to it is half its squared
     norm, less its product with x, and its products with the rows before it.
@@ -26,22 +26,22 @@ def search(  # type: ignore[no-untyped-def]
     Args:
         vectors: float32 (n, d).
         weights: float32 (n,).
-        mean: float32 (d,), taken off the vectors; already off the rows of the first level.
-        columns: float32 (d, S) rows of all levels, values of a column side by side.
+        mean: float32 (d,), taken off the vectors; already off the rows of the first stage.
+        columns: float32 (d, S) rows of all stages, values of a column side by side.
         half: float32 (S,) half their squared norms.
         products: float32 (S, S) of rows with each other.
         rows: float32 (S, d).
-        edges: int64 (L + 1,) where levels begin.
+        edges: int64 (L + 1,) where stages begin.
         beam: sums kept.
         keep: 1 - hysteresis: how much nearer another sum must be for a vector to leave the one that it has.
         codes: int32 (n, L) rows of a vector among all S, -1 for none yet; written.
         costs: float32 (n,) weight times squared distance; written.
     """
-    width, levels = vectors.shape[1], edges.size - 1
+    width, stages = vectors.shape[1], edges.size - 1
     x, alone = np.empty(width, np.float32), np.empty(half.size, np.float32)
     line = np.empty(half.size, np.float32)
     scores, kept = np.empty(beam, np.float32), np.empty(beam, np.float32)
-    paths, longer = np.empty((beam, levels), np.int32), np.empty((beam, levels), np.int32)
+    paths, longer = np.empty((beam, stages), np.int32), np.empty((beam, stages), np.int32)
     parents, choices = np.empty(beam, np.int32), np.empty(beam, np.int32)
     for b in range(vectors.shape[0]):
         for j in range(width):
@@ -49,15 +49,15 @@ def search(  # type: ignore[no-untyped-def]
         _project(x, columns, half, alone)
         count = 1
         scores[0] = np.float32(0.0)
-        for level in range(levels):
+        for stage in range(stages):
             # Unsigned, as what might count from the end of an array does not vectorize.
-            begin, size = np.uintp(edges[level]), edges[level + 1] - edges[level]
+            begin, size = np.uintp(edges[stage]), edges[stage + 1] - edges[stage]
             found, worst = 0, _LARGE
             for p in range(count):
                 score = scores[p]
                 for k in range(size):
                     line[k] = score + alone[begin + np.uintp(k)]
-                for m in range(level):
+                for m in range(stage):
                     row = np.uintp(paths[p, m])
                     for k in range(size):
                         line[k] += products[row, begin + np.uintp(k)]
@@ -75,23 +75,23 @@ def search(  # type: ignore[no-untyped-def]
                     for i in range(k, stop):
                         if line[i] >= worst:
                             continue
-                        # The kept ones are in order: the best come first, in the next level too.
+                        # The kept ones are in order: the best come first, in the next stage too.
                         q = min(found, beam - 1)
                         while q > 0 and kept[q - 1] > line[i]:
                             kept[q], parents[q], choices[q] = kept[q - 1], parents[q - 1], choices[q - 1]
                             q -= 1
-                        kept[q], parents[q], choices[q] = line[i], p, edges[level] + i
+                        kept[q], parents[q], choices[q] = line[i], p, edges[stage] + i
                         found = min(found + 1, beam)
                         if found == beam:
                             worst = kept[beam - 1]
                     k = stop
             for q in range(found):
-                for m in range(level):
+                for m in range(stage):
                     longer[q, m] = paths[parents[q], m]
-                longer[q, level] = choices[q]
+                longer[q, stage] = choices[q]
             for q in range(found):
                 scores[q] = kept[q]
-                for m in range(level + 1):
+                for m in range(stage + 1):
                     paths[q, m] = longer[q, m]
             count = found
         distance = _distance(x, rows, paths, 0)
@@ -100,7 +100,7 @@ def search(  # type: ignore[no-untyped-def]
             if distance >= keep * here:
                 costs[b] = weights[b] * here
                 continue
-        for m in range(levels):
+        for m in range(stages):
             codes[b, m] = paths[0, m]
         costs[b] = weights[b] * distance
 

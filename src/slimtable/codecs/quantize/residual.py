@@ -1,4 +1,4 @@
-"""Sums of one centroid of each of several levels: which ones by beam search, where they lie by least squares."""
+"""Sums of one centroid of each of several stages: which ones by beam search, where they lie by least squares."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from slimtable.codecs.vectors import Vectors, as_vectors
 ROUNDS = 6  # on the sample; twice as many gain a few per cent more
 _LOOKS = 1 << 37  # sums that the last pass may look at: a minute or two
 _LOOKS_OF_ROUNDS = 1 << 35  # that all rounds together may look at
-_MOST_ROWS = 1 << 13  # of all levels; their products, which the search keeps, take 256 MB
-_FEWEST, _PER_ROW = 1 << 14, 32  # vectors of the sample: at least, and for each row of all levels
+_MOST_ROWS = 1 << 13  # of all stages; their products, which the search keeps, take 256 MB
+_FEWEST, _PER_ROW = 1 << 14, 32  # vectors of the sample: at least, and for each row of all stages
 _STEPS = 12  # of conjugate gradients, each from where the last ones ended
 _BLOCK = 1 << 11  # vectors that a thread takes at a time
 _NO_VECTORS = np.empty((0, 0), np.float32)
 
 Serve = Callable[[int, np.ndarray], np.ndarray]
-"""Centroids (K, d) of a level as they are served, rounded to few bits."""
+"""Centroids (K, d) of a stage as they are served, rounded to few bits."""
 
 
 @dataclass(frozen=True, eq=False)
-class Levels:
-    """Centroids of several levels; a vector is the sum of one of each.
+class Stages:
+    """Centroids of several stages; a vector is the sum of one of each.
 
     Attributes:
-        centroids: float32 (K_l, d) of each level; the first is the default row, where there is one.
+        centroids: float32 (K_l, d) of each stage; the first is the default row, where there is one.
         codes: int32 (n, L) which ones.
     """
 
@@ -43,7 +43,7 @@ class Levels:
     codes: np.ndarray
 
 
-def cluster_levels(
+def cluster_stages(
     vectors: np.ndarray | Vectors,
     sizes: Sequence[int],
     frequencies: np.ndarray | None = None,
@@ -57,28 +57,28 @@ def cluster_levels(
     hysteresis: float = 0.0,
     serve: Serve | None = None,
     threads: int | None = None,
-) -> Levels:
-    """Clusters vectors, then what is left of them, and so on; then all levels are improved together.
+) -> Stages:
+    """Clusters vectors, then what is left of them, and so on; then all stages are improved together.
 
-    Each level begins with the clusters of what those before it leave (:func:`fast_kmeans`), and
-    :func:`refine_levels` goes on from there, unless that were too much work (:func:`affordable_beam`).
+    Each stage begins with the clusters of what those before it leave (:func:`fast_kmeans`), and
+    :func:`refine_stages` goes on from there, unless that were too much work (:func:`affordable_beam`).
 
     Args:
         vectors: float32 (n, d), in memory, or read a block at a time.
-        sizes: centroids of each level, default rows with them.
+        sizes: centroids of each stage, default rows with them.
         frequencies: (n,) how much each vector weighs; None for all alike.
         sample: vectors that centroids are found on.
-        iterations: Lloyd rounds of each level.
-        min_frequency: vectors seen less often go to a default row, their mean, and to zeros of further levels.
-        beam: sums that the search keeps from level to level; 1 leaves levels as they were found one by one.
+        iterations: Lloyd rounds of each stage.
+        min_frequency: vectors seen less often go to a default row, their mean, and to zeros of further stages.
+        beam: sums that the search keeps from stage to stage; 1 leaves stages as they were found one by one.
         seed: of what is drawn.
-        previous: clusters of every level of an earlier table; empty for none.
+        previous: clusters of every stage of an earlier table; empty for none.
         hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
         serve: how centroids are rounded before vectors choose among them for good; None for not at all.
         threads: None for all that the process may use.
 
     Returns:
-        The levels; equal for any number of threads.
+        The stages; equal for any number of threads.
     """
     vectors = as_vectors(vectors)
     default = 1 if min_frequency > 0 else 0
@@ -94,7 +94,7 @@ def cluster_levels(
         )
     chosen = vectors.pick(ids)
     weights = None if frequencies is None else frequencies[ids]
-    found = refine_levels(
+    found = refine_stages(
         chosen,
         weights,
         # Not held here: its codes may be as large as a good part of the vectors.
@@ -119,13 +119,13 @@ def cluster_levels(
     everybody = add_up(vectors, np.ones(len(vectors), np.float32), rare, 1, usable_threads(threads))
     mean = sums.means(everybody.means(np.zeros((1, vectors.shape[1]))))
     rows = [mean, *[np.zeros_like(mean)] * (len(sizes) - 1)]
-    return Levels([np.concatenate(pair) for pair in zip(rows, found.centroids, strict=True)], codes)
+    return Stages([np.concatenate(pair) for pair in zip(rows, found.centroids, strict=True)], codes)
 
 
 def affordable_beam(count: int, sizes: Sequence[int], beam: int) -> int:
     """The beam with which so many vectors can be searched: at most 2³⁷ sums are looked at, and 8,192 centroids.
 
-    Ten million vectors and three levels of 2,000 have a beam of 2, a million the full one of 16. Below 2, levels
+    Ten million vectors and three stages of 2,000 have a beam of 2, a million the full one of 16. Below 2, stages
     are best left as they are.
     """
     if sum(sizes) > _MOST_ROWS:
@@ -133,10 +133,10 @@ def affordable_beam(count: int, sizes: Sequence[int], beam: int) -> int:
     return min(beam, _LOOKS // max(1, count * sum(sizes)))
 
 
-def refine_levels(
+def refine_stages(
     vectors: np.ndarray | Vectors,
     frequencies: np.ndarray | None,
-    begin: Levels,
+    begin: Stages,
     *,
     beam: int = 16,
     rounds: int = ROUNDS,
@@ -145,11 +145,11 @@ def refine_levels(
     serve: Serve | None = None,
     seed: int = 0,
     threads: int | None = None,
-) -> Levels:
-    """Improves all levels together, so that their sums are nearer to the vectors.
+) -> Stages:
+    """Improves all stages together, so that their sums are nearer to the vectors.
 
-    Level by level, the best choice at first is often not the best in the end: a beam search keeps several sums. For
-    what vectors chose, least squares place the centroids of all levels at once. Both alternate on a sample, then all
+    Stage by stage, the best choice at first is often not the best in the end: a beam search keeps several sums. For
+    what vectors chose, least squares place the centroids of all stages at once. Both alternate on a sample, then all
     vectors choose, and centroids are placed for all. No step makes the weighted error larger, but for rounding.
 
     The work of a pass is vectors x beam x centroids. All rounds together, on 32 vectors for each centroid (16,384 at
@@ -158,8 +158,8 @@ def refine_levels(
     Args:
         vectors: float32 (n, d), in memory, or read a block at a time.
         frequencies: (n,) how much each vector weighs; None for all alike.
-        begin: levels to begin with; codes are -1 for vectors that have none yet.
-        beam: sums kept from level to level.
+        begin: stages to begin with; codes are -1 for vectors that have none yet.
+        beam: sums kept from stage to stage.
         rounds: on the sample; 0 to leave vectors where they are as far as hysteresis allows.
         sample: how it is drawn.
         hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
@@ -169,7 +169,7 @@ def refine_levels(
         threads: None for all that the process may use.
 
     Returns:
-        The levels; equal for any number of threads.
+        The stages; equal for any number of threads.
 
     Raises:
         ValueError: shapes do not fit or a number is out of range.
@@ -178,7 +178,7 @@ def refine_levels(
     if begin.codes.shape != (len(vectors), len(sizes)):
         raise ValueError(f"`codes` must have shape {(len(vectors), len(sizes))}, got {begin.codes.shape}.")
     if any((codes >= size).any() for codes, size in zip(begin.codes.T, sizes, strict=True)):
-        raise ValueError("`codes` must be below the number of centroids of their level.")
+        raise ValueError("`codes` must be below the number of centroids of their stage.")
     if beam < 1 or rounds < 0 or not 0 <= hysteresis < 1:
         raise ValueError(
             "`beam` must be positive, `rounds` not negative and `hysteresis` in [0, 1), "
@@ -189,11 +189,11 @@ def refine_levels(
     edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     offsets = edges[:-1].astype(np.int32)
     codes = begin.codes + offsets
-    for of_level in begin.codes.T:
-        codes[of_level < 0] = -1
+    for of_stage in begin.codes.T:
+        codes[of_stage < 0] = -1
     everybody = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
     search = _Search(read, weights, codes, edges, everybody.means(read.read(0, 1))[0], threads)
-    rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), levels on top of each other
+    rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), stages on top of each other
     del begin
     count = max(_FEWEST, _PER_ROW * len(rows))
     if rounds and count < len(read):
@@ -209,7 +209,7 @@ def refine_levels(
     if part is search and rounds:
         served = rows
         if serve is not None:
-            parts = [serve(level, rows[a:b].astype(np.float32)) for level, (a, b) in enumerate(pairwise(edges))]
+            parts = [serve(stage, rows[a:b].astype(np.float32)) for stage, (a, b) in enumerate(pairwise(edges))]
             served = np.concatenate(parts).astype(np.float64)
         search.choose(served, beam, hysteresis)
         rows = search.place(rows) if serve is None else rows
@@ -224,12 +224,12 @@ def refine_levels(
         rows = search.place(revived)
     centroids = [rows[a:b].astype(np.float32) for a, b in pairwise(edges)]
     codes -= offsets
-    return Levels(centroids, codes)
+    return Stages(centroids, codes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Vectors and the rows that they have in all levels together, -1 for none yet."""
+    """Vectors and the rows that they have in all stages together, -1 for none yet."""
 
     vectors: Vectors
     weights: np.ndarray
@@ -245,7 +245,7 @@ class _Search:
         near[: self.edges[1]] -= self.mean
         near = near.astype(np.float32)
         if not np.isfinite(near).all():
-            raise FloatingPointError("centroids of levels are not finite")
+            raise FloatingPointError("centroids of stages are not finite")
         half = 0.5 * np.einsum("kd,kd->k", near, near)
         costs = np.empty(len(self.vectors), np.float32)
         arrays = (np.ascontiguousarray(near.T), half, near @ near.T, near, self.edges)
@@ -272,11 +272,11 @@ class _Search:
         worst = np.argpartition(costs, len(costs) - len(unused))[len(costs) - len(unused) :]
         worst = worst[np.argsort(-costs[worst], kind="stable")]
         worst, unused = worst[costs[worst] > 0], unused[: int((costs[worst] > 0).sum())]
-        level = np.searchsorted(self.edges, unused, side="right") - 1
+        stage = np.searchsorted(self.edges, unused, side="right") - 1
         rows = rows.copy()
-        others = rows[self.codes[worst]].sum(axis=1) - rows[self.codes[worst, level]]
+        others = rows[self.codes[worst]].sum(axis=1) - rows[self.codes[worst, stage]]
         rows[unused] = self.vectors.take(worst) - others
-        self.codes[worst, level] = unused
+        self.codes[worst, stage] = unused
         return rows
 
     def place(self, rows: np.ndarray) -> np.ndarray:
@@ -334,10 +334,10 @@ def _one_by_one(
     previous: Sequence[Clustering],
     hysteresis: float,
     threads: int | None,
-) -> Levels:
-    """Levels each of which clusters what those before it leave."""
+) -> Stages:
+    """Stages each of which clusters what those before it leave."""
     centroids, codes, left = [], np.empty((len(vectors), len(sizes)), np.int32), vectors
-    for level, size in enumerate(sizes):
+    for stage, size in enumerate(sizes):
         found = fast_kmeans(
             left,
             size,
@@ -345,22 +345,22 @@ def _one_by_one(
             sample=sample,
             iterations=iterations,
             min_frequency=min_frequency,
-            seed=seed + level,
-            previous=previous[level] if previous else None,
+            seed=seed + stage,
+            previous=previous[stage] if previous else None,
             hysteresis=hysteresis,
             threads=threads,
         )
         centroids.append(found.centroids)
-        codes[:, level] = found.rows
-        if level + 1 < len(sizes):
-            left = left.less(found.centroids, codes[:, level])
-    return Levels(centroids, codes)
+        codes[:, stage] = found.rows
+        if stage + 1 < len(sizes):
+            left = left.less(found.centroids, codes[:, stage])
+    return Stages(centroids, codes)
 
 
-def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.ndarray, count: int) -> Levels:
-    """Levels of before for some of so many vectors; rows that are more than before are zeros, too many are dropped."""
+def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.ndarray, count: int) -> Stages:
+    """Stages of before for some of so many vectors; rows that are more than before are zeros, too many are dropped."""
     centroids, codes = [], np.full((len(ids), len(sizes)), -1, np.int32)
-    for level, (before, size) in enumerate(zip(previous, sizes, strict=True)):
+    for stage, (before, size) in enumerate(zip(previous, sizes, strict=True)):
         skipped = 0 if before.default is None else 1
         known = np.full(count, -1, np.int32)
         known[: len(before.rows)] = np.maximum(before.rows - skipped, -1)
@@ -370,9 +370,9 @@ def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.nda
             kept = np.sort(np.argsort(-np.bincount(known[known >= 0], minlength=len(old)), kind="stable")[:size])
         renumbered = np.full(len(old) + 1, -1, np.int32)  # the last is that of -1
         renumbered[kept] = np.arange(len(kept))
-        codes[:, level] = renumbered[known]
+        codes[:, stage] = renumbered[known]
         rows = np.zeros((size, old.shape[1]), np.float32)
         rows[: len(kept)] = old[kept]
         centroids.append(rows)
     codes[(codes < 0).any(axis=1)] = -1
-    return Levels(centroids, codes)
+    return Stages(centroids, codes)
