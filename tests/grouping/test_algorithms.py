@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from slimtable.errors import BudgetError
-from slimtable.grouping import get_grouping, group, grouping_names
+from slimtable.grouping import Grouping, get_grouping, group, grouping_names
+from slimtable.grouping.sides import SidedGrouping
 from tests.grouping.graphs import power_law, two_bicliques
 
-_NO_BUDGET = ("bimlpa", "brim", "infomap")  # they choose their number of groups
+_SIDED = [name for name in grouping_names() if isinstance(get_grouping(name), SidedGrouping)]
+_NO_BUDGET = [name for name in grouping_names() if type(get_grouping(name)).for_rows is Grouping.for_rows]
 _APPROXIMATE = ("leiden", "louvain", "sbc", "scc")  # the nearest that can be had on so small a graph is further off
 _FINDS_COMMUNITIES = ("bimlpa", "brim", "ebmd", "infomap", "label_propagation", "leiden", "louvain", "scc")
 _OPTIONS = {
@@ -86,7 +88,7 @@ def test_what_a_budget_sets_cannot_be_given_with_it(text) -> None:
         group(power_law(), text, num_rows=150)
 
 
-@pytest.mark.parametrize("name", ["random", "frequency", "lsh", "itcc", "sbc"])
+@pytest.mark.parametrize("name", _SIDED)
 def test_sided_groupings_ask_for_rows(name) -> None:
     with pytest.raises(BudgetError, match="needs `user_rows` and `item_rows`"):
         group(two_bicliques(), name)
