@@ -125,7 +125,7 @@ def test_missing_and_repeated_blocks_are_refused() -> None:
     fitted = Dense().fit(rows)
     blocks = [fitted.encode(block, first) for first, block in rows.blocks(size=400)]
     for wrong in (blocks[:-1], blocks[1:], [*blocks, blocks[0]]):
-        with pytest.raises(ValueError, match="do not make up 1,003 rows"):
+        with pytest.raises(ValueError, match="must hold each of the 1,003 rows exactly once"):
             fitted.pack(wrong)
 
 

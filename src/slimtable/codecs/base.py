@@ -1,4 +1,4 @@
-"""What every codec is: trained vectors in, a packed table out, block by block and without PyTorch."""
+"""The interface of a codec: trained vectors in, a packed table out, block by block and without PyTorch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from slimtable.codecs.vectors import Array, Vectors
 
 @dataclass(frozen=True, eq=False)
 class FitContext:
-    """What may be known of a trained table besides its rows. A codec uses what it can, and ignores the rest.
+    """What is known about a trained table besides its rows. A codec uses what it can and ignores the rest.
 
     Attributes:
-        frequencies: (N,) how often each id occurs in training; None where ids are numbered from most to least frequent.
-        previous: an earlier table of the same ids, or of the first of them, to start from.
+        frequencies: (N,) how often each id occurs in training; None if ids are numbered from most to least frequent.
+        previous: an earlier table with the same ids, or with the first of them, to start from.
         metric: float64 (d, d), symmetric and positive semi-definite: an error e of a row costs eᵀ · metric · e. None
-            where all directions cost the same.
+            if all directions cost the same.
     """
 
     frequencies: np.ndarray | None = None
@@ -29,10 +29,10 @@ class FitContext:
     metric: np.ndarray | None = None
 
     def checked(self, num_embeddings: int) -> FitContext:
-        """Itself.
+        """The context itself, once its frequencies are checked.
 
         Raises:
-            ValueError: the frequencies are not one finite number, 0 or more, for each of so many ids.
+            ValueError: the frequencies are not one finite number, 0 or more, for each of ``num_embeddings`` ids.
         """
         if self.frequencies is not None:
             frequencies = np.asarray(self.frequencies)
@@ -47,14 +47,14 @@ NOTHING_KNOWN = FitContext()
 
 
 class Rows(Vectors):
-    """The rows of a trained table, read a block at a time; a mapped file is read and never held.
+    """The rows of a trained table, read a block at a time; a memory-mapped file is never loaded whole.
 
     Args:
         table: float (N, d), in memory or a :class:`numpy.memmap`.
         padding_idx: id that is served as zeros, or None.
 
     Raises:
-        ValueError: the table is not a matrix of floats, or ``padding_idx`` is not one of its ids.
+        ValueError: the table is not a matrix of floats, or ``padding_idx`` is not one of its ids or has a nonzero row.
     """
 
     def __init__(self, table: np.ndarray, padding_idx: int | None = None) -> None:
@@ -76,10 +76,10 @@ class Rows(Vectors):
         """Rows ``start … stop - 1``, float32 (rows, d).
 
         Raises:
-            ValueError: a value is NaN or infinite, in float32 too.
+            ValueError: a value is NaN or infinite, or too large for float32.
         """
         stop = min(stop, self.num_embeddings)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are rejected below
             rows = np.array(self._raw(start, stop), dtype=np.float32)
         finite = np.isfinite(rows)
         if not finite.all():
@@ -90,7 +90,7 @@ class Rows(Vectors):
         return rows
 
     def for_many_looks(self) -> Vectors:
-        """The rows for codecs that read them again and again: a float32 table in memory is checked once, and no more.
+        """The rows for codecs that read them many times: a float32 table in memory is checked only once.
 
         Raises:
             ValueError: as :meth:`read`.
@@ -106,7 +106,7 @@ class Rows(Vectors):
         table = self._table
         if not isinstance(table, np.memmap) or table.filename is None or not table.flags.c_contiguous:
             return table[start:stop]
-        # Read, not mapped: pages of a map would stay in memory until others need it.
+        # Read rather than mapped: pages of a map would stay in memory until another process needs the space.
         count, width = (stop - start) * self.embedding_dim, table.dtype.itemsize
         place = table.offset + start * self.embedding_dim * width
         return np.fromfile(table.filename, table.dtype, count, offset=place).reshape(stop - start, self.embedding_dim)
@@ -114,12 +114,13 @@ class Rows(Vectors):
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some encoded rows.
+    """A block of encoded rows.
 
     Attributes:
         first_id: id of the first row.
-        num_rows: how many there are.
-        arrays: what is served for them, by name; arrays of consecutive blocks are joined at their first axis.
+        num_rows: number of rows.
+        arrays: arrays of the packed table for these rows, by name; those of consecutive blocks are concatenated along
+            the first axis.
     """
 
     first_id: int
@@ -128,7 +129,7 @@ class Block:
 
 
 class Fitted(ABC):
-    """A codec that knows its table: encodes rows, and packs what was encoded."""
+    """A codec fitted to a table: encodes its rows block by block, and packs the blocks."""
 
     layout: ClassVar[str]
     """Layout of the packed table."""
@@ -139,32 +140,32 @@ class Fitted(ABC):
 
     @abstractmethod
     def encode(self, rows: np.ndarray, first_id: int) -> Block:
-        """Encodes a block; pure, so that any process may encode any block and the bytes are the same.
+        """Encodes a block. A pure function: any process may encode any block and gets the same bytes.
 
         Args:
             rows: float32 (n, d).
-            first_id: id of the first of them, a multiple of 8.
+            first_id: id of the first row, a multiple of 8.
         """
 
     def shared_arrays(self) -> dict[str, np.ndarray]:
-        """Arrays that all rows share, such as scales by column; none by default."""
+        """Arrays that all rows share, such as scales per column; none by default."""
         return {}
 
     def layout_config(self) -> dict[str, Any]:
-        """What the decoder must know besides the arrays; nothing by default."""
+        """Options that the decoder needs besides the arrays; none by default."""
         return {}
 
     def finished(self, joined: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays of all blocks as they are served; as they are by default."""
+        """Turns the concatenated arrays of all blocks into the arrays of the file; unchanged by default."""
         return joined
 
     def pack(self, blocks: Iterable[Block], method: str = "", method_config: Mapping[str, Any] | None = None) -> Packed:
-        """The packed table of all blocks, which may come in any order.
+        """Packs all blocks, which may come in any order.
 
         Args:
-            blocks: of all rows, each once.
-            method: registry name of the method, for the reader of the file.
-            method_config: its options.
+            blocks: blocks that together hold every row exactly once.
+            method: registry name of the method, stored in the header.
+            method_config: options of the method, stored in the header.
 
         Raises:
             ValueError: blocks are missing or overlap.
@@ -192,7 +193,7 @@ class Fitted(ABC):
         )
 
     def _whole_first(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """The blocks, the last rows at the end: their codes may not fill a byte, so they do not tell a row's size."""
+        """The blocks, with the last rows at the end: their last byte may be padded, so row sizes come from others."""
         last = None
         for block in blocks:
             if block.first_id and block.first_id + block.num_rows == self.num_embeddings and last is None:
@@ -203,14 +204,14 @@ class Fitted(ABC):
             yield last
 
     def _incomplete(self) -> str:
-        return f"The blocks do not make up {self.num_embeddings:,} rows, each once."
+        return f"The blocks must hold each of the {self.num_embeddings:,} rows exactly once."
 
     def _place(self, joined: dict[str, np.ndarray], name: str, array: np.ndarray, block: Block) -> None:
-        """Puts the array of a block where it belongs in that of all rows, which is made once: nothing is held twice."""
+        """Copies the array of a block into that of all rows, which is allocated once: nothing is in memory twice."""
         if name not in joined:
-            # A row takes a whole number of values, or, of packed codes, eight rows do; the last byte may be filled up.
-            most = -(-len(array) * self.num_embeddings // block.num_rows)
-            joined[name] = np.empty((most, *array.shape[1:]), array.dtype)
+            # A row takes a whole number of values; with packed codes, eight rows do, and the last byte may be padded.
+            size = -(-len(array) * self.num_embeddings // block.num_rows)
+            joined[name] = np.empty((size, *array.shape[1:]), array.dtype)
         whole = joined[name]
         start = len(whole) * block.first_id // self.num_embeddings
         per_block = len(array) if block.first_id + block.num_rows < self.num_embeddings else len(whole) - start
@@ -218,23 +219,23 @@ class Fitted(ABC):
 
 
 class Codec(ABC):
-    """Compresses trained vectors. A codec is a frozen dataclass of options; all state is in what it fits."""
+    """Compresses trained vectors. A codec is a frozen dataclass of options; all state is in the fitted object."""
 
     @abstractmethod
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
-        """Looks at the rows, block by block, as often as it needs to.
+        """Fits the codec to a table, whose rows it may read several times, block by block.
 
         Args:
-            rows: of the trained table.
-            context: what else is known of it.
+            rows: rows of the trained table.
+            context: what else is known about the table.
 
         Raises:
-            ValueError: the options do not fit the table, or its values cannot be kept so.
+            ValueError: the options do not fit the table, or the codec cannot represent its values.
         """
 
     @abstractmethod
     def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
-        """Bits that a table serves, from its sizes alone; ``frequencies`` (N,) count where they order ids."""
+        """Bits of the packed table, from its shape alone; ``frequencies`` (N,) matter if tiers depend on them."""
 
     def compress(
         self,
@@ -246,7 +247,7 @@ class Codec(ABC):
         """Fits, encodes block by block, and packs.
 
         Raises:
-            ValueError: as :meth:`fit`, or the frequencies do not fit.
+            ValueError: as :meth:`fit`, or the frequencies do not match the table.
         """
         fitted = self.fit(rows, context.checked(rows.num_embeddings))
         return fitted.pack((fitted.encode(block, first) for first, block in rows.blocks()), method, method_config)

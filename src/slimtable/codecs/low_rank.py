@@ -11,7 +11,7 @@ from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitte
 
 @dataclass(frozen=True)
 class LowRank(Codec):
-    """Row ``i`` is ``P[i] @ Q`` with P (N, r) and Q (r, d), of least squared error.
+    """Row ``i`` is ``P[i] @ Q`` with P (N, r) and Q (r, d), with the least squared error.
 
     Attributes:
         rank: inner width r, 1 to d.
@@ -49,11 +49,11 @@ class _FittedLowRank(Fitted):
 def principal_directions(gram: np.ndarray, rank: int) -> np.ndarray:
     """The eigenvectors of a Gram matrix with the largest eigenvalues, float32 (d, rank), the strongest first.
 
-    Each is turned so that its largest entry is positive: libraries differ in signs.
+    The sign of each is such that its largest entry is positive, since libraries differ in signs.
 
     Args:
         gram: float64 (d, d), TᵀT of a table T.
-        rank: how many.
+        rank: number of eigenvectors.
     """
     _, vectors = np.linalg.eigh(gram)
     basis = vectors[:, ::-1][:, :rank]

@@ -23,7 +23,7 @@ class Tier:
         num_rows: ids in the tier.
         num_codebooks: codes per row, M.
         codebook_size: centroids a code may name, K.
-        quantizer: which of the table's sets of codebooks serves the tier.
+        quantizer: index of the set of codebooks that the tier uses.
     """
 
     num_rows: int
@@ -34,12 +34,12 @@ class Tier:
 
 @dataclass(frozen=True)
 class Product(Codec):
-    """Each part of a row becomes the nearest centroid of its subspace; centroids are placed by k-means.
+    """Each part of a row becomes the nearest centroid of its subspace; centroids are found by k-means.
 
     Attributes:
-        tiers: of all ids, the most frequent first.
-        share_subspaces: one set of centroids for all subspaces instead of one for each.
-        codebook_bits: width of a served centroid value.
+        tiers: tiers of all ids, the most frequent ids first.
+        share_subspaces: True for one set of centroids for all subspaces instead of one for each.
+        codebook_bits: bits per centroid value.
     """
 
     tiers: tuple[Tier, ...]
@@ -56,12 +56,12 @@ class Product(Codec):
         return codes + flags + self.codebook_bits * centroids
 
     def by_quantizer(self) -> list[list[Tier]]:
-        """The tiers that each set of codebooks serves."""
+        """The tiers that use each set of codebooks."""
         count = 1 + max(tier.quantizer for tier in self.tiers)
         return [[tier for tier in self.tiers if tier.quantizer == index] for index in range(count)]
 
     def codebook_shape(self, served: Sequence[Tier], embedding_dim: int) -> tuple[int, int, int]:
-        """Shape (M, K, d/M) of the codebooks of some tiers; M is 1 where subspaces share one.
+        """Shape (M, K, d/M) of the codebooks of some tiers; M is 1 if subspaces share one.
 
         Raises:
             ValueError: M does not divide d.
@@ -115,7 +115,7 @@ class _FittedProduct(Fitted):
         joined[name][start : start + len(array)] = array
 
     def _codebook(self, index: int, served: Sequence[Tier], rows: Rows) -> np.ndarray:
-        """Centroids as they are served, in float32."""
+        """Centroids as stored, rounded to ``codebook_bits``, in float32."""
         quantizer_of = np.array([tier.quantizer for tier in self.codec.tiers])
         members = quantizer_of[self._tiers] == index
         if self.padding_idx is not None:
@@ -124,11 +124,11 @@ class _FittedProduct(Fitted):
         shape = self.codec.codebook_shape(served, self.embedding_dim)
         if not len(ids):
             return np.zeros(shape, np.float32)
-        # As the quantizer counts them: from 0.
+        # The tiers of a quantizer, numbered from 0.
         tiers = self._tiers[ids] - min(t for t, tier in enumerate(self.codec.tiers) if tier.quantizer == index)
         sizes = [tier.codebook_size for tier in served]
         codebook = place_centroids(rows.pick(ids), tiers, sizes, shape)
-        with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused
+        with np.errstate(over="ignore"):  # values that overflow 16 bits are rejected below
             codebook = codebook.astype(np.float16).astype(np.float32) if self.codec.codebook_bits == 16 else codebook
         if not np.isfinite(codebook).all():
             raise ValueError(infinite_centroid(self.codec.codebook_bits))
@@ -151,22 +151,22 @@ class _FittedProduct(Fitted):
 def place_centroids(
     rows: Vectors, tiers: np.ndarray, sizes: Sequence[int], shape: tuple[int, int, int], seed: int = 0
 ) -> np.ndarray:
-    """Centroids by k-means in every subspace; the first ones serve rows of all tiers, and are placed for all.
+    """Finds centroids by k-means in every subspace; all tiers use the first ones, which are fitted to all rows.
 
     Args:
         rows: (n, d), n ≥ 1.
         tiers: int8 (n,) tier of each row; -1 for none.
         sizes: number of centroids that each tier may use.
-        shape: of the codebooks, (M, K, d/M); with M = 1 and several subspaces, these share the centroids.
-        seed: of the sampling.
+        shape: shape (M, K, d/M) of the codebooks; with M = 1 and several subspaces, these share the centroids.
+        seed: seed of the sampling.
 
     Returns:
-        float32 of that shape.
+        Centroids, float32 (M, K, d/M).
     """
     codebook, placed = np.zeros(shape, np.float32), 0
     # Small tiers share the first centroids, so those are fitted to all rows; larger tiers then add theirs.
     for size in sorted(set(sizes)):
-        eligible = np.array([*(other >= size for other in sizes), False])[tiers]  # the last serves tier -1
+        eligible = np.array([*(other >= size for other in sizes), False])[tiers]  # the last entry is for tier -1
         chosen = rows.pick(np.flatnonzero(eligible)) if eligible.any() else rows
         chosen = chosen.cut(shape[0] * shape[2])
         codebook[:, :size] = kmeans(chosen, size, shape[0], fixed=codebook[:, :placed], seed=seed)
@@ -175,7 +175,7 @@ def place_centroids(
 
 
 def tier_sizes(num_embeddings: int, fractions: tuple[float, ...]) -> list[int]:
-    """Rows of each tier: the rounded running sums of ``fractions``, so that they add up.
+    """Rows of each tier: the rounded running sums of ``fractions``, so that they sum to N.
 
     Example:
         >>> tier_sizes(3416, (0.1, 0.9))
@@ -197,7 +197,7 @@ def tiers_in_order(sizes: Sequence[int], frequencies: Any) -> np.ndarray:
 
 
 def needs_flags(tiers: Sequence[Tier], frequencies: Any) -> bool:
-    """Whether the tier of each id must be stored, since ids are not sorted by tier."""
+    """True if the tier of each id must be stored because ids are not sorted by tier."""
     if frequencies is None or len(tiers) == 1:
         return False
     order = tiers_in_order([tier.num_rows for tier in tiers], frequencies)
@@ -205,7 +205,11 @@ def needs_flags(tiers: Sequence[Tier], frequencies: Any) -> bool:
 
 
 def subspace_width(num_codebooks: int, embedding_dim: int, option: str = "num_codebooks") -> int:
-    """Width d / M, or a ValueError that lists the numbers of codebooks that divide the dimension."""
+    """Width d / M of a subspace.
+
+    Raises:
+        ValueError: M does not divide d; the message lists the divisors of d.
+    """
     if num_codebooks < 1 or embedding_dim % num_codebooks:
         divisors = [str(m) for m in range(1, embedding_dim + 1) if embedding_dim % m == 0]
         raise ValueError(
@@ -216,7 +220,7 @@ def subspace_width(num_codebooks: int, embedding_dim: int, option: str = "num_co
 
 
 def described(tiers: Sequence[Tier], share_subspaces: bool) -> dict[str, Any]:
-    """What the decoder of the layout "coded" must know."""
+    """The layout config of the layout "coded"."""
     listed = [
         {
             "num_rows": tier.num_rows,
@@ -230,7 +234,7 @@ def described(tiers: Sequence[Tier], share_subspaces: bool) -> dict[str, Any]:
 
 
 def infinite_centroid(codebook_bits: int) -> str:
-    """What is said of centroids that are not finite as they are served."""
+    """Error message for centroids that are not finite in ``codebook_bits`` bits."""
     return (
         f"A centroid is infinite, or too large for {codebook_bits} bits. Scale the table, or set codebook_bits to 32."
     )

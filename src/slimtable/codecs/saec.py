@@ -1,4 +1,4 @@
-"""Shared rows found by clustering: every id has the sum of one shared row of each stage (Saec, arXiv 1903.00103)."""
+"""Shared rows found by clustering: the row of an id is the sum of one shared row per stage (Saec, arXiv 1903.00103)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from slimtable.codecs.vectors import Array, Vectors
 
 _SCALE_BITS = 16
 _ADVICE = "Use row_bits=32"
-_NOTHING = 2.0**-11  # of the largest value: an error that steps in half precision make anyway
+_NEGLIGIBLE = 2.0**-11  # relative to the largest value: steps in half precision cause errors of this size anyway
 
 
 @dataclass(frozen=True)
 class Saec(Codec):
-    """Ids whose rows are alike share a row, found by k-means in which frequent ids weigh more.
+    """Ids with similar rows share a row, found by frequency-weighted k-means.
 
     Attributes:
-        num_rows: rows of all stages together.
-        head: share of the rows of the first stage that the most frequent ids have for themselves.
+        num_rows: total number of rows of all stages.
+        head: fraction of the first stage's rows that the most frequent ids have alone, one each.
         min_frequency: ids seen less often share one default row.
-        stages: rows that an id has the sum of.
-        beam: sums that the search keeps from stage to stage.
+        stages: number of rows that are summed for an id, one per stage.
+        beam: number of sums that the beam search keeps from stage to stage.
         row_bits: bits per value of a shared row; 8 and 4 with an offset and a step per row, in 16 bits each.
-        sample: vectors that centroids are found on.
+        sample: how the sample that k-means runs on is drawn.
         iterations: rounds of k-means on the sample.
-        hysteresis: where a table is continued, share of its squared distance by which another row must be nearer.
-        seed: of what is drawn.
+        hysteresis: when starting from an earlier table, an id moves to another row only if that reduces its squared
+            distance by more than this fraction.
+        seed: seed of all random draws.
     """
 
     num_rows: int
@@ -51,7 +52,7 @@ class Saec(Codec):
     seed: int = 0
 
     def split(self) -> list[int]:
-        """Rows of each stage, the first ones with what is left over; one or more each."""
+        """Number of rows of each stage, at least one; the first stages take the remainder."""
         even, more = divmod(max(self.num_rows, self.stages), self.stages)
         return [even + (stage < more) for stage in range(self.stages)]
 
@@ -72,13 +73,13 @@ class Saec(Codec):
 
 @dataclass(frozen=True, eq=False)
 class EarlierStage:
-    """A stage of the table that is continued.
+    """A stage of the earlier table that the fit starts from.
 
     Attributes:
         centroids: float32 (K, d) rows that ids share.
-        rows: int32 (n,) row of each id; from K on it is a row of its own.
+        rows: int32 (n,) row of each id; K or above if the id has a row of its own.
         default: the row of rare ids, or None.
-        own: ids that have rows of their own, in the order of these.
+        own: ids that have rows of their own, in the order of those rows.
     """
 
     centroids: np.ndarray
@@ -87,7 +88,7 @@ class EarlierStage:
     own: np.ndarray
 
     def clusters_of(self, ids: np.ndarray, coordinates: Callable[[np.ndarray], np.ndarray]) -> Clustering:
-        """The clusters of some ids of now; -1 for ids that are new or had rows of their own."""
+        """The clusters of some of the present ids; -1 for ids that are new or had rows of their own."""
         known = ids[ids < len(self.rows)]
         rows = np.full(len(ids), -1, np.int32)
         rows[: len(known)] = self.rows[known]
@@ -96,7 +97,7 @@ class EarlierStage:
 
 
 class FittedSaec(Fitted):
-    """Shared rows, and which ones each id has.
+    """Shared rows, and the rows of each id.
 
     Attributes:
         tables: float32 (K_l, d) rows of each stage, before they are rounded to ``row_bits``.
@@ -113,9 +114,9 @@ class FittedSaec(Fitted):
             raise ValueError("`min_frequency` needs frequencies. Pass them, or set it to 0.")
         self._metric = _scaled(context.metric)
         earlier: Sequence[EarlierStage] = context.previous or ()
-        # In the coordinates of a metric all vectors lie in memory: products of blocks round otherwise.
-        looked_at = rows.for_many_looks()
-        vectors = looked_at if self._metric is None else Array(self._coordinates(looked_at.read(0, len(looked_at))))
+        # With a metric, all vectors are transformed in memory at once: products of blocks would round differently.
+        source = rows.for_many_looks()
+        vectors = source if self._metric is None else Array(self._coordinates(source.read(0, len(source))))
         sizes = codec.split()
         own = self._own_ids(sizes[0], counts, earlier)
         sizes[0] -= len(own)
@@ -136,7 +137,9 @@ class FittedSaec(Fitted):
         bits = self.codec.row_bits
         for stage, table in enumerate(self.tables):
             if bits > 8:
-                with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused as such
+                with np.errstate(
+                    over="ignore"
+                ):  # values that overflow 16 bits become infinite, which is rejected later
                     arrays[f"rows.{stage}"] = table.astype(np.float16 if bits == 16 else np.float32)
                 continue
             offset, step = _grid(table, bits)
@@ -160,10 +163,10 @@ class FittedSaec(Fitted):
         counts: np.ndarray | None,
         earlier: Sequence[EarlierStage],
     ) -> np.ndarray:
-        """Finds the shared rows of all ids but those with rows of their own and the padding; who has which.
+        """Clusters all ids except the padding and those with rows of their own, and sets ``tables``.
 
         Returns:
-            int32 (N, stages), row 0 of each stage for the others.
+            int32 (N, stages) row of each id in each stage; 0 for the excluded ids.
         """
         others = np.ones(self.num_embeddings, bool)
         others[own] = False
@@ -174,11 +177,11 @@ class FittedSaec(Fitted):
             return np.zeros((self.num_embeddings, len(sizes)), np.int32)
         codec, smallest = self.codec, 0.0
         if codec.row_bits <= 8:
-            smallest = _NOTHING * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
+            smallest = _NEGLIGIBLE * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
 
         def placed(stage: int, centroids: np.ndarray) -> np.ndarray:
             if stage > 0 and np.abs(centroids).max() <= smallest:
-                return np.zeros_like(centroids)  # too little is left for a grid of 16-bit steps
+                return np.zeros_like(centroids)  # residuals are too small for a grid with 16-bit steps
             return self._rows_at(centroids)
 
         def served(stage: int, centroids: np.ndarray) -> np.ndarray:
@@ -206,17 +209,17 @@ class FittedSaec(Fitted):
         codes[ids] = found.codes
         return codes
 
-    def _add_own_rows(self, left: np.ndarray, own: np.ndarray) -> None:
-        """Rows of their own for some ids: what row 0 of all further stages leaves of their vectors (n, d)."""
+    def _add_own_rows(self, residuals: np.ndarray, own: np.ndarray) -> None:
+        """Gives some ids rows of their own: their vectors (n, d) minus row 0 of every further stage."""
         first, *further = self.tables
         for table in further:
-            left = left - self._coordinates(table[:1])
+            residuals = residuals - self._coordinates(table[:1])
         self.codes[own] = 0
         self.codes[own, 0] = len(first) + np.arange(len(own))
-        self.tables[0] = np.concatenate([first, self._rows_at(left)])
+        self.tables[0] = np.concatenate([first, self._rows_at(residuals)])
 
     def _own_ids(self, num_rows: int, counts: np.ndarray | None, earlier: Sequence[EarlierStage]) -> np.ndarray:
-        """Ids that have rows of their own, in the order of those rows; existing ones are kept where possible."""
+        """Ids that get rows of their own, in the order of those rows; existing rows keep their ids where possible."""
         wanted = min(int(self.codec.head * num_rows), num_rows - 1)
         before = earlier[0].own[:wanted] if earlier else np.empty(0, np.int64)
         if wanted < 1:
@@ -236,7 +239,7 @@ class FittedSaec(Fitted):
         return own
 
     def _coordinates(self, vectors: np.ndarray) -> np.ndarray:
-        """Where vectors lie for the clustering."""
+        """The vectors in the coordinates of the metric, in which they are clustered."""
         return vectors if self._metric is None else self._metric.apply(vectors)
 
     def _rows_at(self, coordinates: np.ndarray) -> np.ndarray:
@@ -244,7 +247,7 @@ class FittedSaec(Fitted):
 
 
 def _scaled(matrix: np.ndarray | None) -> Metric | None:
-    """The metric of a matrix; only the ratios of costs matter."""
+    """The metric of a matrix, scaled to a mean cost of 1, since only the ratios of costs matter."""
     if matrix is None:
         return None
     trace = float(np.trace(matrix))
@@ -252,6 +255,6 @@ def _scaled(matrix: np.ndarray | None) -> Metric | None:
 
 
 def _grid(table: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and step (K, 1) of every row as served."""
+    """Offset and step (K, 1) of every row, as stored."""
     low, high = table.min(axis=1, keepdims=True), table.max(axis=1, keepdims=True)
     return make_grid(low, high, bits, _SCALE_BITS, float(np.abs(table).max(initial=0.0)), _ADVICE)

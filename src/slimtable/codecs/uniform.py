@@ -1,4 +1,4 @@
-"""Uniform scalar quantization: every value becomes one of 2^bits even steps (MGQE §5.4, "SQ")."""
+"""Uniform scalar quantization: every value becomes one of 2^bits evenly spaced values (MGQE §5.4, "SQ")."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Uniform(Codec):
     Attributes:
         bits: bits per value, 1 to 8.
         axis: "column" keeps an offset and a step per dimension, "row" per id.
-        scale_bits: width of each offset and step, 32 or 16.
+        scale_bits: bits of each offset and step, 32 or 16.
     """
 
     bits: int = 8
@@ -31,7 +31,7 @@ class Uniform(Codec):
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         return _FittedUniform(self, rows)
 
-    # `bits` is an option of this codec, so what all of it takes has another name.
+    # The size is not named `bits`, since that is an option of this codec.
 
     def bits_of(self, num_embeddings: int, embedding_dim: int, frequencies: np.ndarray | None = None) -> int:
         grids = embedding_dim if self.axis == "column" else num_embeddings
@@ -44,7 +44,7 @@ class _FittedUniform(Fitted):
     def __init__(self, codec: Uniform, rows: Rows) -> None:
         super().__init__(rows)
         self.codec = codec
-        # The padding row, which is served as zeros, has no say: another row stands for it.
+        # The padding row is always decoded as zeros, so it must not widen the grid: another row stands in for it.
         self._stand_in: np.ndarray | None = None
         if self.padding_idx is not None and self.num_embeddings > 1:
             other = 0 if self.padding_idx else 1

@@ -1,4 +1,4 @@
-"""Vectors that are read a block at a time, so that what is clustered need not fit into memory."""
+"""Vectors that are read a block at a time, so that a table to cluster need not fit into memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 BLOCK_ROWS = 1 << 15
-"""Vectors of a block; a multiple of 8, so that codes of any width end with a whole byte."""
-_SMALL = 4  # some of the vectors are copied where they are no more than one in so many
+"""Vectors per block; a multiple of 8, so that codes of any width end with a whole byte."""
+_SMALL = 4  # a selection is copied if it holds at most one vector in this many
 
 
 class Vectors(ABC):
-    """Float32 vectors in order, in memory or not.
+    """A sequence of float32 vectors, in memory or read when needed.
 
     Attributes:
         shape: number of vectors n, and their width d.
-        in_memory: whether reading is free.
+        in_memory: True if the vectors are in memory, so that reading costs nothing.
     """
 
     shape: tuple[int, int]
@@ -28,7 +28,7 @@ class Vectors(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Vectors ``start … stop - 1``, float32 (stop - start, d); not to be written to."""
+        """Vectors ``start … stop - 1``, float32 (stop - start, d); must not be written to."""
 
     def blocks(
         self, start: int = 0, stop: int | None = None, size: int = BLOCK_ROWS
@@ -52,7 +52,7 @@ class Vectors(ABC):
         return found
 
     def pick(self, ids: np.ndarray) -> Vectors:
-        """Vectors by ascending index: itself where those are all, a copy where it is small, else read when needed."""
+        """Vectors by ascending index: itself if all are picked, a copy if few are, else vectors read when needed."""
         if len(ids) == len(self):
             return self
         if self.in_memory or _SMALL * len(ids) <= len(self):
@@ -60,7 +60,7 @@ class Vectors(ABC):
         return _Picked(self, ids)
 
     def less(self, centroids: np.ndarray, codes: np.ndarray) -> Vectors:
-        """What is left of the vectors when each is approximated by a centroid.
+        """The residuals of the vectors: each minus its centroid.
 
         Args:
             centroids: float32 (K, d).
@@ -71,7 +71,7 @@ class Vectors(ABC):
         return _Residuals(self, [centroids], [codes])
 
     def cut(self, width: int) -> Vectors:
-        """Subvectors of a width as vectors, (n·d/width, width)."""
+        """All subvectors of a given width, as vectors (n·d/width, width)."""
         return self if width == self.shape[1] else _Subvectors(self, width)
 
 
@@ -104,17 +104,17 @@ class _Picked(Vectors):
 
 
 class _Residuals(Vectors):
-    """Subtracts the centroids one after the other, which rounds as subtracting them from arrays does."""
+    """Subtracts the centroids one after the other, so that rounding is the same as for arrays in memory."""
 
     def __init__(self, vectors: Vectors, centroids: Sequence[np.ndarray], codes: Sequence[np.ndarray]) -> None:
         self._vectors, self._centroids, self._codes = vectors, centroids, codes
         self.shape = vectors.shape
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        left = self._vectors.read(start, stop)
+        residuals = self._vectors.read(start, stop)
         for centroids, codes in zip(self._centroids, self._codes, strict=True):
-            left = left - centroids[codes[start:stop]]
-        return left
+            residuals = residuals - centroids[codes[start:stop]]
+        return residuals
 
     def less(self, centroids: np.ndarray, codes: np.ndarray) -> Vectors:
         return _Residuals(self._vectors, [*self._centroids, centroids], [*self._codes, codes])
@@ -145,5 +145,5 @@ def as_vectors(vectors: np.ndarray | Vectors) -> Vectors:
     if isinstance(vectors, Vectors):
         return vectors
     if vectors.ndim != 2 or not vectors.size:
-        raise ValueError(f"Vectors to cluster are a matrix with rows and columns, got shape {vectors.shape}.")
+        raise ValueError(f"Vectors to cluster must be a matrix with rows and columns, got shape {vectors.shape}.")
     return Array(vectors)

@@ -70,7 +70,7 @@ def test_rounds_never_make_it_worse() -> None:
 
 
 def test_few_work_for_many_and_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residual, "_FEWEST", 1000)
+    monkeypatch.setattr(residual, "_MIN_SAMPLE", 1000)
     begin = cluster_stages(VECTORS, [8] * 3, COUNTS, beam=1)
     found = [refine_stages(VECTORS, COUNTS, begin, threads=threads) for threads in (1, 3)]
     assert error(found[0]) < 0.95 * error(begin)
@@ -143,7 +143,7 @@ def test_what_is_too_much_to_search_stays_one_by_one(monkeypatch: pytest.MonkeyP
     assert affordable_beam(10**7, [2000] * 3, 16) == 2
     assert affordable_beam(10**6, [2000] * 3, 16) == 16
     assert affordable_beam(10, [5000] * 2, 16) == 0
-    monkeypatch.setattr(residual, "_LOOKS", 1000)
+    monkeypatch.setattr(residual, "_MAX_CANDIDATES", 1000)
     dear, alone = cluster_stages(VECTORS, [8, 8], COUNTS), cluster_stages(VECTORS, [8, 8], COUNTS, beam=1)
     np.testing.assert_array_equal(dear.codes, alone.codes)
 

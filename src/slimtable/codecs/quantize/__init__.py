@@ -1,4 +1,4 @@
-"""Fast clustering of vectors by how often they are used: weighted k-means on a sample, one pass over all others."""
+"""Fast frequency-weighted clustering: k-means on a sample, then one pass that assigns all vectors."""
 
 from slimtable.codecs.quantize.clustering import Clustering
 from slimtable.codecs.quantize.fast_kmeans import fast_kmeans

@@ -1,4 +1,4 @@
-"""The compiled loops of the residual search: beam search over stages, and sums of what is left."""
+"""Numba kernels of residual quantization: beam search over stages, and weighted sums of residuals."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import numpy as np
 from numba import njit
 
 _LARGE = np.float32(3e38)
-_LANES = 16  # sums that are looked at together
+_LANES = 16  # sums that are compared at a time, by SIMD
 
 
-# Arrays are indexed and never sliced here: a slice counts references of its array, and threads that count at once
-# wait for each other. What others call is inlined: compiled by itself with fast arithmetic, it would round otherwise
-# than the copy of it that is loaded from numba's cache with its caller.
+# Arrays are indexed and never sliced here: a slice updates the reference count of its array, and threads that do so at
+# the same time wait for each other. Functions that others call are inlined: compiled separately with fastmath, they
+# would round differently from the copies that numba's cache holds with their callers.
 
 
 @njit(nogil=True, fastmath=True, cache=True)
 def search(  # type: ignore[no-untyped-def]
     vectors, weights, mean, columns, half, products, rows, edges, beam, keep, codes, costs
 ):
-    """Finds sums of one row of each stage near vectors, keeping ``beam`` sums from stage to stage.
+    """Finds, for each vector, a sum of one row per stage near it, keeping ``beam`` sums from stage to stage.
 
-    Half the squared distance to a sum s is ``|x|²/2 + |s|²/2 - x·s``, and what a row adds to it is half its squared
-    norm, less its product with x, and its products with the rows before it.
+    Half the squared distance to a sum s is ``|x|²/2 + |s|²/2 - x·s``. A further row adds half its squared norm, minus
+    its inner product with x, plus its inner products with the rows chosen before it.
 
     Args:
         vectors: float32 (n, d).
         weights: float32 (n,).
-        mean: float32 (d,), taken off the vectors; already off the rows of the first stage.
-        columns: float32 (d, S) rows of all stages, values of a column side by side.
-        half: float32 (S,) half their squared norms.
-        products: float32 (S, S) of rows with each other.
-        rows: float32 (S, d).
-        edges: int64 (L + 1,) where stages begin.
-        beam: sums kept.
-        keep: 1 - hysteresis: how much nearer another sum must be for a vector to leave the one that it has.
-        codes: int32 (n, L) rows of a vector among all S, -1 for none yet; written.
-        costs: float32 (n,) weight times squared distance; written.
+        mean: float32 (d,), subtracted from the vectors here; the caller subtracts it from the first stage's rows.
+        columns: float32 (d, S) rows of all stages, transposed, so that the values of a column are contiguous.
+        half: float32 (S,) half the squared norms of the rows.
+        products: float32 (S, S) inner products of the rows.
+        rows: float32 (S, d) rows of all stages.
+        edges: int64 (L + 1,) first row of each stage, and S.
+        beam: number of sums kept.
+        keep: 1 - hysteresis: a vector leaves its sum only for one within this fraction of its squared distance.
+        codes: int32 (n, L) rows of each vector among all S, -1 for none yet; overwritten.
+        costs: float32 (n,) weight times squared distance; overwritten.
     """
     width, stages = vectors.shape[1], edges.size - 1
     x, alone = np.empty(width, np.float32), np.empty(half.size, np.float32)
@@ -50,7 +50,7 @@ def search(  # type: ignore[no-untyped-def]
         count = 1
         scores[0] = np.float32(0.0)
         for stage in range(stages):
-            # Unsigned, as what might count from the end of an array does not vectorize.
+            # Unsigned: an index that could be negative does not vectorize.
             begin, size = np.uintp(edges[stage]), edges[stage + 1] - edges[stage]
             found, worst = 0, _LARGE
             for p in range(count):
@@ -75,7 +75,7 @@ def search(  # type: ignore[no-untyped-def]
                     for i in range(k, stop):
                         if line[i] >= worst:
                             continue
-                        # The kept ones are in order: the best come first, in the next stage too.
+                        # The kept sums are sorted: the best come first, in the next stage too.
                         q = min(found, beam - 1)
                         while q > 0 and kept[q - 1] > line[i]:
                             kept[q], parents[q], choices[q] = kept[q - 1], parents[q - 1], choices[q - 1]
@@ -107,7 +107,7 @@ def search(  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _project(x, columns, half, alone):  # type: ignore[no-untyped-def]
-    """Half the squared norms of rows less their products with x."""
+    """Half the squared norms of the rows minus their inner products with x."""
     count, width = half.size, x.size
     for k in range(count):
         alone[k] = half[k]
@@ -138,9 +138,9 @@ def _distance(x, rows, codes, b):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def pull(vectors, weights, codes, rows, sums, masses):  # type: ignore[no-untyped-def]
-    """Adds up by row what the sums of rows (float64) leave of the vectors; of zeros where there are no vectors.
+    """Adds the weighted residual of each vector to each of its rows, in float64; without vectors, that of zeros.
 
-    Vectors whose codes are negative are left out.
+    Vectors with negative codes are skipped.
     """
     width = rows.shape[1]
     left = np.empty(width)

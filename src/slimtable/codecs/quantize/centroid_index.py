@@ -1,4 +1,4 @@
-"""Finding the nearest of many centroids: cells say in which few of them to look."""
+"""An inverted index that finds the nearest of many centroids: each cell of space lists a few candidates."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from slimtable.codecs.vectors import Array, Vectors
 
 _T = TypeVar("_T")
 
-BLOCK = 1 << 16  # rows that a thread takes at a time; sums are added in the order of blocks, whatever the threads
+BLOCK = 1 << 16  # rows per thread at a time; sums are added in the order of blocks, for any number of threads
 _FROM_CENTROIDS = 128  # with fewer, computing every distance is as fast as an index
 _CELL_ROUNDS = 4
-_LIST = 2.0  # centroids looked at, over √K
-_EXACT = 1 << 29  # distances that are few enough to compute them all, half a second
-_LANES = 32  # lists are as long as a multiple of it, since what a loop leaves over is slow
-_FAR = np.float32(1e30)  # half the squared norm of centroids that are none
+_LIST = 2.0  # candidates per cell, over √K
+_EXACT = 1 << 29  # with fewer distances than this, all are computed; half a second
+_LANES = 32  # list lengths are rounded up to a multiple of it, since the remainder of a loop is slow
+_FAR = np.float32(1e30)  # half the squared norm of padding entries, which are never the nearest
 _NO_STAY = np.empty(0, np.int32)
-_AT_A_TIME = 1 << 24  # distances between cells and centroids that are held while lists are made
+_AT_A_TIME = 1 << 24  # distances between cells and centroids in memory at a time while lists are made
 
 
 @dataclass(frozen=True, eq=False)
 class CentroidIndex:
-    """Centroids, and lists of those that may be nearest in each cell of space.
+    """Centroids, and a list of candidates for each cell of space.
 
     Attributes:
         centroids: float32 (K, d).
@@ -38,8 +38,8 @@ class CentroidIndex:
         half_cells: float32 (1, G) half their squared norms.
         lists: float32 (G, d, L) the centroids nearest to each centre.
         half_lists: float32 (G, L) half their squared norms.
-        names: int32 (G, L) their numbers.
-        lengths: int64 (G,) how many of a list count.
+        names: int32 (G, L) indices of the centroids in the lists.
+        lengths: int64 (G,) number of entries of each list in use.
     """
 
     centroids: np.ndarray
@@ -58,14 +58,16 @@ class CentroidIndex:
 
     @classmethod
     def of(cls, centroids: np.ndarray, centres: np.ndarray, names: np.ndarray, lengths: np.ndarray) -> Self:
-        """Cells (G, d) with lists (G, L) of centroids."""
+        """An index of cells with centres (G, d) and lists (G, L) of candidates."""
         half = 0.5 * np.einsum("kd,kd->k", centroids, centroids)
         width = _padded(names.shape[1])
         lists = np.zeros((len(names), centroids.shape[1], width), np.float32)
         half_lists = np.full((len(names), width), _FAR, np.float32)
         padded = np.zeros((len(names), width), np.int32)
         used = np.arange(names.shape[1]) < lengths[:, None]
-        for cell, of_cell in enumerate(names):  # not at once: lists are as large as many copies of the centroids
+        for cell, of_cell in enumerate(
+            names
+        ):  # cell by cell: all lists together are as large as many copies of the centroids
             lists[cell, :, : len(of_cell)] = centroids[of_cell].T
         half_lists[:, : names.shape[1]] = np.where(used, half[names], _FAR)
         padded[:, : names.shape[1]] = names
@@ -82,11 +84,11 @@ class CentroidIndex:
         Args:
             centroids: float32 (K, d).
             centres: float32 (G, d).
-            length: of a list. Where a cell holds more centroids, its list has all of them: those that lie far out,
-                where frequent vectors are, have few neighbours and would be in no list at all.
+            length: length of a list. A cell that holds more centroids lists all of them: outlying centroids, common
+                among frequent vectors, are far from every centre and could otherwise be in no list at all.
 
         Returns:
-            The index, with one list of all centroids if that is as fast.
+            The index; an exact one if that is as fast.
         """
         if not len(centres) or len(centres) + length >= len(centroids):
             return cls.exact(centroids)
@@ -111,9 +113,9 @@ class CentroidIndex:
         return cls.of(centroids, centres, names, lengths)
 
     @classmethod
-    def quick(cls, centroids: np.ndarray, generator: np.random.Generator, threads: int, looks: int = 0) -> Self:
-        """An index with about √K cells; one exact list where ``looks`` vectors are few enough for that."""
-        if looks * len(centroids) <= _EXACT and looks:
+    def quick(cls, centroids: np.ndarray, generator: np.random.Generator, threads: int, num_vectors: int = 0) -> Self:
+        """An index with about √K cells; an exact one if ``num_vectors`` is small enough (0: unknown)."""
+        if num_vectors * len(centroids) <= _EXACT and num_vectors:
             return cls.exact(centroids)
         return cls.near(centroids, cells_of(centroids, generator, threads), list_length(len(centroids)))
 
@@ -127,18 +129,18 @@ class CentroidIndex:
         hysteresis: float = 0.0,
         threads: int = 1,
     ) -> Sums:
-        """Assigns every row to a centroid and adds the rows up.
+        """Assigns every vector to a centroid and sums the vectors of each cluster.
 
         Args:
             vectors: (n, d).
             weights: float32 (n,).
-            rows: int32 (n,), written; left as they are for rows that are passed over.
-            stay: int32 (n,) clusters so far, -1 for none, -2 for rows to pass over; empty for none at all.
-            hysteresis: a row in a cluster leaves it where another is nearer by more than this share.
-            threads: how many work at once; the result is the same.
+            rows: int32 (n,) cluster of each vector, overwritten; unchanged for skipped vectors.
+            stay: int32 (n,) present clusters, -1 for none, -2 for vectors to skip; empty if no vector has one.
+            hysteresis: a vector leaves its cluster only if that lowers its squared distance by more than this fraction.
+            threads: number of threads; the result does not depend on it.
 
         Returns:
-            The sums by cluster.
+            The sums per cluster.
         """
         arrays = (self.cells, self.half_cells, self.lists, self.half_lists, self.names, self.lengths, self.centroids)
         keep = np.float32(1.0 - hysteresis)
@@ -155,19 +157,19 @@ class CentroidIndex:
 
 
 def _padded(lengths: Any) -> Any:
-    """Lengths, an integer or an array, rounded up."""
+    """Lengths, an integer or an array, rounded up to a multiple of the lanes."""
     return -(-lengths // _LANES) * _LANES
 
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Rows added up by cluster.
+    """Sums over the vectors of each cluster.
 
     Attributes:
-        sums: float64 (K, d) of weight times vector.
-        masses: float64 (K,) of weight.
-        error: of weight times squared distance.
-        power: of weight times squared norm.
+        sums: float64 (K, d) sums of weight times vector.
+        masses: float64 (K,) sums of weight.
+        error: sum of weight times squared distance, over all clusters.
+        power: sum of weight times squared norm, over all clusters.
     """
 
     sums: np.ndarray
@@ -176,7 +178,7 @@ class Sums:
     power: float
 
     def means(self, instead: np.ndarray) -> np.ndarray:
-        """Weighted means, float32 (K, d); of clusters that weigh nothing the row of ``instead``."""
+        """Weighted means, float32 (K, d); the row of ``instead`` for clusters without weight."""
         used = self.masses > 0
         means = np.array(instead, dtype=np.float32)
         np.divide(self.sums, self.masses[:, None], out=means, where=used[:, None], casting="same_kind")
@@ -193,12 +195,12 @@ class Sums:
 
 
 def list_length(num_rows: int) -> int:
-    """Centroids to look at in a cell."""
+    """Number of candidates per cell."""
     return min(num_rows, 8 * math.ceil(_LIST * math.sqrt(num_rows) / 8))
 
 
 def cells_of(centroids: np.ndarray, generator: np.random.Generator, threads: int) -> np.ndarray:
-    """Centres (G, d) of about √K cells, by a few rounds of k-means on the centroids; none where they are few."""
+    """Centres (G, d) of about √K cells, by a few rounds of k-means on the centroids; none if there are few."""
     if len(centroids) < _FROM_CENTROIDS:
         return centroids[:0]
     count = 8 * math.ceil(math.sqrt(len(centroids)) / 8)
@@ -210,13 +212,13 @@ def cells_of(centroids: np.ndarray, generator: np.random.Generator, threads: int
 
 
 def _squared(centres: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Squared distances (G, K), less what is the same for all centroids of a row."""
+    """Squared distances (G, K), minus the squared norm of the centre, which is constant in a row."""
     squared: np.ndarray = np.einsum("kd,kd->k", centroids, centroids)[None] - 2.0 * centres @ centroids.T
     return squared
 
 
 def add_up(vectors: Vectors, weights: np.ndarray, rows: np.ndarray, num_rows: int, threads: int) -> Sums:
-    """Adds rows up by the clusters that they are in; negative ones are left out."""
+    """Sums the vectors of each cluster; those with a negative cluster are skipped."""
 
     def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
         power = 0.0
@@ -229,8 +231,8 @@ def add_up(vectors: Vectors, weights: np.ndarray, rows: np.ndarray, num_rows: in
 
 
 def summed(work: Callable[..., Any], count: int, shape: tuple[int, ...], threads: int) -> Sums:
-    """Sums over blocks of rows, each thread with a fixed part of them, so that rounding is always the same."""
-    # Sixteen parts at most: each has sums of its own, which are added in order.
+    """Sums over blocks of rows, in parts that do not depend on ``threads``, so that rounding is always the same."""
+    # At most sixteen parts: each has its own sums, which are added in order.
     parts = max(1, min(16, -(-count // BLOCK)))
     edges = np.linspace(0, count, parts + 1).astype(np.int64)
 
@@ -256,7 +258,7 @@ def summed(work: Callable[..., Any], count: int, shape: tuple[int, ...], threads
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], _T], count: int, ahead: int) -> Iterator[_T]:
-    """Results of ``work(0 … count - 1)`` in order, never more than so many ahead: each may be large."""
+    """Results of ``work(0 … count - 1)`` in order, with at most ``ahead`` of them waiting, since each may be large."""
     waiting: deque[Future[_T]] = deque()
     for index in range(count):
         waiting.append(pool.submit(work, index))
@@ -267,7 +269,11 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], _T], count: int, a
 
 
 def usable_threads(threads: int | None) -> int:
-    """A number of threads: as asked, else ``OMP_NUM_THREADS``, else the cores that this process may use."""
+    """The number of threads to use: ``threads``, else ``OMP_NUM_THREADS``, else the cores that this process may use.
+
+    Raises:
+        ValueError: ``threads`` is not positive.
+    """
     if threads is not None:
         if threads < 1:
             raise ValueError(f"`threads` must be positive, got {threads}.")

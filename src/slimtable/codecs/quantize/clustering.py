@@ -1,4 +1,4 @@
-"""What a clustering is."""
+"""The result of a clustering, and the checks of its input."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from slimtable.codecs.vectors import Vectors, as_vectors
 
-_LARGEST = 1e12
+_MAX_VALUE = 1e12
 
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """Shared rows and who has which.
+    """Centroids, and the centroid of each vector.
 
     Attributes:
         centroids: float32 (K, d).
         rows: int32 (n,) the centroid of each vector.
-        default: the row that values below `min_frequency` share; None without one.
+        default: index of the centroid that vectors below `min_frequency` share; None without one.
         distortion: mean squared distance of a vector to its centroid, weighted by frequency.
     """
 
@@ -29,19 +29,19 @@ class Clustering:
 
 
 def checked(vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarray | None) -> tuple[Vectors, np.ndarray]:
-    """Vectors to read and weights as float32 with mean 1 (one each where nothing has a frequency).
+    """Vectors, and weights as float32 with mean 1 (all 1 if every frequency is zero).
 
     Raises:
-        ValueError: shapes or numbers are not those of a clustering.
+        ValueError: shapes do not match or a value is out of range.
     """
     vectors = as_vectors(vectors)
     if not 1 <= num_rows <= len(vectors):
-        raise ValueError(f"`num_rows` must lie in 1..{len(vectors)}, the number of vectors, got {num_rows}.")
-    # Without a copy of absolute values, and NaN where there is one.
+        raise ValueError(f"`num_rows` must be in 1..{len(vectors)}, the number of vectors, got {num_rows}.")
+    # The largest absolute value, without a copy of all of them; NaN if one is NaN.
     largest = float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
-    if not largest <= _LARGEST:
+    if not largest <= _MAX_VALUE:
         raise ValueError(
-            f"Vectors to cluster must be finite and at most {_LARGEST:g}, since their squares are summed in float32; "
+            f"Vectors to cluster must be finite and at most {_MAX_VALUE:g}, since their squares are summed in float32; "
             f"the largest is {largest:g}. Repair or scale them."
         )
     if frequencies is None:

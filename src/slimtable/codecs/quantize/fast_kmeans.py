@@ -1,4 +1,4 @@
-"""Fast frequency-weighted k-means: centroids from a sample, then one pass that assigns everything else."""
+"""Fast frequency-weighted k-means: centroids from a sample, then one pass that assigns all vectors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from slimtable.codecs.quantize.clustering import Clustering, checked
 from slimtable.codecs.quantize.sample import Sampling, costs_of, draw, fill_empty, starts
 from slimtable.codecs.vectors import Vectors
 
-_FEWEST, _MOST = 24, 64  # vectors of the sample for each centroid
-_SHARE = 64  # between these, the sample is one of so many vectors, so that it costs less than looking at all of them
-_SMALL = 16_384  # vectors that are few enough not to be spared
+_MIN_PER_CENTROID, _MAX_PER_CENTROID = 24, 64  # vectors of the sample for each centroid
+_SHARE = 64  # between these, the sample is one vector in this many, so that it costs less than the pass over all
+_MIN_SAMPLE = 16_384  # vectors of the sample at least
 
 
 def fast_kmeans(
@@ -32,36 +32,38 @@ def fast_kmeans(
     changed: np.ndarray | None = None,
     threads: int | None = None,
 ) -> Clustering:
-    """Clusters vectors so that the distortion that requests see is small, in little more than one look at each.
+    """Clusters vectors for a small frequency-weighted distortion, at little more than the cost of one pass over them.
 
-    Lloyd iterations run on a sample that holds the frequent vectors themselves and some of the rare ones with more
-    weight; then every vector is assigned once. Both look only at the centroids near the vector's cell of space, of
-    which there are about √K. Centroids end as the weighted means of all their vectors.
+    Lloyd iterations run on a sample of the frequent vectors and, with more weight, some of the rare ones; then every
+    vector is assigned once. Both compare a vector only with the candidates of its cell in an inverted index of about
+    √K cells. The returned centroids are the weighted means of all their vectors.
 
     Args:
         vectors: float (n, d), in memory, or read a block at a time.
-        num_rows: clusters, K, with the default row.
-        frequencies: (n,) how much each vector weighs; None for all alike.
-        sample: "proportional" to frequency; only the "head" that carries a share; or "uniform".
-        head: the share that "head" carries.
+        num_rows: number of clusters K, including the default row.
+        frequencies: (n,) weight of each vector; None for equal weights.
+        sample: "proportional" to frequency; "head" for only the most frequent vectors; or "uniform".
+        head: share of the total weight that "head" covers.
         iterations: Lloyd rounds on the sample.
-        rows_per_centroid: size of the sample over K. None for a 64th of the vectors, but 24 to 64 per centroid
-            and 16,384 at least.
-        min_frequency: vectors seen less often go to a default row, the first, which is their weighted mean.
-        seed: of what is drawn.
-        previous: clusters of the first vectors, or of all: each begins as the mean of its present members, no round
-            is run on the sample, and vectors leave their clusters only as ``hysteresis`` allows. Clusters that are
-            more than before begin at the vectors that fit worst; of those that are too many the lightest vanish.
-        hysteresis: share of its squared distance by which another centroid must be nearer for a vector to move.
-        changed: bool (n,) which vectors differ from those of ``previous``; all others keep their clusters unseen.
-            None where that is not known.
-        threads: None for all that the process may use.
+        rows_per_centroid: vectors of the sample per centroid. None for a 64th of all vectors, but 24 to 64 per
+            centroid and at least 16,384 in all.
+        min_frequency: vectors with a lower frequency share a default row, the first, which is their weighted mean.
+        seed: seed of all random draws.
+        previous: clustering of the first vectors, or of all, to start from: each centroid starts as the mean of its
+            present members, no round runs on the sample, and vectors leave their clusters only as ``hysteresis``
+            allows. Additional clusters start at the vectors with the largest error; surplus clusters are dropped, the
+            lightest first.
+        hysteresis: a vector moves to another centroid only if that reduces its squared distance by more than this
+            fraction.
+        changed: bool (n,) True for vectors that differ from those of ``previous``; all others keep their clusters
+            without a search. None if this is unknown.
+        threads: number of threads; None for all cores that the process may use.
 
     Returns:
         The clustering. It is the same for any number of threads.
 
     Raises:
-        ValueError: shapes do not fit or a number is out of range.
+        ValueError: shapes do not match or a value is out of range.
 
     Example:
         >>> vectors = np.repeat(np.eye(3, 4, dtype=np.float32), 5, axis=0)
@@ -70,7 +72,7 @@ def fast_kmeans(
     """
     _check(iterations, rows_per_centroid, hysteresis)
     if min_frequency > 0 and frequencies is None:
-        raise ValueError("`min_frequency` says which vectors are rare by `frequencies`. Pass them.")
+        raise ValueError("`min_frequency` needs `frequencies`. Pass them, or set it to 0.")
     read, weights = checked(vectors, num_rows, frequencies)
     threads, generator = usable_threads(threads), np.random.default_rng(seed)
     total = float(weights.sum(dtype=np.float64))
@@ -80,9 +82,9 @@ def fast_kmeans(
     else:
         assert frequencies is not None
         rare = np.asarray(frequencies) < min_frequency
-        rows[rare] = -2  # distances pass them over
-        usual = np.where(rare, np.float32(0), weights)
-        search = _Search(read, usual, rows, num_rows - 1, generator, threads)
+        rows[rare] = -2  # the search skips them
+        frequent = np.where(rare, np.float32(0), weights)
+        search = _Search(read, frequent, rows, num_rows - 1, generator, threads)
     if search.count == 0:
         centroids, error = np.empty((0, read.shape[1]), np.float32), 0.0
     elif previous is None:
@@ -105,7 +107,7 @@ def fast_kmeans(
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Vectors on their way into clusters: -1 in ``rows`` is none so far, -2 none at all."""
+    """Vectors and their clusters so far: -1 in ``rows`` for none yet, -2 for vectors to skip."""
 
     vectors: Vectors
     weights: np.ndarray
@@ -115,13 +117,16 @@ class _Search:
     threads: int
 
     def size(self, rows_per_centroid: int | None) -> int:
-        """Vectors of the sample."""
+        """Number of vectors in the sample."""
         if rows_per_centroid is not None:
             return rows_per_centroid * self.count
-        return max(min(max(_FEWEST * self.count, len(self.vectors) // _SHARE), _MOST * self.count), _SMALL)
+        return max(
+            min(max(_MIN_PER_CENTROID * self.count, len(self.vectors) // _SHARE), _MAX_PER_CENTROID * self.count),
+            _MIN_SAMPLE,
+        )
 
     def sampled(self, size: int, sample: Sampling, head: float, iterations: int) -> np.ndarray:
-        """Centroids (K, d) by Lloyd rounds on a sample, whose vectors are then in their clusters."""
+        """Centroids (K, d) by Lloyd rounds on a sample; sets ``rows`` of the vectors in the sample."""
         ids, weights = draw(self.weights, size, sample, head, self.generator)
         if len(ids) < self.count:
             free = np.ones(len(self.weights), bool)
@@ -130,8 +135,8 @@ class _Search:
             weights = self.weights[ids]
         vectors, rows = self.vectors.pick(ids), np.full(len(ids), -1, np.int32)
         chosen = starts(vectors, weights, self.count, self.generator, self.threads)
-        # Vectors leave a centroid only for a nearer one: frequent ones far out, each nearly a cluster of its own, are
-        # in few lists of an index and might never find theirs.
+        # Vectors leave a centroid only for a nearer one: a frequent outlier is nearly a cluster of its own, and its
+        # centroid is in so few lists of candidates that a search might miss it.
         rows[chosen] = np.arange(self.count, dtype=np.int32)
         centroids = vectors.take(chosen)
         centres = cells_of(centroids, self.generator, self.threads)
@@ -146,12 +151,12 @@ class _Search:
         return centroids
 
     def restarted(self, previous: Clustering) -> np.ndarray:
-        """Centroids (K, d) that clusters of before begin with, whose vectors are then in them."""
+        """Centroids (K, d) to start from, those of an earlier clustering; sets ``rows`` of its vectors."""
         known, vectors, count = previous.rows, self.vectors, self.count
         if len(known) > len(vectors) or previous.centroids.shape[1] != vectors.shape[1]:
             raise ValueError(
-                f"`previous` clusters {len(known)} vectors of width {previous.centroids.shape[1]}, and here are "
-                f"{len(vectors)} of width {vectors.shape[1]}. Only more vectors at the end are possible."
+                f"`previous` clusters {len(known)} vectors of width {previous.centroids.shape[1]}, but there are now "
+                f"{len(vectors)} of width {vectors.shape[1]}. Vectors may only be added at the end."
             )
         skipped = 0 if previous.default is None else 1  # the default row, which is the first
         old = len(previous.centroids) - skipped
@@ -174,7 +179,7 @@ class _Search:
         return centroids
 
     def assign(self, begin: np.ndarray, hysteresis: float, kept: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """Puts every vector into a cluster, but for those kept; weighted means (K, d) and the sum of errors."""
+        """Assigns every vector except the ``kept`` ones; returns weighted means (K, d) and the sum of errors."""
         rows, before = self.rows, None
         if kept is not None:
             before = rows[kept]
@@ -190,7 +195,7 @@ class _Search:
         return found.means(begin), found.least_error()
 
     def _worst(self, centroids: np.ndarray, count: int) -> np.ndarray:
-        """The vectors (count, d) that some centroids serve worst."""
+        """The vectors (count, d) with the largest error for the given centroids."""
         if not len(centroids):
             return self.vectors.take(starts(self.vectors, self.weights, count, self.generator, self.threads))
         index = CentroidIndex.quick(centroids, self.generator, self.threads)
@@ -210,7 +215,7 @@ def _check(iterations: int, rows_per_centroid: int | None, hysteresis: float) ->
 
 
 def _kept(rows: np.ndarray, previous: Clustering, changed: np.ndarray | None) -> np.ndarray | None:
-    """Vectors that are known to be as they were."""
+    """Mask of the vectors that are known to be unchanged; None if that is unknown."""
     if changed is None:
         return None
     if changed.shape != rows.shape or changed.dtype != np.bool_:

@@ -1,4 +1,4 @@
-"""Lloyd's k-means on all vectors, every distance computed: the yardstick of the fast one."""
+"""Lloyd's k-means on all vectors, with every distance computed: the reference for the fast one."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def full_kmeans(
 ) -> Clustering:
     """Clusters all vectors by frequency-weighted Lloyd iterations.
 
-    Starts are drawn as in :func:`fast_kmeans`. A cluster left empty moves onto the vector
-    that adds most to the distortion.
+    Starting centroids are drawn as in :func:`fast_kmeans`. An empty cluster moves onto the vector that adds most to
+    the distortion.
 
     Args:
         vectors: float (n, d).
-        num_rows: clusters, K.
-        frequencies: (n,) how much each vector weighs; None for all alike.
-        iterations: most rounds; stops as soon as no vector moves.
-        seed: of the starts.
-        threads: None for all that the process may use.
+        num_rows: number of clusters K.
+        frequencies: (n,) weight of each vector; None for equal weights.
+        iterations: maximum number of rounds; stops as soon as no vector moves.
+        seed: seed of the starting centroids.
+        threads: number of threads; None for all cores that the process may use.
 
     Returns:
         The clustering; centroids are the weighted means of their vectors.
 
     Raises:
-        ValueError: shapes do not fit or a number is out of range.
+        ValueError: shapes do not match or a value is out of range.
     """
     read, weights = checked(vectors, num_rows, frequencies)
     threads = usable_threads(threads)

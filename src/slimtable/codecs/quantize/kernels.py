@@ -1,4 +1,4 @@
-"""The compiled loops of clustering: distances to many centroids, search by cells, sums by cluster."""
+"""Numba kernels of clustering: distances to many centroids, search by cells, sums per cluster."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from numba import njit
 _NOBODY = np.int32(2**31 - 1)
 
 
-# Arrays are indexed and never sliced here: a slice counts references of its array, and threads that count at once
-# wait for each other. What others call is inlined: compiled by itself with fast arithmetic, it would round otherwise
-# than the copy of it that is loaded from numba's cache with its caller.
+# Arrays are indexed and never sliced here: a slice updates the reference count of its array, and threads that do so at
+# the same time wait for each other. Functions that others call are inlined: compiled separately with fastmath, they
+# would round differently from the copies that numba's cache holds with their callers.
 
 
 @njit(inline="always")
 def _nearest(vectors, b, lists, half, cell, count, square, distances, patterns):  # type: ignore[no-untyped-def]
-    """The place of the nearest centroid of a list; half the squared distances to all are in ``distances``.
+    """Position of the nearest centroid in a list; half the squared distances to all are written to ``distances``.
 
-    ``lists`` is (G, d, L): values of a column stand side by side, for SIMD. ``half`` holds half the squared norms
+    ``lists`` is (G, d, L): values of a column are contiguous, for SIMD. ``half`` holds half the squared norms
     (G, L), ``square`` is half that of the vector.
     """
     width = lists.shape[1]
@@ -36,7 +36,7 @@ def _nearest(vectors, b, lists, half, cell, count, square, distances, patterns):
         for k in range(count):
             distances[k] -= x * lists[cell, j, k]
         j += 1
-    # Distances are not negative but for rounding, so their bit patterns sort as they do; integer minima vectorize.
+    # Distances are nonnegative up to rounding, so their bit patterns sort in the same order; integer minima vectorize.
     smallest = _NOBODY
     for k in range(count):
         smallest = min(smallest, patterns[k])
@@ -63,24 +63,24 @@ def search(  # type: ignore[no-untyped-def]
     sums,
     masses,
 ):
-    """Assigns rows and adds them up by cluster.
+    """Assigns vectors to clusters and sums the vectors of each cluster.
 
-    Of each row, the nearest cell says in which list of centroids to look. A row in ``stay ≥ 0`` is in a cluster
-    already, and leaves it only where another one is nearer than ``keep`` times its squared distance.
+    Each vector is compared with the candidates of its nearest cell. A vector with ``stay ≥ 0`` is in a cluster already,
+    and leaves it only for one within ``keep`` times its squared distance.
 
     Args:
         vectors: float32 (n, d).
         weights: float32 (n,).
-        cells: float32 (1, d, G) centres of the cells in columns; G = 1 where every centroid is looked at.
+        cells: float32 (1, d, G) centres of the cells in columns; G = 1 if every centroid is a candidate.
         half_cells: float32 (1, G) half their squared norms.
-        lists: float32 (G, d, L) centroids to look at in each cell.
+        lists: float32 (G, d, L) candidates of each cell.
         half_lists: float32 (G, L) half their squared norms.
-        names: int32 (G, L) which centroids those are.
-        lengths: int64 (G,) how many of them count.
+        names: int32 (G, L) indices of those centroids.
+        lengths: int64 (G,) number of entries of each list in use.
         centroids: float32 (K, d).
-        stay: int32 (n,) the cluster so far, -1 for none, -2 for rows to pass over; or empty: none.
+        stay: int32 (n,) present clusters, -1 for none, -2 for vectors to skip; empty if no vector has one.
         keep: 1 - hysteresis.
-        rows: int32 (n,), written.
+        rows: int32 (n,) cluster of each vector; overwritten.
         sums: float64 (K, d), added to.
         masses: float64 (K,), added to.
 
@@ -124,7 +124,7 @@ def search(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def add_up(vectors, weights, rows, sums, masses):  # type: ignore[no-untyped-def]
-    """Adds rows up by the cluster that they are in, negative ones left out; gives their power."""
+    """Sums the vectors of each cluster, skipping negative ones; returns the sum of weight times squared norm."""
     power = 0.0
     for b in range(vectors.shape[0]):
         k = rows[b]
@@ -141,9 +141,9 @@ def add_up(vectors, weights, rows, sums, masses):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True)
 def threshold(weights, wanted):  # type: ignore[no-untyped-def]
-    """The τ for which ``Σ min(1, weight / τ)`` is the number wanted; 0 where that few rows weigh anything."""
+    """The τ for which ``Σ min(1, weight / τ)`` equals ``wanted``; 0 if no more rows than that have a weight."""
     tau = np.inf
-    while True:  # comes down to it, since what is above the last one weighs more than it counts
+    while True:  # τ decreases to the solution, since weights above the last τ count as only 1
         above, below = 0, 0.0
         for b in range(weights.size):
             if weights[b] >= tau:
@@ -160,7 +160,7 @@ def threshold(weights, wanted):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def systematic(weights, tau, start, chosen):  # type: ignore[no-untyped-def]
-    """Rows at even steps of the running sum of ``min(1, weight / τ)``; how many were written to ``chosen``."""
+    """Samples rows at even steps of the running sum of ``min(1, weight / τ)`` into ``chosen``; returns their number."""
     reached, count, wanted = 0.0, 0, start
     for b in range(weights.size):
         if weights[b] <= 0:

@@ -1,4 +1,4 @@
-"""Distances that weigh directions by what errors in them cost."""
+"""Distances in which each direction is weighted by the cost of an error in it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FLOOR = 1e-3  # eigenvalue floor, relative to the largest, so that the transfor
 class Metric:
     """Coordinates in which the squared distance is the cost of an error, and the way back.
 
-    Clustering is the same in any coordinates; in these, it spends its rows where predictions feel the difference.
+    Clustering works the same in any coordinates; in these, it spends centroids where errors change predictions largest.
 
     Attributes:
         root: float32 (d, d), from vectors to coordinates: ``vectors @ root``.
-        inverse: float32 (d, d), back.
+        inverse: float32 (d, d), from coordinates to vectors.
 
     Example:
         >>> metric = Metric.of(np.diag([4.0, 1.0]))
@@ -33,14 +33,14 @@ class Metric:
     def of(cls, matrix: np.ndarray) -> Self:
         """The coordinates of the cost ``eᵀ · matrix · e``; float (d, d), symmetric, positive semi-definite.
 
-        Directions that cost next to nothing count a thousandth of the dearest; where nothing costs anything, all
-        directions are alike.
+        Eigenvalues below a thousandth of the largest are raised to that; a matrix of zeros weights all directions
+        equally.
         """
         values, vectors = np.linalg.eigh(np.asarray(matrix, np.float64))
-        most = float(values[-1])
-        values = np.maximum(values, _FLOOR * most) if most > 0 else np.ones_like(values)
+        largest = float(values[-1])
+        values = np.maximum(values, _FLOOR * largest) if largest > 0 else np.ones_like(values)
         scales = np.sqrt(values)
-        # Turned back after stretching, so that equal costs leave vectors as they are.
+        # Rotated back after scaling, so that equal costs leave vectors unchanged.
         root, inverse = vectors * scales @ vectors.T, vectors / scales @ vectors.T
         return cls(root.astype(np.float32), inverse.astype(np.float32))
 

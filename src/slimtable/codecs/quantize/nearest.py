@@ -1,7 +1,7 @@
-"""Exact nearest centroids: a sorted search for one-dimensional subspaces, every distance otherwise.
+"""Exact nearest centroids: a sorted search for one-dimensional subspaces, all distances otherwise.
 
 All functions take rows (B, d), a codebook (M, K, d/M), a tier per row and the number of centroids that each
-tier may use; a row of tier ``-1``, or of the padding id, is left out. The NumPy functions are compiled by numba and
+tier may use; a row of tier ``-1``, or of the padding id, is skipped. The NumPy functions are compiled by numba and
 run on one core; :mod:`slimtable.embeddings.nearest_torch` serves other devices and precisions.
 """
 
@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-_MOST_CELLS = 1 << 16  # of the starting table of a sorted codebook
+_MAX_CELLS = 1 << 16  # of the table of start positions of a sorted codebook
 _CELLS_PER_CENTROID = 2
-_BATCHES_PER_TABLE = 8  # repeated ids are looked for where fewer batches than this fill a table
-_STEPS_OF_CELLS = 8  # training steps that the starting table serves
-_MOST_MOVES = 16  # per centroid, before a line is sorted anew
+_BATCHES_PER_TABLE = 8  # repeated ids are merged if a table has at most this many rows per id of a batch
+_STEPS_OF_CELLS = 8  # training steps for which the table of start positions is reused
+_MOST_MOVES = 16  # moves per centroid; a subspace that needs more is sorted from scratch
 
 
 class Lookup(NamedTuple):
-    """Rows of a table that are to be quantized.
+    """The rows of a table to quantize.
 
     Attributes:
         table: float32 (N, d).
         ids: integer (B,), rows of the table.
         tiers: int8 (N,), tier of each row of the table.
-        padding: id that becomes zeros, or -1.
+        padding: id that is quantized to zeros, or -1.
     """
 
     table: np.ndarray
@@ -40,9 +40,9 @@ class SortedCodebook:
     """Finds the nearest of the centroids of one-dimensional subspaces, also while they are being trained.
 
     The centroids of a subspace are kept sorted, with the boundaries between neighbours and a table of even cells
-    that says where in the order to start looking. Between two training steps they hardly change places, so the
-    last order is repaired by an insertion sort in about K moves. Each tier has an order of its own, over the first
-    ``sizes[t]`` centroids.
+    that gives the position at which a search starts. The order hardly changes between two training steps, so the
+    last one is updated by an insertion sort in about K moves. Each tier has its own order, over the first ``sizes[t]``
+    centroids.
 
     Args:
         sizes: number of centroids that each tier may use, (T,).
@@ -51,10 +51,10 @@ class SortedCodebook:
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self._index: tuple[np.ndarray, ...] | None = None
-        self._lock = threading.Lock()  # the index is repaired in place, so threads take turns
+        self._lock = threading.Lock()  # the index is updated in place, so threads take turns
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes along: the sizes; it makes an index of its own."""
+        """State of a copy or a pickle: the sizes only; the copy builds its own index."""
         return {"sizes": self.sizes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -77,14 +77,14 @@ class SortedCodebook:
         return codes
 
     def quantize(self, lookup: Lookup, codebook: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Looks rows up, and gives their nearest values and what draws these to the rows, in one pass.
+        """Looks up rows, replaces values by their nearest centroids and sums the pull on each centroid, in one pass.
 
         Args:
-            lookup: which rows.
+            lookup: the rows to quantize.
             codebook: float32 (M, K).
 
         Returns:
-            As :func:`quantize_subvectors`; nothing is computed where an id is out of range, and the sum is NaN.
+            As :func:`quantize_subvectors`; if an id is out of range, nothing is computed and the sum is NaN.
         """
         quantized, pull = np.empty((len(lookup.ids), lookup.table.shape[1]), np.float32), np.zeros_like(codebook)
         with self._lock:
@@ -92,13 +92,13 @@ class SortedCodebook:
         return quantized, pull, total
 
     def _index_for(self, codebook: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The arrays of the index, still to be brought up to date with the centroids (M, K).
+        """The arrays of the index, which the kernels update to the centroids (M, K).
 
         Returns:
-            For each tier t and subspace m: the centroid at each place of the order, uint16 (T, M, K), its value and
-            the largest number that still belongs to it, float32 (T, M, K); then the place to start from for each
-            cell, uint16 (T, M, cells), the lower edge and the cells per unit (T, M), and how many steps the cells
-            still serve, int64 (1,).
+            For each tier t and subspace m: the centroids in sorted order, uint16 (T, M, K), their values and the
+            largest value that is nearest to each, float32 (T, M, K); then the start position of each cell, uint16
+            (T, M, cells), the lower edge of the cells and the cells per unit (T, M), and the number of steps for
+            which the cells are still reused, int64 (1,).
         """
         shape = (len(self.sizes), *codebook.shape)
         if self._index is None or self._index[0].shape != shape:
@@ -106,8 +106,8 @@ class SortedCodebook:
             for tier, size in enumerate(self.sizes):
                 order[tier, :, :size] = np.argsort(codebook[:, :size], axis=1, kind="stable")
             values, bounds = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-            # As small as can be: between two steps the optimizer drives all of it out of the near caches.
-            cells = np.empty((*shape[:2], min(_CELLS_PER_CENTROID * shape[2], _MOST_CELLS)), dtype=np.uint16)
+            # As small as possible: between two steps, the optimizer evicts all of it from the CPU's fast caches.
+            cells = np.empty((*shape[:2], min(_CELLS_PER_CENTROID * shape[2], _MAX_CELLS)), dtype=np.uint16)
             edge, per_unit = np.empty(shape[:2], dtype=np.float32), np.empty(shape[:2], dtype=np.float32)
             self._index = (order, values, bounds, cells, edge, per_unit, np.zeros(1, dtype=np.int64))
         return self._index
@@ -126,7 +126,7 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
             moves = 0
             for place in range(1, size):
                 value, centroid, hole = ascending[place], places[place], place
-                # Equal values stand in order of their index, so that the order does not depend on the past.
+                # Equal values are sorted by index, so that the order does not depend on earlier steps.
                 while hole > 0 and (
                     ascending[hole - 1] > value or (ascending[hole - 1] == value and places[hole - 1] > centroid)
                 ):
@@ -135,7 +135,7 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
                     hole -= 1
                 ascending[hole], places[hole] = value, centroid
                 moves += place - hole
-                if moves > _MOST_MOVES * size:  # much has changed: sort anew
+                if moves > _MOST_MOVES * size:  # much has changed: sort from scratch
                     places[:size] = np.argsort(codebook[m, :size], kind="mergesort")
                     for i in range(size):
                         ascending[i] = codebook[m, places[i]]
@@ -144,7 +144,7 @@ def _update_order(codebook, sizes, order, values, bounds):  # type: ignore[no-un
                 exact = 0.5 * (np.float64(ascending[place]) + np.float64(ascending[place + 1]))
                 bound[place] = np.float32(exact)
                 up[place] = bound[place] > exact
-            # Where rounding went up, take the float below: a number is past the middle only if truly so.
+            # If rounding went up, take the next float below, so that no value below the midpoint counts as above it.
             for place in range(size - 1):
                 bound_bits[place] -= up[place] * (np.int32(1) | (bound_bits[place] >> np.int32(31)))
             bound[size - 1] = np.inf
@@ -164,7 +164,7 @@ def _update_cells(sizes, values, bounds, cells, edge, per_unit, age):  # type: i
             low, span = values[tier, m, 0], values[tier, m, last] - values[tier, m, 0]
             scale = np.float32(num_cells / span) if span > 0 else np.float32(0.0)
             edge[tier, m], per_unit[tier, m] = low, scale
-            # The first place to look at in a cell is the number of boundaries in the cells before it.
+            # The search of a cell starts at the number of boundaries in the cells before it.
             starts[:] = 0
             for place in range(last):
                 starts[_cell(bound[place], low, scale, num_cells)] += 1
@@ -177,7 +177,7 @@ def _update_cells(sizes, values, bounds, cells, edge, per_unit, age):  # type: i
 
 @njit(inline="always")
 def _cell(x, low, scale, num_cells):  # type: ignore[no-untyped-def]
-    """The cell of a number; the comparisons are such that NaN falls into cell 0."""
+    """The cell of a value; the comparisons put NaN into cell 0."""
     place = (x - low) * scale
     place = place if place > np.float32(0.0) else np.float32(0.0)
     last = np.float32(num_cells - 1)
@@ -247,9 +247,9 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
         starts, bound = cells[tier].ravel(), bounds[tier].ravel()
         value, centroids = values[tier].ravel(), order[tier].ravel()
         low, scale = edge[tier], per_unit[tier]
-        for m in range(num_subspaces):  # apart from the search, so that it vectorizes
+        for m in range(num_subspaces):  # separate from the search, so that it vectorizes
             first[m] = m * num_cells + _cell(row[m], low[m], scale[m], num_cells)
-        for m in range(num_subspaces):  # two steps without a branch; more are rare, as the next loop likes it
+        for m in range(num_subspaces):  # two steps without a branch, so that the branches of the next loop are rare
             place32 = np.int32(m * num_centroids) + np.int32(starts[np.uint32(first[m])])
             place32 += np.int32(bound[np.uint32(place32)] < row[m])
             place32 += np.int32(bound[np.uint32(place32)] < row[m])
@@ -272,7 +272,7 @@ def _quantize_scalars(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _merge_repeated(ids, num_embeddings):  # type: ignore[no-untyped-def]
-    """Where each id stands first, and how often the id there occurs; each for itself where few would repeat."""
+    """Position of the first occurrence of each id, and the count there; nothing is merged if few ids would repeat."""
     first_of, counts = np.arange(ids.size), np.ones(ids.size, dtype=np.float32)
     if _BATCHES_PER_TABLE * ids.size < num_embeddings:
         return first_of, counts
@@ -309,7 +309,7 @@ def nearest_codes(rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray, siz
         int32 (B, M); 0 for rows of tier -1. Of equally near centroids the first wins.
     """
     codes = np.empty((rows.shape[0], codebook.shape[0]), dtype=np.int32)
-    transposed = np.ascontiguousarray(codebook.transpose(0, 2, 1))  # (M, s, K): centroids side by side, for SIMD
+    transposed = np.ascontiguousarray(codebook.transpose(0, 2, 1))  # (M, s, K): centroids contiguous, for SIMD
     _search_all(rows, transposed, tiers, np.asarray(sizes, dtype=np.int64), codes)
     return codes
 
@@ -318,7 +318,7 @@ def nearest_codes(rows: np.ndarray, codebook: np.ndarray, tiers: np.ndarray, siz
 def _search_all(rows, transposed, tiers, sizes, codes):  # type: ignore[no-untyped-def]
     num_subspaces, width, num_centroids = transposed.shape
     distances = np.empty(num_centroids, dtype=np.float32)
-    # Distances are not negative, so their bit patterns sort as they do; integer minima vectorize.
+    # Distances are not negative, so their bit patterns sort in the same order; integer minima vectorize.
     patterns = distances.view(np.int32)
     for b in range(rows.shape[0]):
         tier = tiers[b]
@@ -347,17 +347,17 @@ def _search_all(rows, transposed, tiers, sizes, codes):  # type: ignore[no-untyp
 def quantize_subvectors(
     lookup: Lookup, codebook: np.ndarray, sizes: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Looks rows up, replaces every subvector by its nearest centroid and sums what draws each centroid to the rows.
+    """Looks up rows, replaces every subvector by its nearest centroid and sums the pull on each centroid.
 
     Args:
-        lookup: which rows.
+        lookup: the rows to quantize.
         codebook: float32 (M, K, s).
         sizes: number of centroids that each tier may use, (T,).
 
     Returns:
         Quantized rows (B, M·s), the pull (M, K, s), which is the sum of centroid − row over the rows that chose it,
-        and the sum of squared differences. Padding becomes zeros and draws nothing.
-        Nothing is computed where an id is out of range, and the last sum is NaN.
+        and the sum of squared differences. Padding becomes zeros and adds no pull. If an id is out of range, nothing
+        is computed and the last sum is NaN.
     """
     table, ids, tiers_of_rows, padding = lookup
     quantized, pull = np.empty((len(ids), table.shape[1]), np.float32), np.zeros_like(codebook)

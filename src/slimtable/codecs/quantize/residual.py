@@ -1,4 +1,4 @@
-"""Sums of one centroid of each of several stages: which ones by beam search, where they lie by least squares."""
+"""Residual quantization in several stages: codes by beam search, centroids of all stages by joint least squares."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from slimtable.codecs.quantize.fast_kmeans import fast_kmeans
 from slimtable.codecs.quantize.sample import Sampling, draw
 from slimtable.codecs.vectors import Vectors, as_vectors
 
-ROUNDS = 6  # on the sample; twice as many gain a few per cent more
-_LOOKS = 1 << 37  # sums that the last pass may look at: a minute or two
-_LOOKS_OF_ROUNDS = 1 << 35  # that all rounds together may look at
-_MOST_ROWS = 1 << 13  # of all stages; their products, which the search keeps, take 256 MB
-_FEWEST, _PER_ROW = 1 << 14, 32  # vectors of the sample: at least, and for each row of all stages
-_STEPS = 12  # of conjugate gradients, each from where the last ones ended
-_BLOCK = 1 << 11  # vectors that a thread takes at a time
+ROUNDS = 6  # on the sample; twice as many reduce the error by a few per cent more
+_MAX_CANDIDATES = 1 << 37  # sums that the last pass may compute: a minute or two
+_MAX_CANDIDATES_OF_ROUNDS = 1 << 35  # sums that all rounds together may compute
+_MAX_ROWS = 1 << 13  # of all stages; their inner products, which the search keeps, take 256 MB
+_MIN_SAMPLE, _PER_ROW = 1 << 14, 32  # vectors of the sample: at least, and for each row of all stages
+_STEPS = 12  # of conjugate gradients in each round, started from the rows of the previous round
+_BLOCK = 1 << 11  # vectors per thread at a time
 _NO_VECTORS = np.empty((0, 0), np.float32)
 
 Serve = Callable[[int, np.ndarray], np.ndarray]
-"""Centroids (K, d) of a stage as they are served, rounded to few bits."""
+"""From a stage and its centroids (K, d) to these centroids as stored, rounded to few bits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """Centroids of several stages; a vector is the sum of one of each.
+    """Centroids of several stages; a vector is approximated by the sum of one of each.
 
     Attributes:
-        centroids: float32 (K_l, d) of each stage; the first is the default row, where there is one.
-        codes: int32 (n, L) which ones.
+        centroids: float32 (K_l, d) of each stage; the first is the default row, if there is one.
+        codes: int32 (n, L) centroid of each vector in each stage.
     """
 
     centroids: list[np.ndarray]
@@ -58,24 +58,24 @@ def cluster_stages(
     serve: Serve | None = None,
     threads: int | None = None,
 ) -> Stages:
-    """Clusters vectors, then what is left of them, and so on; then all stages are improved together.
+    """Clusters vectors, then their residuals, and so on; then improves all stages together.
 
-    Each stage begins with the clusters of what those before it leave (:func:`fast_kmeans`), and
-    :func:`refine_stages` goes on from there, unless that were too much work (:func:`affordable_beam`).
+    Each stage starts as a clustering of the residuals of those before it (:func:`fast_kmeans`), and
+    :func:`refine_stages` continues from there, unless that would be too much work (:func:`affordable_beam`).
 
     Args:
         vectors: float32 (n, d), in memory, or read a block at a time.
-        sizes: centroids of each stage, default rows with them.
-        frequencies: (n,) how much each vector weighs; None for all alike.
-        sample: vectors that centroids are found on.
+        sizes: number of centroids of each stage, including default rows.
+        frequencies: (n,) weight of each vector; None for equal weights.
+        sample: how the sample is drawn, as in :func:`fast_kmeans`.
         iterations: Lloyd rounds of each stage.
-        min_frequency: vectors seen less often go to a default row, their mean, and to zeros of further stages.
-        beam: sums that the search keeps from stage to stage; 1 leaves stages as they were found one by one.
-        seed: of what is drawn.
-        previous: clusters of every stage of an earlier table; empty for none.
-        hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
-        serve: how centroids are rounded before vectors choose among them for good; None for not at all.
-        threads: None for all that the process may use.
+        min_frequency: vectors with a lower frequency get a default row, their mean, and zeros in further stages.
+        beam: number of sums that the search keeps from stage to stage; 1 leaves stages as found one by one.
+        seed: seed of all random draws.
+        previous: clustering of every stage of an earlier table; empty for none.
+        hysteresis: a vector moves to another sum only if that reduces its squared distance by more than this fraction.
+        serve: rounds the centroids before vectors are assigned for the last time; None for no rounding.
+        threads: number of threads; None for all cores that the process may use.
 
     Returns:
         The stages; equal for any number of threads.
@@ -85,10 +85,10 @@ def cluster_stages(
     ids = (
         np.arange(len(vectors)) if frequencies is None or not default else np.flatnonzero(frequencies >= min_frequency)
     )
-    usual = [size - default for size in sizes]
-    width = affordable_beam(len(ids), usual, beam)
-    # With next to nothing but rare vectors there are more rows than vectors to move; the rare ones fill them up.
-    if len(sizes) == 1 or min(usual) < 1 or width < 2 or len(ids) < max(usual):
+    frequent_sizes = [size - default for size in sizes]
+    width = affordable_beam(len(ids), frequent_sizes, beam)
+    # If nearly all vectors are rare, there are more rows than frequent vectors; rare ones then fill the other rows.
+    if len(sizes) == 1 or min(frequent_sizes) < 1 or width < 2 or len(ids) < max(frequent_sizes):
         return _one_by_one(
             vectors, sizes, frequencies, sample, iterations, min_frequency, seed, previous, hysteresis, threads
         )
@@ -97,10 +97,10 @@ def cluster_stages(
     found = refine_stages(
         chosen,
         weights,
-        # Not held here: its codes may be as large as a good part of the vectors.
-        _restarted(previous, usual, ids, len(vectors))
+        # Not kept in a variable: its codes may take nearly as much memory as the vectors.
+        _restarted(previous, frequent_sizes, ids, len(vectors))
         if previous
-        else _one_by_one(chosen, usual, weights, sample, iterations, 0, seed, (), 0.0, threads),
+        else _one_by_one(chosen, frequent_sizes, weights, sample, iterations, 0, seed, (), 0.0, threads),
         beam=width,
         rounds=0 if previous else ROUNDS,
         sample=sample,
@@ -116,21 +116,21 @@ def cluster_stages(
     codes[ids] = found.codes + 1
     rare = np.where(frequencies < min_frequency, np.int32(0), np.int32(-1))
     sums = add_up(vectors, checked(vectors, 1, frequencies)[1], rare, 1, usable_threads(threads))
-    everybody = add_up(vectors, np.ones(len(vectors), np.float32), rare, 1, usable_threads(threads))
-    mean = sums.means(everybody.means(np.zeros((1, vectors.shape[1]))))
+    unweighted = add_up(vectors, np.ones(len(vectors), np.float32), rare, 1, usable_threads(threads))
+    mean = sums.means(unweighted.means(np.zeros((1, vectors.shape[1]))))
     rows = [mean, *[np.zeros_like(mean)] * (len(sizes) - 1)]
     return Stages([np.concatenate(pair) for pair in zip(rows, found.centroids, strict=True)], codes)
 
 
 def affordable_beam(count: int, sizes: Sequence[int], beam: int) -> int:
-    """The beam with which so many vectors can be searched: at most 2³⁷ sums are looked at, and 8,192 centroids.
+    """The largest beam up to ``beam`` that ``count`` vectors can be searched with, for 2³⁷ sums and 8,192 centroids.
 
-    Ten million vectors and three stages of 2,000 have a beam of 2, a million the full one of 16. Below 2, stages
-    are best left as they are.
+    Ten million vectors and three stages of 2,000 rows get a beam of 2, a million vectors the full 16. Below 2, stages
+    are not refined.
     """
-    if sum(sizes) > _MOST_ROWS:
+    if sum(sizes) > _MAX_ROWS:
         return 0
-    return min(beam, _LOOKS // max(1, count * sum(sizes)))
+    return min(beam, _MAX_CANDIDATES // max(1, count * sum(sizes)))
 
 
 def refine_stages(
@@ -148,31 +148,32 @@ def refine_stages(
 ) -> Stages:
     """Improves all stages together, so that their sums are nearer to the vectors.
 
-    Stage by stage, the best choice at first is often not the best in the end: a beam search keeps several sums. For
-    what vectors chose, least squares place the centroids of all stages at once. Both alternate on a sample, then all
-    vectors choose, and centroids are placed for all. No step makes the weighted error larger, but for rounding.
+    The best centroid of a stage is often not part of the best sum, so a beam search keeps several sums. For given
+    codes, the centroids of all stages are computed together by least squares. Both steps alternate on a sample; then
+    all vectors are assigned, and the centroids are computed for all. No step increases the weighted error, except by
+    rounding.
 
-    The work of a pass is vectors x beam x centroids. All rounds together, on 32 vectors for each centroid (16,384 at
-    least), stay below 2³⁵ sums: by a smaller beam, and by fewer rounds where that is not enough.
+    The work of a pass is vectors x beam x centroids. All rounds together, on 32 vectors per centroid (at least
+    16,384), compute at most 2³⁵ sums: with a smaller beam, and with fewer rounds if that is not enough.
 
     Args:
         vectors: float32 (n, d), in memory, or read a block at a time.
-        frequencies: (n,) how much each vector weighs; None for all alike.
-        begin: stages to begin with; codes are -1 for vectors that have none yet.
-        beam: sums kept from stage to stage.
-        rounds: on the sample; 0 to leave vectors where they are as far as hysteresis allows.
-        sample: how it is drawn.
-        hysteresis: share of its squared distance by which another sum must be nearer for a vector to leave its own.
-        serve: how centroids are rounded before vectors choose among them for good, where the sample is all of them;
-            None for not at all.
-        seed: of the sample.
-        threads: None for all that the process may use.
+        frequencies: (n,) weight of each vector; None for equal weights.
+        begin: stages to start from; codes are -1 for vectors that have none yet.
+        beam: number of sums kept from stage to stage.
+        rounds: rounds on the sample; with 0, vectors keep their codes as far as ``hysteresis`` says.
+        sample: how the sample is drawn, as in :func:`fast_kmeans`.
+        hysteresis: a vector moves to another sum only if that reduces its squared distance by more than this fraction.
+        serve: rounds the centroids before vectors are assigned for the last time, if the sample is all of them; None
+            for no rounding.
+        seed: seed of the sample.
+        threads: number of threads; None for all cores that the process may use.
 
     Returns:
         The stages; equal for any number of threads.
 
     Raises:
-        ValueError: shapes do not fit or a number is out of range.
+        ValueError: shapes do not match or a value is out of range.
     """
     sizes = [len(centroids) for centroids in begin.centroids]
     if begin.codes.shape != (len(vectors), len(sizes)):
@@ -191,20 +192,20 @@ def refine_stages(
     codes = begin.codes + offsets
     for of_stage in begin.codes.T:
         codes[of_stage < 0] = -1
-    everybody = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
-    search = _Search(read, weights, codes, edges, everybody.means(read.read(0, 1))[0], threads)
-    rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), stages on top of each other
+    total = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
+    search = _Search(read, weights, codes, edges, total.means(read.read(0, 1))[0], threads)
+    rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), stages concatenated
     del begin
-    count = max(_FEWEST, _PER_ROW * len(rows))
+    count = max(_MIN_SAMPLE, _PER_ROW * len(rows))
     if rounds and count < len(read):
         ids, drawn = draw(weights, count, sample, 0.9, np.random.default_rng(seed))
         part = _Search(read.pick(ids), drawn, codes[ids], edges, search.mean, threads)
     else:
         part = search
-    looks = _LOOKS_OF_ROUNDS // (len(part.vectors) * len(rows))
-    rounds = min(rounds, looks)
+    beams = _MAX_CANDIDATES_OF_ROUNDS // (len(part.vectors) * len(rows))
+    rounds = min(rounds, beams)
     for _ in range(rounds):
-        costs = part.choose(rows, min(beam, looks // rounds), 0.0)
+        costs = part.choose(rows, min(beam, beams // rounds), 0.0)
         rows = part.place(part.revive(rows, costs))
     if part is search and rounds:
         served = rows
@@ -213,13 +214,13 @@ def refine_stages(
             served = np.concatenate(parts).astype(np.float64)
         search.choose(served, beam, hysteresis)
         rows = search.place(rows) if serve is None else rows
-    else:  # many vectors, for which another pass would gain half a per cent in 4 bits, or those of before
+    else:  # many vectors, for which another pass reduces the error in 4 bits by half a per cent, or an earlier table
         if part is not search:
             codes[ids] = part.codes
         rows = search.place(rows) if not rounds else rows
         costs = search.choose(rows, beam, hysteresis)
         revived = search.revive(rows, costs)
-        if revived is not rows and not rounds:  # more rows than before, that all vectors may choose
+        if revived is not rows and not rounds:  # there are new rows, which all vectors may choose
             search.choose(revived, beam, hysteresis)
         rows = search.place(revived)
     centroids = [rows[a:b].astype(np.float32) for a, b in pairwise(edges)]
@@ -229,7 +230,7 @@ def refine_stages(
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """Vectors and the rows that they have in all stages together, -1 for none yet."""
+    """Vectors, and their codes into the concatenated rows of all stages, -1 for none yet."""
 
     vectors: Vectors
     weights: np.ndarray
@@ -239,8 +240,8 @@ class _Search:
     threads: int
 
     def choose(self, rows: np.ndarray, beam: int, hysteresis: float) -> np.ndarray:
-        """Lets every vector choose its sum; weight times squared distance of each, float32 (n,)."""
-        # Distances come from products, which are exact enough only near the middle.
+        """Assigns every vector to a sum; returns weight times squared distance of each, float32 (n,)."""
+        # Distances are computed from inner products, which are accurate enough only for centred vectors.
         near = rows.copy()
         near[: self.edges[1]] -= self.mean
         near = near.astype(np.float32)
@@ -262,7 +263,7 @@ class _Search:
         return costs
 
     def revive(self, rows: np.ndarray, costs: np.ndarray) -> np.ndarray:
-        """Moves rows that nobody chose to where they serve the vectors that add most to the error."""
+        """Moves unused rows to where they fit the vectors that add most to the error."""
         used = np.zeros(len(rows), bool)
         for codes in self.codes.T:
             used |= np.bincount(codes, self.weights, minlength=len(rows)) > 0
@@ -280,33 +281,33 @@ class _Search:
         return rows
 
     def place(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (S, d) of less squared error for what vectors chose, by conjugate gradients from where they are."""
+        """Rows (S, d) with a smaller squared error for the present codes, by conjugate gradients from ``rows``."""
         found = self._pull(self.vectors, rows)
         scale = np.zeros((len(rows), 1))
         np.divide(1.0, found.masses[:, None], out=scale, where=found.masses[:, None] > 0)
-        left, moved = found.sums, rows.copy()
-        direction = scale * left
-        size = (left * direction).sum(axis=0)  # of every column, for each is a problem of its own
-        # Below what single precision can show of the vectors there is only rounding, which would be blown up.
+        residual, moved = found.sums, rows.copy()
+        direction = scale * residual
+        size = (residual * direction).sum(axis=0)  # per column: each is a separate problem
+        # A residual below the float32 precision of the vectors is only rounding, which more steps would amplify.
         energy = np.zeros(rows.shape[1])
         for first, block in self.vectors.blocks():
             energy += np.einsum("n,nd,nd->d", self.weights[first : first + len(block)], block, block, dtype=np.float64)
         enough = np.maximum(1e-10 * size, 1e-14 * energy)
         for _ in range(_STEPS):
-            size = np.where(size > enough, size, 0.0)  # columns that are done stay: what is left of them is rounding
+            size = np.where(size > enough, size, 0.0)  # converged columns stay: their residual is rounding
             if not size.any():
                 break
             image = -self._pull(None, direction).sums
             length = _ratio(size, (direction * image).sum(axis=0))
             moved += length * direction
-            left = left - length * image
-            step = scale * left
-            size, before = (left * step).sum(axis=0), size
+            residual = residual - length * image
+            step = scale * residual
+            size, before = (residual * step).sum(axis=0), size
             direction = step + _ratio(size, before) * direction
         return moved
 
     def _pull(self, vectors: Vectors | None, rows: np.ndarray) -> Any:
-        """Sums, for each row, of weight times what is left of the vectors that have it; of zeros without vectors."""
+        """Sums, for each row, of weight times the residuals of its vectors; without vectors, those of zeros."""
 
         def work(first: int, last: int, sums: np.ndarray, masses: np.ndarray) -> Any:
             blocks = [(first, _NO_VECTORS)] if vectors is None else vectors.blocks(first, last)
@@ -319,7 +320,7 @@ class _Search:
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    """Quotients, 0 where nothing is left to divide by."""
+    """Quotients; 0 where the divisor is not positive."""
     return np.divide(over, under, out=np.zeros_like(over), where=under > 0)
 
 
@@ -335,11 +336,11 @@ def _one_by_one(
     hysteresis: float,
     threads: int | None,
 ) -> Stages:
-    """Stages each of which clusters what those before it leave."""
-    centroids, codes, left = [], np.empty((len(vectors), len(sizes)), np.int32), vectors
+    """Stages found one by one: each clusters the residuals of those before it."""
+    centroids, codes, residuals = [], np.empty((len(vectors), len(sizes)), np.int32), vectors
     for stage, size in enumerate(sizes):
         found = fast_kmeans(
-            left,
+            residuals,
             size,
             frequencies,
             sample=sample,
@@ -353,12 +354,12 @@ def _one_by_one(
         centroids.append(found.centroids)
         codes[:, stage] = found.rows
         if stage + 1 < len(sizes):
-            left = left.less(found.centroids, codes[:, stage])
+            residuals = residuals.less(found.centroids, codes[:, stage])
     return Stages(centroids, codes)
 
 
 def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.ndarray, count: int) -> Stages:
-    """Stages of before for some of so many vectors; rows that are more than before are zeros, too many are dropped."""
+    """Stages of an earlier table, for ``ids`` of ``count`` vectors; new rows are zeros, surplus rows are dropped."""
     centroids, codes = [], np.full((len(ids), len(sizes)), -1, np.int32)
     for stage, (before, size) in enumerate(zip(previous, sizes, strict=True)):
         skipped = 0 if before.default is None else 1
@@ -368,7 +369,7 @@ def _restarted(previous: Sequence[Clustering], sizes: Sequence[int], ids: np.nda
         kept = np.arange(len(old))
         if len(old) > size:
             kept = np.sort(np.argsort(-np.bincount(known[known >= 0], minlength=len(old)), kind="stable")[:size])
-        renumbered = np.full(len(old) + 1, -1, np.int32)  # the last is that of -1
+        renumbered = np.full(len(old) + 1, -1, np.int32)  # the last entry is for -1
         renumbered[kept] = np.arange(len(kept))
         codes[:, stage] = renumbered[known]
         rows = np.zeros((size, old.shape[1]), np.float32)

@@ -1,4 +1,4 @@
-"""Which vectors k-means looks at, and where it starts."""
+"""The sample that k-means runs on, and its starting centroids."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PARTS_OF_STARTS = 3  # two are a little worse, six no better
 def draw(
     weights: np.ndarray, count: int, how: Sampling, head: float, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the vectors that centroids are found on.
+    """Draws the sample that k-means runs on.
 
-    "proportional" takes vector i with probability ``min(1, weight_i / τ)`` at even steps of the running sum, and
-    lets it weigh ``max(weight_i, τ)``, so that weighted sums over the sample are right on average: all frequent
-    vectors are in, each as itself, and some of the rare ones stand for the others. "head" takes the most frequent
-    ones that carry a share of the weight, and nothing else; "uniform" any.
+    "proportional" takes vector i with probability ``min(1, weight_i / τ)`` at even steps of the running sum, with
+    weight ``max(weight_i, τ)``, so that weighted sums over the sample are unbiased: all frequent vectors are in it
+    with their own weight, and some of the rare ones represent the others. "head" takes only the most frequent vectors,
+    which cover a share of the weight; "uniform" takes any.
 
     Args:
         weights: float32 (n,), not negative.
-        count: most vectors.
-        how: one of the three.
-        head: share of the weight that "head" carries.
-        generator: of what is random.
+        count: maximum number of vectors.
+        how: "proportional", "head" or "uniform".
+        head: share of the total weight that "head" covers.
+        generator: random generator.
 
     Returns:
         Ids in ascending order, int64 (s,), and their weights, float32 (s,).
@@ -57,10 +57,10 @@ def draw(
 def starts(
     vectors: Vectors, weights: np.ndarray, count: int, generator: np.random.Generator, threads: int
 ) -> np.ndarray:
-    """Different vectors as centroids to begin with, their numbers, int64 (K,).
+    """Indices of distinct vectors to start k-means from, int64 (K,).
 
     A third is drawn in proportion to weight, then two more in proportion to what vectors add to the distortion so
-    far, as in k-means‖ (Bahmani et al. 2012): about as good as k-means++, at the cost of a round of Lloyd.
+    far, as in k-means‖ (Bahmani et al. 2012): about as good as k-means++, at the cost of one Lloyd round.
     """
     edges = [count * part // _PARTS_OF_STARTS for part in range(_PARTS_OF_STARTS + 1)]
     chosen = np.empty(count, np.int64)
@@ -77,17 +77,17 @@ def starts(
 
 
 def costs_of(vectors: Vectors, weights: np.ndarray, rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Weight times squared distance to its centroid of each vector, float32 (n,)."""
+    """Weight times squared distance of each vector to its centroid, float32 (n,)."""
     costs = np.empty(len(vectors), np.float32)
     for first, block in vectors.blocks():
         part = slice(first, first + len(block))
-        left = block - centroids[rows[part]]
-        costs[part] = np.einsum("nd,nd->n", left, left) * weights[part]
+        residuals = block - centroids[rows[part]]
+        costs[part] = np.einsum("nd,nd->n", residuals, residuals) * weights[part]
     return costs
 
 
 def _different(weights: np.ndarray, taken: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Ids (count,) in proportion to weights, none twice; any others where too few weigh anything."""
+    """Distinct ids (count,), drawn in proportion to weights; any others if too few have a weight."""
     ids = np.empty(count, np.int64)
     tau = kernels.threshold(weights, float(count))
     found = kernels.systematic(weights, tau, float(generator.random()) if tau > 0 else 0.0, ids)
@@ -102,7 +102,7 @@ def _different(weights: np.ndarray, taken: np.ndarray, count: int, generator: np
 def fill_empty(
     found: Sums, centroids: np.ndarray, vectors: Vectors, weights: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Weighted means; clusters that weigh nothing move onto the vectors that add most to the distortion."""
+    """Weighted means; clusters without weight move onto the vectors that add most to the distortion."""
     means = found.means(centroids)
     empty = np.flatnonzero(found.masses == 0)
     if len(empty):

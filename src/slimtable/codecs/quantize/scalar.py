@@ -1,40 +1,40 @@
-"""Scalar quantization: values become whole steps on an even grid between the smallest and the largest of a line."""
+"""Scalar quantization: values become codes on an even grid between the smallest and the largest value of a line."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SMALLEST_HALF = 2.0**-24
-"""Distance of neighbours among the smallest numbers of 16 bits."""
+"""Spacing of the smallest float16 values."""
 TOO_SMALL = SMALLEST_HALF * 2.0**11
-"""Rounding to :data:`SMALLEST_HALF` would ruin a table whose values are no larger."""
+"""Steps of :data:`SMALLEST_HALF` are too coarse for a table whose values are no larger."""
 
 
 def make_grid(
     low: np.ndarray, high: np.ndarray, bits: int, scale_bits: int, largest: float, advice: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and step of every line of a table, as they are served.
+    """Offset and step of every line of a table, as stored.
 
     Args:
         low: float32, smallest value of each line.
         high: float32, largest value of each line.
         bits: bits per value.
-        scale_bits: width of each offset and step, 16 or 32.
+        scale_bits: bits of each offset and step, 16 or 32.
         largest: largest absolute value of the table.
-        advice: what to do where the values do not fit; ends the message.
+        advice: what to do if the values do not fit, for the error message.
 
     Returns:
         Offset and step in float32, shaped as ``low``.
 
     Raises:
-        ValueError: the values do not fit such scales: too large, or all of the table too small.
+        ValueError: the values do not fit scales of ``scale_bits``: too large or too close together.
     """
     steps = np.float32(2**bits - 1)
     step = (high - low) / steps
     if scale_bits == 16:
         # Rounded so that the grid still reaches from the smallest value to the largest.
         low = _half(low - np.abs(low) * np.float32(2.0**-11))
-        low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # the smallest halves may round above a line
+        low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # tiny float16 values may round above a line
         step = _half((high - low) / steps * np.float32(1 + 2.0**-11))
         if largest > TOO_SMALL:
             step = np.where(high > low, np.maximum(step, np.float32(SMALLEST_HALF)), step)
@@ -58,7 +58,7 @@ def codes_of(rows: np.ndarray, offset: np.ndarray, step: np.ndarray, bits: int) 
 
 
 def refusal(scale_bits: int, advice: str) -> str:
-    """What is said where values do not fit scales of so many bits."""
+    """Error message for values that do not fit scales of ``scale_bits``."""
     return (
         f"Some values are too large or too close together for scales of {scale_bits} bits. "
         f"{advice + ', or scale' if advice else 'Scale'} the table."
@@ -66,5 +66,5 @@ def refusal(scale_bits: int, advice: str) -> str:
 
 
 def _half(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is infinite in 16 bits is refused by the caller
+    with np.errstate(over="ignore"):  # the caller rejects values that overflow 16 bits
         return values.astype(np.float16).astype(np.float32)

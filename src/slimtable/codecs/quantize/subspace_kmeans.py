@@ -8,7 +8,7 @@ from numba import njit
 from slimtable.codecs.quantize.nearest import SortedCodebook, nearest_codes
 from slimtable.codecs.vectors import Vectors, as_vectors
 
-_ROWS_PER_CENTROID = 256  # more rows than this teach a centroid nothing; faiss draws the same line
+_ROWS_PER_CENTROID = 256  # more rows than this hardly improve a centroid; faiss has the same limit
 
 
 def kmeans(
@@ -22,16 +22,16 @@ def kmeans(
 ) -> np.ndarray:
     """Lloyd's algorithm on each of M subspaces of the rows.
 
-    One-dimensional subspaces start from quantiles, others from distinct random rows. A centroid left without
+    One-dimensional subspaces start from quantiles, others from distinct random rows. A centroid without
     rows moves onto a random row. Large inputs are sampled down to 256 rows per centroid.
 
     Args:
         rows: float32 (N, M·s), N ≥ 1, in memory, or read a block at a time.
         num_centroids: K.
         num_codebooks: M.
-        fixed: float32 (M, F, s), centroids that take part but do not move; they become the first F of the K.
-        iterations: at most this many rounds; stops as soon as nothing moves.
-        seed: of the sampling.
+        fixed: float32 (M, F, s), centroids that are not moved; they are the first F of the K.
+        iterations: maximum number of rounds; stops as soon as no centroid moves.
+        seed: seed of the sampling.
 
     Returns:
         float32 (M, K, s).
