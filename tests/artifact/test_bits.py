@@ -61,9 +61,9 @@ def test_codes_that_do_not_fit(codes, width):
 
 @pytest.mark.parametrize("width", [0, 33, -3])
 def test_width_out_of_range(width):
-    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.32"):
+    with pytest.raises(ValueError, match=r"`width` must be in 1\.\.32"):
         pack_bits(np.array([0]), width)
-    with pytest.raises(ValueError, match=r"`width` must lie in 1\.\.32"):
+    with pytest.raises(ValueError, match=r"`width` must be in 1\.\.32"):
         unpack_bits(np.zeros(4, np.uint8), width, 1)
 
 

@@ -113,7 +113,7 @@ def test_lookup_and_weight(artifact):
 
 
 def test_lookup_of_wrong_ids(artifact):
-    with pytest.raises(IndexError, match=r"id 11 at position 1 is out of range: ids lie in 0..10"):
+    with pytest.raises(IndexError, match=r"id 11 at position 1 is out of range: ids are in 0..10"):
         artifact["item"].lookup([10, 11])
     with pytest.raises(IndexError, match=r"id -1 at position 0"):
         artifact["item"].lookup(-1)

@@ -247,7 +247,7 @@ class Decoder:
         bad = int(kernels.first_outside(array.reshape(-1), self.num_embeddings))
         if bad >= 0:
             found = exact_array(ids).reshape(-1)[bad]
-            raise IndexError(f"id {found} at position {bad} is out of range: ids lie in 0..{self.num_embeddings - 1}.")
+            raise IndexError(f"id {found} at position {bad} is out of range: ids are in 0..{self.num_embeddings - 1}.")
         return array
 
 

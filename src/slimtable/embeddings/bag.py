@@ -19,21 +19,21 @@ def embedding_bag(
     *,
     include_last_offset: bool = False,
 ) -> Tensor:
-    """Looks rows up and pools each bag; differentiable in training mode, and adds to ``penalty()`` as a lookup does.
+    """Looks up rows and pools each bag; differentiable in training mode, and adds to ``penalty()`` as a lookup does.
 
     Args:
         embedding: any compressed table.
         ids: integer (n,).
-        offsets: integer (B,): where each bag begins, from 0, never falling.
+        offsets: integer (B,): start of each bag, from 0, in ascending order.
         mode: "sum" or "mean". The padding id adds nothing, and a mean does not count it.
         per_sample_weights: float (n,) factors of the rows, for "sum" only.
-        include_last_offset: ``offsets`` is (B + 1,) and ends with n.
+        include_last_offset: True if ``offsets`` is (B + 1,) and ends with n.
 
     Returns:
         float (B, embedding_dim); an empty bag is zeros.
 
     Raises:
-        ValueError: the offsets, the mode or the weights do not fit.
+        ValueError: the offsets, the mode or the weights are invalid.
         IndexError: an id is out of range.
 
     Example:

@@ -40,11 +40,11 @@ class Growable(Protocol):
         """Adds ids at the end, in place; the parameters are replaced by longer ones.
 
         Args:
-            num_embeddings: how many there are then.
-            rows: float (new ids, embedding_dim) of the new ids; None to draw them as fresh ones.
+            num_embeddings: number of ids afterwards.
+            rows: float (new ids, embedding_dim) rows of the new ids; None to initialize them as in a new table.
 
         Raises:
-            ValueError: there would be fewer ids than now, or the rows do not fit.
+            ValueError: there would be fewer ids than now, or the shape of ``rows`` does not match.
         """
         ...
 
@@ -54,7 +54,7 @@ class CompressedEmbedding(EmbeddingTable):
 
     A method is a subclass with six parts: ``build``, ``reset_parameters``, ``rows``, ``bits``, ``pack`` and ``fit_``.
     In training mode a lookup is differentiable; in evaluation mode it returns exactly the rows that a packed file
-    serves.
+    decodes to.
 
     Args:
         num_embeddings: number of ids, N.
@@ -63,9 +63,9 @@ class CompressedEmbedding(EmbeddingTable):
         padding_idx: id whose row is always zeros and is never trained, or None; negative ones count from the end.
         frequencies: (N,) how often each id occurs in training. Methods with frequency tiers put the most
             frequent ids first; None means that ids are already sorted from most to least frequent.
-        row_maps: the shared row of each id, one map per view, for methods that share rows as they are told. An empty
-            list: they come later, with a state dict.
-        device: where the parameters live.
+        row_maps: the shared row of each id, one map per view, for methods that share rows by given maps. An empty
+            list if the maps come later, with a state dict.
+        device: device of the parameters.
         dtype: data type of the parameters.
 
     Raises:
@@ -76,11 +76,11 @@ class CompressedEmbedding(EmbeddingTable):
     config_class: ClassVar[type[MethodConfig]]
     """The frozen dataclass with this method's options."""
     post_training: ClassVar[bool] = False
-    """True where training is that of ``full`` and the table is compressed afterwards."""
+    """True if a table is trained as by ``full`` and compressed afterwards."""
     row_prefix: ClassVar[str] = "table"
-    """How the names of the parameters begin that hold rows which a lookup picks."""
+    """Name prefix of the parameters from which a lookup picks rows."""
     sparse: bool = False
-    """Set it for sparse gradients of :meth:`row_parameters`, as with ``nn.Embedding(sparse=True)``."""
+    """True for sparse gradients of :meth:`row_parameters`, as with ``nn.Embedding(sparse=True)``."""
 
     def __init__(
         self,
@@ -116,11 +116,11 @@ class CompressedEmbedding(EmbeddingTable):
         self.build(_checked_frequencies(frequencies, num_embeddings), device, dtype)
         self.reset_parameters()
 
-    # What a method says about itself, besides `rows`, `bits` and `pack`.
+    # What a method implements, besides `rows`, `bits` and `pack`.
 
     @abstractmethod
     def build(self, frequencies: Tensor | None, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        """Checks the configuration against the sizes and makes the (empty) parameters and buffers."""
+        """Checks the configuration against the sizes and creates the (uninitialized) parameters and buffers."""
 
     @abstractmethod
     def reset_parameters(self) -> None:
@@ -128,11 +128,11 @@ class CompressedEmbedding(EmbeddingTable):
 
     @abstractmethod
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Takes over a trained table as well as the method can.
+        """Fits the parameters to a trained table, as closely as the method can.
 
         Args:
             table: finite float (num_embeddings, embedding_dim).
-            context: what else is known of it; ``previous`` is an :class:`EmbeddingTable`.
+            context: what else is known about the table; ``previous`` is an :class:`EmbeddingTable`.
         """
 
     # What training may call.
@@ -142,12 +142,12 @@ class CompressedEmbedding(EmbeddingTable):
         return next(self.parameters()).new_zeros(())
 
     def end_epoch(self) -> None:
-        """Called after each epoch, for methods that adjust themselves; nothing by default."""
+        """Called after each epoch, for methods that adapt between epochs; does nothing by default."""
 
-    # Written once here.
+    # The same for every method.
 
     def row_parameters(self) -> list[Tensor]:
-        """The parameters that hold rows: they get sparse gradients where ``sparse`` is set."""
+        """The parameters that hold rows; their gradients are sparse if ``sparse`` is set."""
         return [
             parameter for name, parameter in self.named_parameters(recurse=False) if name.startswith(self.row_prefix)
         ]
@@ -156,7 +156,7 @@ class CompressedEmbedding(EmbeddingTable):
         return sum(len(parameter) for parameter in self.row_parameters())
 
     def trained_parameters(self) -> int:
-        """Numbers that gradients change; with Adam, training holds three times as many for them."""
+        """Number of trained values; with Adam, training keeps two moments for each."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     @classmethod
@@ -177,16 +177,16 @@ class CompressedEmbedding(EmbeddingTable):
             table: float (num_embeddings, embedding_dim).
             config: the method's configuration; None for its defaults.
             padding_idx: id that is served as zeros; its row in ``table`` must be zeros.
-            frequencies: as :class:`FitContext`, like the following.
+            frequencies: (N,) how often each id occurs, as in :class:`FitContext`.
             row_maps: the shared row of each id.
-            previous: an earlier table to start from, perhaps of another method.
-            metric: float (d, d), what errors cost by direction.
+            previous: an earlier table to start from, possibly of another method.
+            metric: float (d, d) cost of errors, as in :class:`FitContext`.
 
         Returns:
             A module of this method, still trainable, whose rows approximate ``table``.
 
         Raises:
-            ValueError: the table is not a finite matrix, its padding row is not zeros, or ``metric`` is no such matrix.
+            ValueError: the table is not a finite matrix, its padding row is not zeros, or ``metric`` is invalid.
         """
         table = table.detach()
         _check_table(table, padding_idx)
@@ -236,6 +236,6 @@ def _checked_metric(metric: Tensor, width: int) -> Tensor:
     spectrum = torch.linalg.eigvalsh((metric + metric.T) / 2)
     if float(spectrum[0]) < -1e-6 * float(spectrum.abs().max()):
         raise ValueError(
-            "A metric of errors must be positive semi-definite, but some errors would cost less than none."
+            "A metric of errors must be positive semi-definite, but some errors would have a negative cost."
         )
     return (metric + metric.T) / 2

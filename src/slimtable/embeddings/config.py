@@ -1,4 +1,4 @@
-"""Options of a method, and what they cost."""
+"""Options of a method, and the size of the table that they make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MethodConfig(Config, ABC):
     """Options that every method has.
 
     Attributes:
-        init_std: standard deviation of the normal that fresh rows are drawn from; 0.01 as in NCF and MGQE §5.4.
+        init_std: standard deviation of the normal distribution of initial rows; 0.01 as in NCF and MGQE §5.4.
     """
 
     init_std: Positive = 0.01
@@ -31,45 +31,45 @@ class MethodConfig(Config, ABC):
 
     @abstractmethod
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        """All bits that a float32-trained table serves, from sizes alone: nothing is allocated.
+        """All bits of a packed table that was trained in float32, from its shape alone: nothing is allocated.
 
         Args:
             num_embeddings: number of ids, N.
             embedding_dim: width of a row, d.
-            frequencies: (N,) how often each id occurs; None where ids are numbered from most to least frequent.
+            frequencies: (N,) how often each id occurs; None if ids are numbered from most to least frequent.
 
         Returns:
-            The bits; the most that there may be where row maps depend on a grouping.
+            The bits; an upper bound if row maps depend on a grouping.
 
         Raises:
-            ValueError: the options do not fit the sizes, or do not tell the size of a table by themselves.
-            BudgetError: the options ask for less than the method can do.
+            ValueError: the options do not fit the sizes, or do not determine the size of a single table.
+            BudgetError: the budget is too small for the method.
         """
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
-        """Itself in all sizes that it can have, from small to large, for :func:`fit_budget`; by default as it is."""
+        """The configuration in all possible sizes, from small to large, for :func:`fit_budget`; itself by default."""
         return [self]
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec | None:
-        """The codec that compresses a trained table as the method does, block by block; None where only the module can.
+        """The codec that compresses a trained table as the method does, block by block; None if only the module can.
 
         Raises:
             ValueError: the options do not fit the sizes.
-            BudgetError: the options ask for less than the method can do.
+            BudgetError: the budget is too small for the method.
         """
         return None
 
     def with_budget(self, budget: str) -> Self | None:
-        """Itself with a budget of users and items together; None where each table is given its own size."""
+        """The configuration with a joint budget of users and items; None if each table gets its own size."""
         return None
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration that a file or a run folder holds, perhaps of an earlier version."""
+        """The configuration from a file or a run folder, possibly of an earlier version."""
         return cls.from_dict(dict(values))
 
     needs_trained: ClassVar[bool] = False
-    """Whether it is at its best when it compresses a trained table, which is then trained on."""
+    """True if the method works best when it compresses a trained table and then continues training."""
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
         """The shared rows of the ids of each "user" and "item" side, for methods that group them; none by default.

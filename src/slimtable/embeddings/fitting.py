@@ -1,4 +1,4 @@
-"""From a budget to options: the largest table of a method that keeps it."""
+"""Options from a budget: the largest table of a method that fits it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def fit_budget(config: _C, budget: str | float, num_embeddings: int, embedding_d
     Sizes are arithmetic: nothing is allocated or trained.
 
     Args:
-        config: options of the method; those that say its size are chosen here.
-        budget: bytes served, such as "4%" of the float32 table, "16x" smaller or "2MB"; or a number of bits.
+        config: options of the method; those that set its size are replaced.
+        budget: packed size, such as "4%" of the float32 table, "16x" smaller or "2MB"; or a number of bits.
         num_embeddings: number of ids, N.
         embedding_dim: width of a row, d.
-        frequencies: (N,) how often each id occurs; None where ids are numbered from most to least frequent.
+        frequencies: (N,) how often each id occurs; None if ids are numbered from most to least frequent.
 
     Returns:
         The configuration with that size.
 
     Raises:
-        BudgetError: the smallest table of the method is larger; the message says how large.
-        ValueError: the text is no budget.
+        BudgetError: the smallest table of the method is larger; the message states its size.
+        ValueError: the budget cannot be parsed.
 
     Example:
         >>> from slimtable.methods.uniform import UniformConfig

@@ -1,4 +1,4 @@
-"""A packed table as a PyTorch module: served bits only, nothing left to train."""
+"""A packed table as a PyTorch module: it keeps the packed arrays only and cannot be trained."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from slimtable.embeddings.registry import saved_config
 
 
 class FrozenEmbedding(EmbeddingTable):
-    """Looks rows up from the packed arrays of any method, on any device.
+    """Looks up rows in the packed arrays of any method, on any device.
 
     On the CPU rows are decoded by the kernels that serve artifacts; elsewhere, and under ``torch.compile``, by
     PyTorch operations with the same result. The arrays are held as bytes, so ``half()`` and the like change the
-    type of the rows and never the stored values. It has no parameters.
+    type of the rows and never the stored values. There are no parameters.
 
     Args:
-        packed: the table, as :meth:`EmbeddingTable.pack` gives it or an artifact holds it.
+        packed: the table, from :meth:`EmbeddingTable.pack` or from an artifact.
 
     Raises:
-        ArtifactError: the arrays do not fit together.
+        ArtifactError: the arrays are inconsistent.
 
     Example:
         >>> packed = Packed("dense", 2, 2, {"table": np.eye(2, dtype=np.float32)})
@@ -52,14 +52,14 @@ class FrozenEmbedding(EmbeddingTable):
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy()
             self.register_buffer(_buffer_name(name), torch.from_numpy(raw))
             self._shapes[name] = (array.shape, array.dtype)
-        self.register_buffer("_like", torch.empty(0), persistent=False)  # knows the device and float type asked for
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # tracks the device and dtype of the module
         self._head = Packed(**{**packed.__dict__, "arrays": {}})
         self._bits = exact_bits(packed)
         self._decoder: tuple[Any, Decoder] | None = None
         self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
 
     def rows(self, ids: Tensor) -> Tensor:
-        if torch._C._get_tracing_state() is not None:  # what torch.jit.is_tracing asks, without its deprecation
+        if torch._C._get_tracing_state() is not None:  # as torch.jit.is_tracing, without its deprecation
             raise TypeError(
                 "torch.jit.trace would record the rows of its example as constants. Use torch.compile, or trace the "
                 "model before its tables are compressed."
@@ -82,7 +82,7 @@ class FrozenEmbedding(EmbeddingTable):
         return Packed(**{**self._head.__dict__, "arrays": arrays})
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes along: everything but the decoder, which points into these very arrays."""
+        """State of a copy or a pickle: everything but the decoder, which points into this module's arrays."""
         return {**self.__dict__, "_decoder": None, "_directory": None}
 
     @property
@@ -97,12 +97,12 @@ class FrozenEmbedding(EmbeddingTable):
 
     @property
     def device(self) -> torch.device:
-        """Where the table lives."""
+        """Device of the table."""
         return self._like.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the rows."""
+        """Data type of the rows."""
         return self._like.dtype
 
     def _buffer(self, name: str) -> Tensor:
@@ -115,7 +115,7 @@ class FrozenEmbedding(EmbeddingTable):
         return self._buffer(name).view(torch.from_numpy(np.empty(0, dtype)).dtype).reshape(shape)
 
     def _decoder_now(self) -> Decoder:
-        """The decoder over the present buffers; loading a state dict or moving devices makes a new one."""
+        """The decoder of the present buffers; loading a state dict or moving devices makes a new one."""
         buffers = [self._buffer(name) for name in self._shapes]
         key = [(buffer.data_ptr(), buffer._version) for buffer in buffers]
         if self._decoder is None or self._decoder[0] != key:
@@ -125,7 +125,7 @@ class FrozenEmbedding(EmbeddingTable):
     def _rows_by_torch(self, ids: Tensor) -> Tensor:
         """Rows (B, d) float32 of int64 ids (B,)."""
         inside = ((ids >= 0) & (ids < self.num_embeddings)).all()
-        message = f"An id is out of range: ids lie in 0..{self.num_embeddings - 1}."
+        message = f"An id is out of range: ids are in 0..{self.num_embeddings - 1}."
         if torch.compiler.is_compiling():
             torch._assert_async(inside, message)
         elif not bool(inside):
@@ -156,7 +156,7 @@ class FrozenEmbedding(EmbeddingTable):
         stream = self._buffer(name)
         first = index * width
         byte, last = first >> 3, len(stream) - 1
-        touched = (width + 14) // 8  # bytes that a code may lie in
+        touched = (width + 14) // 8  # bytes that a code may span
         window = sum(stream[(byte + i).clamp(max=last)].long() << (8 * i) for i in range(touched))
         return (window >> (first & 7)) & ((1 << width) - 1)
 
@@ -180,7 +180,7 @@ def freeze_(module: nn.Module) -> nn.Module:
     tables = {name: child for name, child in children if isinstance(child, EmbeddingTable)}
     if not tables or "" in tables:
         raise ValueError("freeze_ needs a module that holds compressed tables inside.")
-    frozen: dict[int, FrozenEmbedding] = {}  # a table that stands under several names stays one
+    frozen: dict[int, FrozenEmbedding] = {}  # a table with several names stays one table
     for name, table in tables.items():
         if id(table) not in frozen:
             frozen[id(table)] = FrozenEmbedding(table.pack()).to(table.device, table.dtype).train(table.training)
@@ -190,7 +190,7 @@ def freeze_(module: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class _UnknownConfig(MethodConfig):
-    """Stands for the options of a method that this version does not know; decoding needs none."""
+    """Placeholder for the options of a method that this version does not know; decoding needs none."""
 
     def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
         raise ValueError("The table was made by a method that this version does not know. Ask the table for its bits.")
@@ -201,7 +201,7 @@ def _buffer_name(array_name: str) -> str:
 
 
 def _config_of(packed: Packed) -> MethodConfig:
-    """The configuration that made the table, or the default one where it is not known: decoding does not need it."""
+    """The configuration that made the table, or a placeholder if it is unknown: decoding does not need it."""
     try:
         return saved_config(packed.method, packed.method_config)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Rows of packed tables by PyTorch operations, one function per layout; the artifact has the kernels for the CPU."""
+"""Rows of packed tables by PyTorch operations, one function per layout; kernels for the CPU are in ``artifact``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _shared(table: FrozenEmbedding, ids: Tensor) -> Tensor:
             weight = table.array(f"weights.{index}")[ids].float().unsqueeze(1)
         numbers = _row_numbers(table, index, term["map"], shared["num_rows"], ids)
         value = weight * _shared_rows(table, term["table"], shared, numbers)
-        # Columns that no term reached so far are set, not added to: -0 stays -0.
+        # The first term of a column is assigned, not added to zeros: -0 stays -0.
         if "multiply" in term:
             value = rows[:, columns] * value
         elif columns.start in reached:
@@ -53,7 +53,7 @@ def _shared(table: FrozenEmbedding, ids: Tensor) -> Tensor:
 
 
 def _row_numbers(table: FrozenEmbedding, index: int, row_map: Any, num_rows: int, ids: Tensor) -> Tensor:
-    """Rows that a term gives to ids, int64 (B,)."""
+    """The shared row of each id in a term, int64 (B,)."""
     if row_map == "stored":
         return table.codes(f"map.{index}", ids, code_bits(num_rows)).clamp(max=num_rows - 1)
     if "divisor" in row_map:
@@ -64,7 +64,7 @@ def _row_numbers(table: FrozenEmbedding, index: int, row_map: Any, num_rows: int
 
 
 def _shared_rows(table: FrozenEmbedding, index: int, shared: dict[str, int], numbers: Tensor) -> Tensor:
-    """Shared rows by their numbers, float32 (B, w)."""
+    """Shared rows by index, float32 (B, w)."""
     if shared["bits"] > 8:
         return table.array(f"rows.{index}")[numbers].float()
     column = torch.arange(shared["width"], device=numbers.device)

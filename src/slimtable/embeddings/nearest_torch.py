@@ -1,11 +1,11 @@
-"""Nearest centroids by PyTorch operations, on any device and in any precision; codes are of equal distance."""
+"""Nearest centroids by PyTorch operations, on any device, in any precision; of equally near centroids, any may win."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 1 << 24  # distances held at a time
+_CHUNK_ELEMENTS = 1 << 24  # distances in memory at a time
 
 
 def nearest_codes_torch(rows: Tensor, codebook: Tensor, tiers: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -34,6 +34,6 @@ def nearest_codes_torch(rows: Tensor, codebook: Tensor, tiers: Tensor, sizes: tu
 
 
 def forbidden_centroids(tiers: Tensor, sizes: tuple[int, ...], num_centroids: int) -> Tensor:
-    """True where a row's tier may not use a centroid: (B, K) bool; nothing is barred for tier -1."""
-    limits = torch.tensor([*sizes, num_centroids], device=tiers.device)  # the last serves tier -1
+    """Mask (B, K) of the centroids that the tier of each row may not use; none for tier -1."""
+    limits = torch.tensor([*sizes, num_centroids], device=tiers.device)  # the last entry is for tier -1
     return torch.arange(num_centroids, device=tiers.device) >= limits[tiers.long()].unsqueeze(1)

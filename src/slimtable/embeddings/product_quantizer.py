@@ -24,7 +24,7 @@ from slimtable.embeddings.quantizer_config import QuantizerConfig
 from slimtable.embeddings.shared_rows_kernels import sparse_rows
 from slimtable.embeddings.tensors import float_bits
 
-_CHUNK_ELEMENTS = 1 << 22  # responses held at a time when nothing is learned
+_CHUNK_ELEMENTS = 1 << 22  # responses in memory at a time without gradients
 
 
 class ProductQuantizer(nn.Module):
@@ -35,8 +35,8 @@ class ProductQuantizer(nn.Module):
         width: length of a subvector, d/M.
         sizes: number of centroids that each tier of rows may use, (T,); K is the largest.
         config: the options.
-        device: where the parameters live.
-        dtype: floating-point type of the parameters.
+        device: device of the parameters.
+        dtype: data type of the parameters.
     """
 
     def __init__(
@@ -62,9 +62,11 @@ class ProductQuantizer(nn.Module):
         self._sorted = SortedCodebook(sizes)
 
     def reset_parameters(self) -> None:
-        """Draws centroids (and keys) from N(0, init_std²); none where k-means is going to place them."""
+        """Draws centroids from N(0, init_std²), or sets them to zeros if k-means will place them; keys from N(0, 1)."""
         if self.config.dense_epochs and self.config.variant == "vq":
-            nn.init.zeros_(self.codebook)  # so that the table is drawn as an uncompressed one would be
+            nn.init.zeros_(
+                self.codebook
+            )  # uses no random numbers, so that the table is initialized like an uncompressed one
             return
         nn.init.normal_(self.codebook, std=self.config.init_std)
         if self.config.variant == "softmax":
@@ -76,11 +78,11 @@ class ProductQuantizer(nn.Module):
 
         Args:
             rows: float (B, d).
-            tiers: int8 (B,) tier of each row; -1 leaves a row out.
+            tiers: int8 (B,) tier of each row; -1 to skip a row, which becomes zeros.
 
         Returns:
-            The quantized rows (B, d), whose gradient reaches ``rows`` unchanged ("vq"), and the sum over all
-            elements of (centroid − row)², whose gradient reaches the centroids alone (DPQ eq. 6).
+            The quantized rows (B, d), whose gradient goes to ``rows`` unchanged ("vq"), and the sum over all
+            elements of (centroid − row)², whose gradient goes to the centroids alone (DPQ eq. 6).
         """
         if self.config.variant == "softmax":
             return self._softmax(rows, tiers), rows.new_zeros(())
@@ -94,7 +96,7 @@ class ProductQuantizer(nn.Module):
         return quantized.detach() + (rows - rows.detach()), error
 
     def looks_up(self, table: Tensor) -> bool:
-        """Whether :meth:`look_up` serves for a table as it is: in float32 on a CPU, for plain nearest centroids."""
+        """True if :meth:`look_up` supports a table: float32 on a CPU, quantized to plain nearest centroids."""
         plain = self.config.variant == "vq" and not self.config.batch_norm and not self.config.revive_dead
         return plain and self._compiled_kernels_fit(table)
 
@@ -107,18 +109,18 @@ class ProductQuantizer(nn.Module):
         elements: float,
         sparse: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Looks rows up and quantizes them as :meth:`forward`, in one compiled call and one node of the graph.
+        """Looks up rows and quantizes them as :meth:`forward`, in one compiled call and one node of the graph.
 
         Args:
             table: float32 (N, d).
             ids: integer (B,).
             tiers: int8 (N,) tier of each row of the table.
             padding_idx: id that becomes zeros, or None.
-            elements: what the error sum is divided by, here, where it costs no node of the graph.
-            sparse: give the table a sparse gradient.
+            elements: divisor of the error sum; dividing here saves a node of the graph.
+            sparse: True to give the table a sparse gradient.
 
         Returns:
-            As :meth:`forward`, the error sum over ``elements``.
+            As :meth:`forward`, with the error sum divided by ``elements``.
 
         Raises:
             IndexError: an id is out of range.
@@ -141,7 +143,7 @@ class ProductQuantizer(nn.Module):
         with torch.no_grad():
             rows = rows.detach()
             codebook = self._per_subspace(self.centroids).detach()
-            if self.training and self.config.batch_norm:  # batch statistics need the batch whole
+            if self.training and self.config.batch_norm:  # batch statistics need the whole batch
                 return self._responses(rows, tiers).argmax(dim=2)
             if self.config.variant == "softmax" or self.config.batch_norm:
                 step = max(1, _CHUNK_ELEMENTS // (self.num_codebooks * self.codebook_size))
@@ -158,7 +160,7 @@ class ProductQuantizer(nn.Module):
         return self._per_subspace(self.centroids)[index, codes].flatten(1)  # (B, M, s) -> (B, d)
 
     def fit_(self, rows: Tensor, tiers: Tensor, seed: int = 0) -> None:
-        """Places the centroids by k-means on rows (N, d), the first centroids for the rows of smaller tiers."""
+        """Sets the centroids by k-means on rows (N, d), as :func:`place_centroids`."""
         shape = (len(self.codebook), self.codebook_size, self.width)
         vectors = Array(rows.detach().float().cpu().numpy())
         codebook = place_centroids(vectors, tiers.cpu().numpy(), self.sizes, shape, seed)
@@ -168,7 +170,7 @@ class ProductQuantizer(nn.Module):
                 self._fit_values(rows, tiers)
 
     def _fit_values(self, rows: Tensor, tiers: Tensor) -> None:
-        """Makes the centroids keys, and each value the mean of the subvectors that answer to its key."""
+        """Sets the keys to the centroids, and each value to the mean of the subvectors that choose its key."""
         self.keys.copy_(self.codebook)
         parts = rows.reshape(len(rows), self.num_codebooks, self.width)
         codes = self.encode(rows, tiers)  # (N, M)
@@ -182,7 +184,7 @@ class ProductQuantizer(nn.Module):
         self.codebook.copy_(torch.where(counts > 0, sums / counts.clamp(min=1), self.codebook))
 
     def revive_dead(self, rows: Tensor, tiers: Tensor) -> None:
-        """Moves centroids that no row chose since the last call onto random rows (N, d) that may use them."""
+        """Moves centroids that no row has chosen since the last call onto random rows (N, d) that may use them."""
         dead = torch.from_numpy(self._usage == 0)  # (M, K)
         if self.config.share_subspaces:
             dead = dead.all(dim=0, keepdim=True)
@@ -191,7 +193,7 @@ class ProductQuantizer(nn.Module):
         limits = torch.tensor([*self.sizes, 0])[tiers.long().cpu()]  # centroids each row may use; 0 for tier -1
         edges = [0, *sorted(set(self.sizes))]
         with torch.no_grad():
-            for low, high in pairwise(edges):  # centroids low..high-1 have the same rows to serve
+            for low, high in pairwise(edges):  # the same rows may use centroids low..high-1
                 owners = (limits >= high).nonzero().flatten()
                 for m in range(len(dead)):
                     centroids = low + dead[m, low:high].nonzero().flatten()
@@ -200,16 +202,16 @@ class ProductQuantizer(nn.Module):
                     self.codebook[m, centroids[: len(chosen)]] = parts[chosen, subspace]
 
     def bits(self) -> int:
-        """Bits of the centroids; keys are not served."""
+        """Bits of the centroids; keys are not packed."""
         return self.codebook.numel() * float_bits(self.served_codebook())
 
     def served_codebook(self) -> Tensor:
-        """The centroids as they are stored, (M, K, s), or (1, K, s) where subspaces share them."""
+        """The centroids as stored, (M, K, s), or (1, K, s) if subspaces share them."""
         return self.codebook.half() if self.config.codebook_bits == 16 else self.codebook
 
     @property
     def centroids(self) -> Tensor:
-        """The centroids of a lookup: rounded as they are served, except while training."""
+        """The centroids that a lookup uses: rounded as stored, except in training mode."""
         if self.training or self.config.codebook_bits == 32:
             return self.codebook
         return self.served_codebook().to(self.codebook.dtype)
@@ -234,7 +236,7 @@ class ProductQuantizer(nn.Module):
             np.add.at(self._usage, (np.arange(self.num_codebooks), kept), 1)
 
     def _responses(self, rows: Tensor, tiers: Tensor) -> Tensor:
-        """How strongly each centroid answers: (B, M, K), -inf where the tier may not use it."""
+        """Response of each centroid to each subvector: (B, M, K), -inf if the tier may not use the centroid."""
         parts = rows.reshape(len(rows), self.num_codebooks, self.width).transpose(0, 1)  # (M, B, s)
         if self.config.variant == "softmax":
             responses = parts @ self._per_subspace(self.keys).transpose(1, 2)  # (M, B, K)
@@ -253,14 +255,14 @@ class ProductQuantizer(nn.Module):
     def _softmax(self, rows: Tensor, tiers: Tensor) -> Tensor:
         """DPQ-SX: one-hot of the largest response forward, softmax backward."""
         responses = self._responses(rows, tiers)
-        codes = responses.argmax(dim=2)  # (B, M), before rounding by the softmax can make ties
+        codes = responses.argmax(dim=2)  # (B, M), before the softmax, whose rounding can make ties
         soft = (responses / self.config.temperature).softmax(dim=2)
         self._count(codes, tiers)
         hard = F.one_hot(codes, self.codebook_size).to(soft.dtype)
-        choice = hard - soft.detach() + soft  # straight through
+        choice = hard - soft.detach() + soft  # straight-through estimator
         values = self._per_subspace(self.centroids)
         mixed = torch.einsum("bmk,mks->bms", choice, values).flatten(1)  # (B, d)
-        exact = self.decode(codes).detach()  # the mixture rounds; serve and train on the centroid itself
+        exact = self.decode(codes).detach()  # the mixture is rounded; use the centroid itself
         mixed = exact + (mixed - mixed.detach())
         return mixed.masked_fill((tiers < 0).unsqueeze(1), 0.0)
 
@@ -275,7 +277,7 @@ def _encode_numba(
 
 
 class _LookUp(torch.autograd.Function):
-    """Quantized rows and their scaled error; gradients of rows go to the table unchanged, of the error to centroids."""
+    """Quantized rows and their scaled error; row gradients go to the table unchanged, error gradients to centroids."""
 
     @staticmethod
     def forward(
@@ -291,12 +293,12 @@ class _LookUp(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         padding = -1 if padding_idx is None else padding_idx
-        ids = ids.clone(memory_format=torch.contiguous_format)  # the gradient must find them as they were
+        ids = ids.clone(memory_format=torch.contiguous_format)  # backward needs the ids even if the caller changes them
         lookup = Lookup(table.contiguous().numpy(), ids.numpy(), tiers.numpy(), padding)
         rows, pull, total = quantizer._quantize_compiled(lookup, codebook)
         if total != total and len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
-            F.embedding(ids, table)  # raises, in PyTorch's words
-        # Not as saved tensors, which a backward pass without the penalty would free before the penalty's own.
+            F.embedding(ids, table)  # raises PyTorch's error
+        # Not saved_tensors: a backward pass without the penalty would free them before the penalty's backward pass.
         ctx.ids, ctx.pull, ctx.num_embeddings, ctx.padding = ids, torch.from_numpy(pull), len(table), padding
         ctx.elements, ctx.sparse = elements, sparse
         return torch.from_numpy(rows), torch.tensor(total / elements, dtype=codebook.dtype)

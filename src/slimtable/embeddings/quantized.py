@@ -24,11 +24,11 @@ _PENDING_PENALTIES = 1000  # lookups without a call of penalty() before we warn
 
 
 class QuantizedEmbedding(CompressedEmbedding):
-    """A full table while training; codes and codebooks when served (DPQ §3, MGQE §3.3 and §4).
+    """A full table in training; codes and codebooks when packed (DPQ §3, MGQE §3.3 and §4).
 
     Training keeps an ordinary table. A lookup replaces each row by its nearest centroids, passes the gradient
-    straight through to the row, and adds to :meth:`penalty` the mean squared distance that draws the centroids
-    to their rows. Only the codes of the rows and the centroids are served.
+    straight through to the row, and adds to :meth:`penalty` the mean squared distance that pulls the centroids
+    to their rows. Only the codes of the rows and the centroids are packed.
     """
 
     config: QuantizerConfig
@@ -56,8 +56,8 @@ class QuantizedEmbedding(CompressedEmbedding):
         if self.config.dense_epochs:
             self.register_buffer("epochs_done", torch.zeros((), dtype=torch.int64, device=device))
         self._terms: list[Tensor] = []
-        self._epochs = 0  # the buffer above as a plain number
-        self._placed = False  # whether the centroids are those of the dense table as it is
+        self._epochs = 0  # the buffer above as an int
+        self._placed = False  # True if the centroids were fitted to the present dense table
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.config.init_std)
@@ -67,7 +67,7 @@ class QuantizedEmbedding(CompressedEmbedding):
             self._fit_codebooks()
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Copies the table and places the centroids by k-means; the epochs for a dense table are then over."""
+        """Copies the table and fits the centroids by k-means; the dense epochs are then over."""
         self.table.copy_(table)
         if self.config.dense_epochs:
             self._count_epochs(self.config.dense_epochs)
@@ -92,14 +92,14 @@ class QuantizedEmbedding(CompressedEmbedding):
     def penalty(self) -> Tensor:
         """Mean squared distance between looked-up rows and their centroids, summed over lookups since the last call.
 
-        Weight 1 in both papers (DPQ eq. 6). Its gradient reaches the centroids alone.
+        Its weight in the loss is 1 in both papers (DPQ eq. 6). Its gradient goes to the centroids alone.
         """
         terms, self._terms = self._terms, []
         return sum(terms[1:], start=terms[0]) if terms else super().penalty()
 
     @property
     def is_dense(self) -> bool:
-        """Whether the table still trains as it is, in the first ``dense_epochs`` epochs."""
+        """True during the first ``dense_epochs`` epochs, in which the table is trained without quantization."""
         return self._epochs < self.config.dense_epochs
 
     def train(self, mode: bool = True) -> Self:
@@ -121,7 +121,7 @@ class QuantizedEmbedding(CompressedEmbedding):
             quantizer.revive_dead(self.table.detach()[ids], tiers)
 
     def codes(self, tier: int) -> Tensor:
-        """Codes (num_rows, M) of the ids of a tier, in id order, as they are served."""
+        """Codes (num_rows, M) of the ids of a tier, in id order, as packed."""
         self._place_centroids()
         ids = (self.tiers == tier).nonzero().flatten()
         quantizer = self._quantizers()[self.tier_plan[tier].quantizer]
@@ -153,11 +153,11 @@ class QuantizedEmbedding(CompressedEmbedding):
         return self.packed("coded", arrays, described(self.tier_plan, self.config.share_subspaces))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle takes along: everything but the pending penalties, which belong to a graph."""
+        """State of a copy or a pickle: everything but the pending penalties, which belong to a graph."""
         return {**self.__dict__, "_terms": []}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Refuses the tiers of another configuration, whose sizes would not be those that :meth:`bits` counts."""
+        """Rejects the tiers of another configuration, whose sizes would not match :meth:`bits`."""
         found = state.get(f"{prefix}tiers")
         if found is not None and found.shape == self.tiers.shape:
             sizes = torch.bincount(found.long().clamp(min=0), minlength=len(self.tier_plan)).tolist()
@@ -170,7 +170,7 @@ class QuantizedEmbedding(CompressedEmbedding):
         self._epochs = int(self.epochs_done) if self.config.dense_epochs else 0
         self._placed = False
 
-    # How ids, tiers and quantizers belong together.
+    # Ids, tiers and their quantizers.
 
     def _quantizers(self) -> list[ProductQuantizer]:
         return list(self.quantizers)  # type: ignore[arg-type]
@@ -185,13 +185,13 @@ class QuantizedEmbedding(CompressedEmbedding):
         return tiers if self.padding_idx is None else tiers.masked_fill(ids == self.padding_idx, -1)
 
     def _local_tiers(self, tiers: Tensor) -> Tensor:
-        """Numbers the tiers of each quantizer from 0, as it knows them itself."""
+        """Tiers numbered from 0 within their quantizer."""
         if len(self.quantizers) == 1:
             return tiers
         return tiers.clamp(max=0)  # one tier per quantizer
 
     def _members(self, quantizer: int) -> tuple[Tensor, Tensor]:
-        """Ids that a quantizer serves, without the padding id, and their tiers as it numbers them."""
+        """Ids of a quantizer, without the padding id, and their tiers numbered from 0 within it."""
         tiers = self._tiers_of(torch.arange(self.num_embeddings, device=self.tiers.device))
         served = [index for index, tier in enumerate(self.tier_plan) if tier.quantizer == quantizer]
         ids = torch.isin(tiers, torch.tensor(served, dtype=tiers.dtype, device=tiers.device)).nonzero().flatten()
@@ -214,10 +214,10 @@ class QuantizedEmbedding(CompressedEmbedding):
         return quantized, error
 
     def _elements(self, ids: Tensor) -> Tensor | float:
-        """Over how many elements the penalty of some lookups is a mean: all but those of the padding."""
+        """Number of elements that the penalty averages over: all except those of the padding id."""
         if self.padding_idx is None:
             return max(float(len(ids) * self.embedding_dim), 1.0)
-        # A tensor, so that no device has to wait for it.
+        # A tensor, so that the GPU need not synchronize.
         return ((ids != self.padding_idx).sum() * float(self.embedding_dim)).clamp(min=1.0)
 
     def _quantize(self, rows: Tensor, tiers: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,7 +236,7 @@ class QuantizedEmbedding(CompressedEmbedding):
         self.epochs_done.fill_(number)
 
     def _place_centroids(self) -> None:
-        """Gives a table that is still dense the centroids that would be served if training ended here."""
+        """Fits the centroids of a table that is still dense, as if its dense epochs ended now."""
         if self.is_dense and not self._placed:
             with torch.no_grad():
                 self._fit_codebooks()

@@ -19,16 +19,16 @@ class QuantizerConfig(MethodConfig):
     Attributes:
         variant: "vq" picks the nearest centroid and passes gradients straight through (the papers' choice);
             "softmax" picks the largest dot product with a key and learns keys and values by a softmax.
-        share_subspaces: one set of centroids for all subspaces instead of one for each.
+        share_subspaces: use one set of centroids for all subspaces instead of one for each.
         batch_norm: normalise the distances over the batch before picking, one mean and variance per centroid,
             as the official DPQ code does. Off, since MGQE's equation is the plain nearest centroid.
-        initialization: "normal" draws centroids from N(0, init_std²); "kmeans" places them by k-means on the
-            fresh rows.
+        initialization: "normal" draws centroids from N(0, init_std²); "kmeans" finds them by k-means on the
+            initial rows.
         revive_dead: after each epoch, move centroids that no row chose onto rows picked at random.
-        temperature: of the softmax variant.
-        dense_epochs: epochs that the table is first trained in as it is; then centroids are placed on it by k-means,
-            and the remaining epochs train both.
-        codebook_bits: width of a served centroid value; 16 halves the codebooks, which weigh where ids are few.
+        temperature: temperature of the softmax variant.
+        dense_epochs: number of epochs in which the table is first trained without quantization; then k-means finds the
+            centroids, and the remaining epochs train both.
+        codebook_bits: bits per centroid value; 16 halves the codebooks, which matters for tables with few ids.
     """
 
     variant: Literal["vq", "softmax"] = "vq"
@@ -56,7 +56,7 @@ class QuantizerConfig(MethodConfig):
         return self._product(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim, frequencies)
 
     def _product(self, num_embeddings: int, embedding_dim: int) -> Product:
-        """The codec of the plain quantizer, whose sizes all variants have."""
+        """The codec of the plain quantizer; all variants have its size."""
         tiers = self.plan(num_embeddings, embedding_dim)
         for tier in tiers:
             subspace_width(tier.num_codebooks, embedding_dim, f"{type(self).__name__}.num_codebooks")

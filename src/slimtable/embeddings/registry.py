@@ -38,7 +38,8 @@ def get_config(name: str, options: dict[str, object] | None = None) -> MethodCon
 
     Args:
         name: registry name of the method.
-        options: its options over its defaults; ``preset`` names recommended ones, which the others override.
+        options: options that override the defaults; ``preset`` names a set of recommended ones, which the others
+            override.
 
     Returns:
         The configuration.
@@ -63,12 +64,16 @@ def get_config(name: str, options: dict[str, object] | None = None) -> MethodCon
 
 
 def saved_config(name: str, options: Mapping[str, Any]) -> MethodConfig:
-    """The configuration that a file or a run folder holds, also of earlier versions; raises as `get_config`."""
+    """The configuration from a file or a run folder, also of earlier versions; raises as :func:`get_config`."""
     return get_method(name).config_class.from_saved(options)
 
 
 def method_of(config: MethodConfig) -> type[CompressedEmbedding]:
-    """The method whose configuration ``config`` is."""
+    """The method that ``config`` belongs to.
+
+    Raises:
+        ValueError: no method takes such a configuration.
+    """
     for name in method_names():
         if get_method(name).config_class is type(config):
             return get_method(name)
@@ -84,7 +89,7 @@ def create(
     frequencies: Tensor | None = None,
     row_maps: Sequence[RowMap] | None = None,
 ) -> CompressedEmbedding:
-    """A fresh embedding of the method that ``config`` belongs to; arguments as in :class:`CompressedEmbedding`."""
+    """A new embedding of the method that ``config`` belongs to; arguments as in :class:`CompressedEmbedding`."""
     return method_of(config)(
         num_embeddings, embedding_dim, config, padding_idx=padding_idx, frequencies=frequencies, row_maps=row_maps
     )

@@ -9,20 +9,20 @@ from slimtable.codecs.quantize.scalar import SMALLEST_HALF, TOO_SMALL, refusal
 
 
 def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int, advice: str = "") -> tuple[Tensor, Tensor]:
-    """Smallest value and step of every line of a table, as they are served.
+    """Offset (the smallest value) and step of every line of a table, as stored.
 
     Args:
         table: float (N, d).
         bits: bits per value.
-        scale_bits: width of each smallest value and step, 16 or 32.
+        scale_bits: bits of each offset and step, 16 or 32.
         dim: 0 for a line per column, 1 for a line per row.
-        advice: what to do where the values do not fit.
+        advice: what to do if the values do not fit, for the error message.
 
     Returns:
         Offset and step in float32, (d,) each, or (N, 1) for lines that are rows.
 
     Raises:
-        ValueError: the values do not fit such scales: too large, or all of the table too small.
+        ValueError: the values do not fit scales of ``scale_bits``: too large or too close together.
     """
     table = table.float()
     low, high = table.aminmax(dim=0) if dim == 0 else table.aminmax(dim=1, keepdim=True)
@@ -39,6 +39,6 @@ def make_grid(table: Tensor, bits: int, scale_bits: int, dim: int, advice: str =
 
 
 def codes_of(rows: Tensor, offset: Tensor, step: Tensor, bits: int) -> Tensor:
-    """Nearest grid point of each value, as whole floats 0 … 2^bits − 1; a step of zero (a constant line) gives 0."""
+    """Nearest grid point of each value, as integral floats 0 … 2^bits − 1; a step of zero (a constant line) gives 0."""
     safe = torch.where(step > 0, step, torch.ones_like(step))
     return ((rows.float() - offset) / safe).round().clamp_(0, 2**bits - 1)

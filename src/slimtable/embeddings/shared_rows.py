@@ -1,4 +1,4 @@
-"""Tables whose ids share rows: every row is a sum of shared rows that maps choose."""
+"""Tables whose ids share rows: the row of an id is a sum of shared rows, selected by maps."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from slimtable.embeddings.shared_rows_kernels import CombineRows, Summand, summa
 from slimtable.embeddings.tensors import float_bits, to_array
 from slimtable.grouping.row_map import Hash, Quotient, numbers_of_map, read_map
 
-_MOST_ROUNDS = 30  # of conjugate gradients, when a table is taken over
+_MAX_ITERATIONS = 30  # of conjugate gradients, when fitting a trained table
 _ADVICE = "Use row_bits=32"
-_NEARLY_ONE = 0.999  # what tanh is taken to reach then
+_NEARLY_ONE = 0.999  # values are clamped to this before atanh when fitting a trained table
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One summand of every row: ``weight · table[map(id)]``, placed from a column on.
+    """One summand of every row: ``weight · table[map(id)]``, in the columns from ``column`` on.
 
     Attributes:
-        table: which of the shared tables.
-        column: where its columns begin in the row.
-        rows: integer (N,) shared row of each id, which is stored; None where they are computed.
-        computed: the hash or quotient that gives them otherwise; it takes no space.
-        weight: of all ids, or float (N,) of each.
-        multiply: the rows before it on these columns are multiplied by it; otherwise it is added to them.
+        table: index of the shared table.
+        column: first column in the row.
+        rows: integer (N,) stored shared row of each id; None if the rows are computed.
+        computed: hash or quotient that computes the rows instead, and takes no space.
+        weight: weight of all ids, or float (N,) weight of each.
+        multiply: True to multiply the earlier terms of these columns by it, False to add it to them.
     """
 
     table: int
@@ -47,7 +47,7 @@ class Term:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A term whose arrays are buffers of the module; no number for a weight that differs by id."""
+    """A term whose arrays are buffers of the module; ``weight`` is None if each id has its own."""
 
     table: int
     column: int
@@ -57,12 +57,12 @@ class _Placed:
 
 
 class SharedRows(CompressedEmbedding):
-    """Rows ``Σ_t weight_t · table_t[map_t(id)]``, terms side by side or on top of each other (layout ``shared``).
+    """Rows ``Σ_t weight_t · table_t[map_t(id)]``, terms of different columns or of the same (layout ``shared``).
 
-    A subclass calls :meth:`share` from ``build``. Which term uses which rows is part of the state dict, so that a
-    model can be restored without the data that its groups come from: sizes of tables, maps and hashes are then
-    those of the state. Only the tables are trained by gradients; there are far fewer of their rows than ids, and so
-    of the optimizer's moments.
+    A subclass calls :meth:`share` from ``build``. The maps are part of the state dict, so that a model can be restored
+    without the data that its groups come from: the sizes of tables, the maps and the hashes are then taken from the
+    state dict. Only the tables are trained; they have far fewer rows than there are ids, and so do the optimizer's
+    moments.
     """
 
     activation: ClassVar[Literal["none", "tanh"]] = "none"
@@ -70,12 +70,12 @@ class SharedRows(CompressedEmbedding):
 
     @property
     def row_bits(self) -> int:
-        """Bits of each value of a shared row when it is served: 32, 16, or 1 to 8 on a grid per row."""
+        """Bits per value of a packed row: 32, 16, or 1 to 8 on a grid per row."""
         return 32
 
     @property
     def scale_bits(self) -> int:
-        """Width of the smallest value and the step of each row on a grid."""
+        """Bits of the offset and of the step of each row on a grid."""
         return 16
 
     def share(
@@ -86,32 +86,32 @@ class SharedRows(CompressedEmbedding):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
-        """Makes the shared tables and the maps.
+        """Creates the shared tables and the maps.
 
         Args:
             shapes: rows and columns of each table.
             terms: the summands, in order.
-            frequencies: (N,) how much each id weighs when a table is taken over; None for all alike.
-            device: as the constructor.
-            dtype: as the constructor.
+            frequencies: (N,) weight of each id when a trained table is fitted; None for equal weights.
+            device: as in the constructor.
+            dtype: as in the constructor.
         """
         self.num_tables = len(shapes)
         for table, shape in enumerate(shapes):
             self.register_parameter(f"table_{table}", nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self._importance = frequencies
-        self._served: tuple[Any, list[Tensor]] | None = None  # state of the tables, and their rows as served
+        self._served: tuple[Any, list[Tensor]] | None = None  # state of the tables, and their rows as packed
         self._placed: list[_Placed] = []
         self.place(terms, device, dtype)
 
     def place(self, terms: Sequence[Term], device: torch.device | str | None, dtype: torch.dtype | None = None) -> None:
-        """Sets the maps anew; the tables stay."""
+        """Replaces the maps; the tables are kept."""
         for index in range(len(self._placed)):
             for name in (f"map_{index}", f"weights_{index}"):
                 self._buffers.pop(name, None)
                 self._non_persistent_buffers_set.discard(name)
         self._placed = []
         for index, term in enumerate(terms):
-            # A hash is computed once; what is looked up is the same in both cases.
+            # Computed maps are evaluated once, so that a lookup is the same in both cases.
             rows = term.rows if term.computed is None else term.computed.rows(self.num_embeddings)
             stored = torch.from_numpy(np.array(rows, dtype=np.int32)).to(device)
             self.register_buffer(f"map_{index}", stored, persistent=term.computed is None)
@@ -123,9 +123,9 @@ class SharedRows(CompressedEmbedding):
         self.register_buffer("terms", torch.from_numpy(_numbers(self._placed)).to(device))
 
     def reset_parameters(self) -> None:
-        """Draws rows from N(0, init_std²), or of less where terms are summed, so that a sum has that deviation.
+        """Draws rows from N(0, init_std²), with less variance if terms are summed, so that sums have that deviation.
 
-        Means are not made up for: their rows start as those of an uncompressed table do.
+        There is no correction for means: their rows start with init_std, as in an uncompressed table.
         """
         depths: dict[int, float] = {}
         for index, term in enumerate(self._placed):
@@ -135,7 +135,7 @@ class SharedRows(CompressedEmbedding):
             nn.init.normal_(table, std=self.config.init_std * max(1.0, max(depths.values())) ** -0.5)
 
     def tables(self) -> list[Tensor]:
-        """The shared tables, (K, w) each: what is trained."""
+        """The shared tables, (K, w) each, which are the trained parameters."""
         return [getattr(self, f"table_{index}") for index in range(self.num_tables)]
 
     def stored_rows(self) -> tuple[Tensor, Tensor | None] | None:
@@ -202,9 +202,9 @@ class SharedRows(CompressedEmbedding):
         return self.packed("shared", arrays, {"tables": tables, "terms": terms, "activation": self.activation})
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Takes the rows of least squared error, ids weighted by frequency, for the maps as they are.
+        """Fits the rows by least squares for the present maps, with ids weighted by frequency.
 
-        Where every id has one row, those are the weighted means; sums take a few rounds of conjugate gradients.
+        If every id has one row, the rows are weighted means; sums take some iterations of conjugate gradients.
         """
         table = table.to(torch.promote_types(table.dtype, torch.float32))  # sums over many ids need its range
         wanted = table.clamp(-_NEARLY_ONE, _NEARLY_ONE).atanh() if self.activation == "tanh" else table
@@ -213,23 +213,23 @@ class SharedRows(CompressedEmbedding):
             own.copy_(fitted)
 
     def _weights_of_ids(self, table: Tensor) -> Tensor:
-        """How much each id counts when a table is taken over, (N, 1), 1 on average; like ``table`` otherwise."""
+        """Weight of each id when a trained table is fitted, (N, 1), 1 on average; dtype and device of ``table``."""
         importance = torch.ones(self.num_embeddings) if self._importance is None else self._importance.float()
-        importance = importance + importance.mean() * 1e-3 + 1e-9  # a row of ids never seen is their mean, too
+        importance = importance + importance.mean() * 1e-3 + 1e-9  # so that a row of ids never seen is their mean, too
         return (importance / importance.mean()).to(table.device, table.dtype).unsqueeze(1)
 
     def train(self, mode: bool = True) -> Self:
-        self._served = None  # fused optimizers change the tables without telling their versions
+        self._served = None  # fused optimizers change the tables without increasing their versions
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes along: everything but the rows as served, which are made again."""
+        """State of a copy or a pickle: everything but the cached rows as packed."""
         return {**self.__dict__, "_served": None}
 
-    # How terms make rows.
+    # Rows from terms.
 
     def _combine(self, tables: Sequence[Tensor], ids: Tensor) -> Tensor:
-        """Rows (B, d) of ids (B,) before the activation; the very arithmetic of the layout ``shared``."""
+        """Rows (B, d) of ids (B,) before the activation, with the same rounding as the layout ``shared``."""
         if _compiled(ids, *tables) and not any(term.multiply for term in self._placed):
             sparse = self.sparse and self.training
             return CombineRows.apply(ids, self.embedding_dim, self._summands(), sparse, *tables)  # type: ignore[no-untyped-call]
@@ -258,7 +258,7 @@ class SharedRows(CompressedEmbedding):
         return summands
 
     def _transposed(self, rows: Tensor, power: int = 1) -> list[Tensor]:
-        """Sums, for every shared row, of the rows (N, d) that use it, times their weights to a power."""
+        """Sums, for every shared row, of the rows (N, d) of the ids that use it, times weight to a power."""
         sums = [torch.zeros_like(table, dtype=rows.dtype) for table in self.tables()]
         for index, term in enumerate(self._placed):
             width = sums[term.table].shape[1]
@@ -275,7 +275,7 @@ class SharedRows(CompressedEmbedding):
         residual = self._transposed(importance * wanted)
         direction = [s * r for s, r in zip(scale, residual, strict=True)]
         size = start = _dot(residual, direction)
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ITERATIONS):
             if size <= 1e-10 * start or size == 0:
                 break
             image = self._transposed(importance * self._combine(direction, ids))
@@ -287,13 +287,13 @@ class SharedRows(CompressedEmbedding):
             direction = [z + size / before * p for z, p in zip(step, direction, strict=True)]
         return found
 
-    # What is served.
+    # Rows as packed.
 
     def _bits_of(self, table: Tensor) -> int:
         return min(self.row_bits, float_bits(table))
 
     def _served_tables(self) -> list[Tensor]:
-        """The shared rows as a file holds them; kept while evaluating unchanged tables."""
+        """The shared rows as a file holds them; cached in evaluation mode while the tables are unchanged."""
         tables = self.tables()
         if self.row_bits == 32:
             return tables
@@ -311,7 +311,7 @@ class SharedRows(CompressedEmbedding):
         return (offset + step * codes_of(table, offset, step, bits)).to(table.dtype)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Takes over maps, hashes and the numbers of rows of the state, which may come from other groups."""
+        """Takes maps, hashes and numbers of rows from the state dict, which may come from other groups."""
         if f"{prefix}terms" in state:
             try:
                 self._make_room(state, prefix)
@@ -326,7 +326,7 @@ class SharedRows(CompressedEmbedding):
         for index, placed in enumerate(_read_numbers(state[f"{prefix}terms"].cpu().numpy())):
             weight = state[f"{prefix}weights_{index}"].float().cpu().numpy() if placed.weight is None else placed.weight
             rows = None if placed.computed is not None else state[f"{prefix}map_{index}"].cpu().numpy()
-            multiply = index < len(self._placed) and self._placed[index].multiply  # said by the configuration
+            multiply = index < len(self._placed) and self._placed[index].multiply  # set by the configuration
             term = Term(placed.table, placed.column, rows, placed.computed, weight, multiply)
             _check(term, shapes, self.num_embeddings, self.embedding_dim)
             terms.append(term)
@@ -338,7 +338,7 @@ class SharedRows(CompressedEmbedding):
 
 
 def _check(term: Term, shapes: Sequence[tuple[int, ...]], num_embeddings: int, embedding_dim: int) -> None:
-    """Raises ValueError or IndexError where a term of a state dict names rows or columns that are not there."""
+    """Raises ValueError or IndexError if a term of a state dict refers to rows or columns that do not exist."""
     if not 0 <= term.table < len(shapes):
         raise ValueError(f"a term names table {term.table} of {len(shapes)}.")
     num_rows, width = shapes[term.table]
@@ -353,7 +353,7 @@ def _check(term: Term, shapes: Sequence[tuple[int, ...]], num_embeddings: int, e
 
 
 def _check_columns(terms: Sequence[Term], shapes: Sequence[tuple[int, ...]], embedding_dim: int) -> None:
-    """Raises ValueError unless terms lie exactly above each other or side by side, and together fill a row."""
+    """Raises ValueError unless any two terms have the same columns or none in common, and together fill a row."""
     ends = {term.column: term.column + shapes[term.table][1] for term in terms}
     alike = all(ends[term.column] == term.column + shapes[term.table][1] for term in terms)
     if not alike or [0, *sorted(ends.values())] != [*sorted(ends), embedding_dim]:
@@ -380,7 +380,7 @@ def _read_numbers(numbers: np.ndarray) -> list[_Placed]:
 
 
 def _compiled(ids: Tensor, *tables: Tensor) -> bool:
-    """Whether rows are combined by compiled kernels."""
+    """True if rows are combined by compiled kernels."""
     on_cpu = all(table.dtype == torch.float32 and table.device.type == "cpu" for table in tables)
     return on_cpu and ids.device.type == "cpu" and not torch.compiler.is_compiling()
 

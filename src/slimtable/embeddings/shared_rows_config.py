@@ -1,4 +1,4 @@
-"""Options of the methods that share rows: how many rows, and by which groups."""
+"""Options of the methods that share rows: the number of rows and the grouping of ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _C = TypeVar("_C", bound=MethodConfig)
 _NO_GRAPH = "random"  # the grouping that needs no interactions
-_KEPT = 8  # results of groupings that a process remembers: a bench builds each model several times
+_KEPT = 8  # results of groupings that a process caches: a bench builds each model several times
 
 _RECENT: OrderedDict[tuple[str, int | None, int, str], Groups] = OrderedDict()
 
@@ -35,15 +35,14 @@ class SharedRowsConfig(MethodConfig):
     """Options of every method that shares rows.
 
     Attributes:
-        rows: rows that the tables of users and items have together, split in proportion to their ids: a share of the
-            ids such as "25%", or a number such as "12000". A row is embedding_dim wide. Where a side has several
-            tables, as for neumf, every pair of tables has as many. Empty where the grouping says how many there are.
-        budget: bytes that the tables of users and items may take together when they are served, all maps counted, in
-            place of ``rows``: a share of the float32 tables such as "25%", how many times smaller such as "16x", or
-            bytes such as "3MB".
+        rows: total number of rows of the tables of users and items, split in proportion to their ids: a share of the
+            ids such as "25%", or a number such as "12000". A row is embedding_dim wide. If a side has several tables,
+            as for neumf, every pair of tables has this total. Empty if the grouping sets the number.
+        budget: total size of the packed tables of users and items, including all maps, in place of ``rows``: a share
+            of the float32 tables such as "25%", a compression ratio such as "16x", or bytes such as "3MB".
 
     Raises:
-        ValueError: a text is no number of rows, or no budget.
+        ValueError: ``rows`` or ``budget`` cannot be parsed.
     """
 
     rows: str = "25%"
@@ -61,7 +60,7 @@ class SharedRowsConfig(MethodConfig):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
-        """Also reads what versions before 0.2 wrote, whose ``budget`` was a number of rows, or bytes."""
+        """Also reads configurations of versions before 0.2, whose ``budget`` was a number of rows, or bytes."""
         values = dict(values)
         if "rows" not in values and "budget" in values:
             earlier = str(values.pop("budget"))
@@ -73,26 +72,26 @@ class SharedRowsConfig(MethodConfig):
 
     @abstractmethod
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """The most bits that one table serves, maps included.
+        """Upper bound on the bits of one packed table, including maps.
 
         Args:
             num_embeddings: number of ids, N.
-            num_rows: shared rows, K.
+            num_rows: number of shared rows, K.
             embedding_dim: width of a row.
-            sorted_ids: whether ids are numbered from most to least frequent.
+            sorted_ids: True if ids are numbered from most to least frequent.
         """
 
     @property
     def by_itself(self) -> bool:
-        """Whether each table can tell its number of rows by itself, by a share of its ids or of its bytes."""
+        """True if the number of rows of each table follows from that table alone, as a share of its ids or bytes."""
         return is_relative(self.budget) if self.budget else bool(self.rows) and share_of_rows(self.rows) is not None
 
     def rows_of_one(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        """Rows of a table that is alone.
+        """Number of rows of a single table.
 
         Raises:
-            ValueError: the number of rows is that of users and items together.
-            BudgetError: the budget does not pay for a row.
+            ValueError: ``rows`` is a total of users and items.
+            BudgetError: the budget is too small for a row.
         """
         if self.budget:
             sorted_ids = is_sorted(frequencies)
@@ -112,16 +111,16 @@ class SharedRowsConfig(MethodConfig):
         return min(max(1, int(share * num_embeddings)), num_embeddings)
 
     def rows_of_both(self, num_users: int, num_items: int, embedding_dim: int, bits_of: Callable[[int], int]) -> int:
-        """Rows of users and items together, 2 or more.
+        """Total number of rows of users and items, 2 or more.
 
         Args:
             num_users: number of users.
             num_items: number of items.
             embedding_dim: width of a row.
-            bits_of: the most bits of both tables with so many rows.
+            bits_of: upper bound on the bits of both tables with a given total of rows.
 
         Raises:
-            BudgetError: the budget, or the number, is too small.
+            BudgetError: the budget, or the number of rows, is too small.
         """
         ids = num_users + num_items
         if self.budget:
@@ -138,13 +137,13 @@ class SharedRowsConfig(MethodConfig):
 
 @dataclass(frozen=True)
 class CountedRowsConfig(SharedRowsConfig):
-    """Options of the methods that need nothing but a number of rows.
+    """Options of the methods that need only a number of rows.
 
     Attributes:
-        num_rows: rows of this table, K, whatever ``rows`` and ``budget`` say; None to go by them.
+        num_rows: number of rows of this table, K, in place of ``rows`` and ``budget``; None to use those.
 
     Raises:
-        ValueError: ``num_rows`` is not positive, or nothing says how many rows there are.
+        ValueError: ``num_rows`` is not positive, or none of the three options is set.
     """
 
     num_rows: PositiveInt | None = None
@@ -155,7 +154,7 @@ class CountedRowsConfig(SharedRowsConfig):
             raise ValueError(f"`{type(self).__name__}` needs rows, such as 25%, a budget, such as 3MB, or num_rows.")
 
     def row_maps(self, train: Interactions, embedding_dim: int) -> Mapping[str, Sequence[RowMap]]:
-        """Maps that say how many rows each side has, where a table cannot tell by itself."""
+        """Hashed maps with the number of rows of each side, if that depends on both sides; else none."""
         if self.num_rows is not None or self.by_itself:
             return {}
         sizes = (train.num_users, train.num_items)
@@ -172,7 +171,7 @@ class CountedRowsConfig(SharedRowsConfig):
         }
 
     def bits_with_rows(self, num_embeddings: int, num_rows: int, embedding_dim: int, sorted_ids: bool) -> int:
-        """Rows alone, since hashes take no space."""
+        """Bits of the rows alone, since hashes take no space."""
         return 32 * num_rows * embedding_dim
 
     def rows_of_table(
@@ -182,11 +181,11 @@ class CountedRowsConfig(SharedRowsConfig):
         row_maps: Sequence[RowMap] | None = None,
         frequencies: Any = None,
     ) -> int:
-        """Rows of one table, K; 1 where they come with a state dict.
+        """Number of rows of one table, K; 1 if the rows come later, with a state dict.
 
         Raises:
             ValueError: there are more rows than ids, or as :meth:`rows_of_one`.
-            BudgetError: the budget does not pay for a row.
+            BudgetError: the budget is too small for a row.
         """
         if row_maps is not None:
             return row_maps[0].num_rows if row_maps and self.num_rows is None else self.num_rows or 1
@@ -209,7 +208,7 @@ class HashedRowsConfig(CountedRowsConfig):
     """Options of the methods that hash ids to rows.
 
     Attributes:
-        hash_seed: what the hash functions are drawn from.
+        hash_seed: seed of the hash functions.
 
     Raises:
         ValueError: the seed is negative, or as above.
@@ -220,11 +219,11 @@ class HashedRowsConfig(CountedRowsConfig):
 
 @dataclass(frozen=True)
 class GroupedRowsConfig(SharedRowsConfig):
-    """Options of the methods whose ids share rows in groups.
+    """Options of the methods in which ids of a group share a row.
 
     Attributes:
-        grouping: how ids are grouped, with options: "louvain", "baco[gamma=7.57]", …
-        grouping_seed: what is random in the grouping is drawn from it.
+        grouping: algorithm that groups ids, with options: "louvain", "baco[gamma=7.57]", …
+        grouping_seed: seed of the grouping.
 
     Raises:
         ValueError: there is no such grouping, or it has no such option.
@@ -242,21 +241,21 @@ class GroupedRowsConfig(SharedRowsConfig):
 
     @property
     def needs_graph(self) -> bool:
-        """Whether the groups come from interactions; otherwise the number of ids and of rows give them."""
+        """True if the groups depend on interactions, False if only on the numbers of ids and rows."""
         return self.grouping != _NO_GRAPH or not (self.rows or self.budget)
 
     @property
     def says_rows(self) -> bool:
-        """Whether a number of rows is asked for; otherwise the options of the grouping say it."""
+        """True if the options set a number of rows, False if the options of the grouping do."""
         return bool(self.rows or self.budget)
 
     def bits_of_maps(self, sizes: Sequence[int], num_rows: int) -> int:
-        """The most bits that the maps of a view take: of users and items, or of one table."""
+        """Upper bound on the bits of the maps of a view, of users and items or of one table."""
         columns = parse_grouping(self.grouping).columns
         return bits_of_maps(sizes, columns if len(sizes) == 2 else (max(columns),), num_rows)
 
     def groups(self, train: Interactions, num_rows: int | None, view: int = 0) -> Groups:
-        """The groups of a view; the last few are remembered."""
+        """The groups of a view; the last few results are cached."""
         digest = hashlib.sha256()
         for values in (train.users, train.items, np.array([train.num_users, train.num_items])):
             digest.update(np.ascontiguousarray(values).data)
@@ -271,10 +270,10 @@ class GroupedRowsConfig(SharedRowsConfig):
         return _RECENT[key]
 
     def needed_maps(self, row_maps: Sequence[RowMap] | None) -> Sequence[RowMap]:
-        """The row maps that a table was given.
+        """The row maps passed to a table.
 
         Raises:
-            ValueError: it was given none; the message says how to get them.
+            ValueError: there are none; the message explains how to make them.
         """
         if row_maps is None:
             raise ValueError(
@@ -286,7 +285,7 @@ class GroupedRowsConfig(SharedRowsConfig):
 
 
 def split_rows(rows: int, num_users: int, num_items: int) -> tuple[int, int]:
-    """Rows of users and of items, in proportion to their ids, one or more each.
+    """Numbers of rows of users and of items, in proportion to their ids, at least one each.
 
     Example:
         >>> split_rows(100, 300, 100)
@@ -299,17 +298,17 @@ def split_rows(rows: int, num_users: int, num_items: int) -> tuple[int, int]:
 def hashed_map(
     num_embeddings: int, num_rows: int, own: int, frequencies: np.ndarray | None, generator: np.random.Generator | None
 ) -> RowMap:
-    """A map of the most frequent ids to rows of their own and of all others to the rows that are left.
+    """A map of the most frequent ids to rows of their own and of all others, by a hash, to the remaining rows.
 
     Args:
         num_embeddings: number of ids, N.
-        num_rows: rows, K.
-        own: ids with rows of their own, fewer than K.
-        frequencies: (N,) how often each id occurs; None where ids are sorted from most to least frequent.
-        generator: a universal hash is drawn from it; None for the remainder of the id.
+        num_rows: number of rows, K.
+        own: number of ids with rows of their own, fewer than K.
+        frequencies: (N,) how often each id occurs; None if ids are sorted from most to least frequent.
+        generator: random generator to draw a universal hash; None to hash by the remainder of the id.
 
     Returns:
-        The map. It is computed, and takes no space, where the ids with own rows are the first ones.
+        The map. It is computed, and takes no space, if the ids with rows of their own are the first ones.
     """
     count = num_rows - own
     hashing = Hash(1, 0, own, own, count) if generator is None else Hash.universal(count, generator, own)
@@ -321,7 +320,7 @@ def hashed_map(
 
 
 class _SharesOfRows(Sequence[Any]):
-    """A configuration with every number of rows of one table, as shares of its ids."""
+    """A configuration with every possible number of rows of one table, as shares of its ids."""
 
     def __init__(self, config: SharedRowsConfig, num_embeddings: int) -> None:
         self._config, self._ids = config, num_embeddings
@@ -335,12 +334,12 @@ class _SharesOfRows(Sequence[Any]):
 
 
 class NumberedRows(Sequence[_C]):
-    """A configuration with every number of rows, from few to many, each made when it is asked for.
+    """A configuration with every number of rows in a range, ascending; each is created on access.
 
     Args:
-        config: has an option ``num_rows``.
-        low: fewest rows.
-        high: most rows.
+        config: configuration with an option ``num_rows``.
+        low: minimum number of rows.
+        high: maximum number of rows.
     """
 
     def __init__(self, config: _C, low: int, high: int) -> None:
@@ -354,7 +353,7 @@ class NumberedRows(Sequence[_C]):
 
 
 def is_sorted(frequencies: Any) -> bool:
-    """Whether ids are numbered from most to least frequent; they are where nothing is said."""
+    """True if ids are numbered from most to least frequent; None is taken to mean that they are."""
     if frequencies is None:
         return True
     counts = np.asarray(frequencies)
@@ -362,5 +361,5 @@ def is_sorted(frequencies: Any) -> bool:
 
 
 def most_frequent(frequencies: np.ndarray, count: int) -> np.ndarray:
-    """The ``count`` most frequent ids, of equally frequent ones the lower."""
+    """The ``count`` most frequent ids; ties go to the lower id."""
     return np.argsort(-frequencies.astype(np.float64), kind="stable")[:count]

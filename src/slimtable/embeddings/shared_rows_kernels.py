@@ -1,4 +1,4 @@
-"""Compiled sums of shared rows, and their gradients, without the copies that PyTorch operations leave behind."""
+"""Compiled sums of shared rows, and their gradients, without the intermediate copies of PyTorch operations."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_ALIKE = np.zeros(0, np.float32)  # stands for weights that are one number
+_ALIKE = np.zeros(0, np.float32)  # for terms with one weight for all ids
 
 
 class Summand(NamedTuple):
     """A term of :mod:`slimtable.embeddings.shared_rows` as arrays.
 
     Attributes:
-        table: which table.
-        column: where its columns begin.
+        table: index of the table.
+        column: first column in the row.
         rows: int32 (N,) row of each id.
-        weights: float32 (N,) weight of each id; empty where ``weight`` is that of all.
-        weight: float32.
-        assigned: whether it is the first on its columns.
+        weights: float32 (N,) weight of each id; empty if all have ``weight``.
+        weight: float32 weight of all ids.
+        assigned: True if it is the first term of its columns, which is assigned rather than added.
     """
 
     table: int
@@ -41,7 +41,7 @@ class CombineRows(torch.autograd.Function):
     def forward(
         ctx: Any, ids: Tensor, width: int, summands: Sequence[Summand], sparse: bool, *tables: Tensor
     ) -> Tensor:
-        """Args: ids, the width d of a row, the terms, whether gradients are sparse, and the tables that terms name."""
+        """Rows (B, d) from ids (B,), the width d, the terms, a flag for sparse gradients, and the tables."""
         out = torch.empty(len(ids), width)
         numbers = ids.numpy()
         for term in summands:
@@ -50,7 +50,7 @@ class CombineRows(torch.autograd.Function):
                 out.numpy(), table, numbers, term.rows, term.weights, term.weight, term.column, term.assigned
             )
             if not inside:
-                raise IndexError(f"An id is out of range: ids lie in 0..{len(term.rows) - 1}.")
+                raise IndexError(f"An id is out of range: ids are in 0..{len(term.rows) - 1}.")
         ctx.summands, ctx.numbers, ctx.sparse = summands, numbers, sparse
         ctx.shapes = [table.shape for table in tables]
         return out
@@ -95,13 +95,13 @@ def _sparse_gradients(
 
 
 def sparse_rows(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """A sparse matrix with values (n, w) in rows int64 (n,), not coalesced: repeated rows add up."""
+    """A sparse matrix with values (n, w) in rows int64 (n,), not coalesced: repeated rows are summed."""
     return torch.sparse_coo_tensor(rows.unsqueeze(0), values, shape, check_invariants=False, is_coalesced=False)
 
 
 @njit(cache=True, nogil=True)
 def _add_rows(out, table, ids, rows, weights, weight, column, assigned):  # type: ignore[no-untyped-def]
-    """False where an id is out of range."""
+    """Adds a term to the rows; returns False if an id is out of range."""
     count, width = rows.shape[0], table.shape[1]
     for i in range(ids.shape[0]):
         if ids[i] < 0 or ids[i] >= count:

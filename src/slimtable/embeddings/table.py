@@ -1,4 +1,4 @@
-"""A table that can be looked up, measured and packed: what trained and packed tables have in common."""
+"""The base class of trained and of packed tables: lookup, size and packing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EmbeddingTable(nn.Module, ABC):
     """
 
     method: ClassVar[str]
-    """Registry name: the file stem, the command-line word and the row in docs/methods.md."""
+    """Registry name: also the file stem, the name on the command line and the row in docs/methods.md."""
     serve_tolerance: ClassVar[float] = 0.0
     """Largest relative difference between a served row and a looked-up one; 0 means bit for bit."""
     num_embeddings: int
@@ -41,7 +41,7 @@ class EmbeddingTable(nn.Module, ABC):
 
     @abstractmethod
     def rows(self, ids: Tensor) -> Tensor:
-        """Looks up a flat batch.
+        """Looks up the rows of a flat batch of ids.
 
         Args:
             ids: integer (B,).
@@ -55,18 +55,18 @@ class EmbeddingTable(nn.Module, ABC):
 
     @abstractmethod
     def bits(self) -> int:
-        """All bits that are served: codes, codebooks, maps and scales, by arithmetic alone."""
+        """All bits of the packed table: codes, codebooks, maps and scales, computed without packing."""
 
     @abstractmethod
     def pack(self) -> Packed:
-        """The served table as plain arrays, decodable without PyTorch."""
+        """The table as plain arrays, decodable without PyTorch."""
 
     @abstractmethod
     def num_vectors(self) -> int:
-        """Rows that are kept: one per id, or fewer where ids share them."""
+        """Number of stored rows: one per id, or fewer if ids share them."""
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Looks rows up.
+        """Looks up the rows of ids.
 
         Args:
             ids: int32 or int64 of any shape.
@@ -87,7 +87,7 @@ class EmbeddingTable(nn.Module, ABC):
         return rows.reshape(*ids.shape, self.embedding_dim)
 
     def packed(self, layout: str, arrays: dict[str, np.ndarray], layout_config: dict[str, Any] | None = None) -> Packed:
-        """The arrays of :meth:`pack` with what every table says about itself."""
+        """The arrays of :meth:`pack` together with the shape, the padding id, the method and its options."""
         return Packed(
             layout=layout,
             num_embeddings=self.num_embeddings,
@@ -101,19 +101,19 @@ class EmbeddingTable(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the table lives."""
+        """Device of the table."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the rows."""
+        """Data type of the rows."""
         return next(self.parameters()).dtype
 
     @property
     def weight(self) -> Tensor:
-        """The decoded table, (num_embeddings, embedding_dim), as it would be served, without gradient.
+        """The decoded table, (num_embeddings, embedding_dim), in evaluation mode, without gradient.
 
-        Costs a full decode each time.
+        Every access decodes the whole table.
         """
         with evaluating(self), torch.no_grad():
             chunks = torch.arange(self.num_embeddings, device=self.device).split(_ROWS_PER_CHUNK)
@@ -125,7 +125,7 @@ class EmbeddingTable(nn.Module, ABC):
         return 32 * self.num_embeddings * self.embedding_dim
 
     def compression_ratio(self) -> float:
-        """How many times smaller than float32: 32·N·d / bits."""
+        """Size of the float32 table over the size of this one: 32·N·d / bits."""
         return self.dense_bits / self.bits()
 
     def size_percent(self) -> float:
@@ -145,18 +145,18 @@ class StoresRows(Protocol):
         """The stored rows of the present mode, training or evaluation.
 
         Returns:
-            A table (K, embedding_dim), and the row of each id in it, int32 (num_embeddings,), or None where ids are
-            rows. None in place of both where rows are computed now.
+            A table (K, embedding_dim), and the row of each id in it, int32 (num_embeddings,), or None if the id is the
+            row. None in place of both if rows are computed in this mode.
         """
         ...
 
 
 def stored_rows(table: EmbeddingTable) -> tuple[Tensor, Tensor | None] | None:
-    """The rows that lookups of a table copy, as :meth:`StoresRows.stored_rows`; None where rows are computed."""
+    """The rows that lookups of a table copy, as :meth:`StoresRows.stored_rows`; None if rows are computed."""
     return cast(StoresRows, table).stored_rows() if _stores_rows(type(table)) else None
 
 
 @cache
 def _stores_rows(kind: type[EmbeddingTable]) -> bool:
-    """Asked once a class, since Python takes longer to ask an object than a field takes to look up."""
+    """True if a class has :class:`StoresRows`; cached, since the check takes longer than looking up a field."""
     return issubclass(kind, StoresRows)
