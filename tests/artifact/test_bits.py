@@ -49,7 +49,7 @@ def test_code_bits():
 
 @pytest.mark.parametrize("size", [-1, 0, (1 << 32) + 1])
 def test_code_bits_out_of_range(size):
-    with pytest.raises(ValueError, match=r"`codebook_size` must lie in 1\.\.4294967296"):
+    with pytest.raises(ValueError, match=r"`codebook_size` must be in 1\.\.4294967296"):
         code_bits(size)
 
 

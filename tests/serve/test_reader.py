@@ -232,7 +232,7 @@ def test_tables_and_artifacts_are_pickled_by_path_and_digest(artifact, path, tmp
     both = pickle.loads(pickle.dumps(artifact))  # noqa: S301
     assert sorted(both) == ["item", "user"]
     assert both.path == path
-    with pytest.raises(TypeError, match="comes from no file"):
+    with pytest.raises(TypeError, match="was not opened from a file"):
         pickle.dumps(Table("t", item_table()))
     artifact.close()
     with pytest.raises(ValueError, match="was closed"):

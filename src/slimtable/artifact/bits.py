@@ -31,7 +31,7 @@ def code_bits(codebook_size: int) -> int:
         [1, 1, 2, 8, 9]
     """
     if not 1 <= codebook_size <= 1 << MAX_WIDTH:
-        raise ValueError(f"`codebook_size` must lie in 1..{1 << MAX_WIDTH}, got {codebook_size}.")
+        raise ValueError(f"`codebook_size` must be in 1..{1 << MAX_WIDTH}, got {codebook_size}.")
     return max(1, (codebook_size - 1).bit_length())
 
 
@@ -71,7 +71,7 @@ def pack_bits(values: np.ndarray, width: int) -> np.ndarray:
         raise TypeError(f"`values` must be integers, got {values.dtype}.")
     if values.size and (int(values.min()) < 0 or int(values.max()) >> width):
         worst = max(int(values.max()), -int(values.min()), key=abs)
-        raise ValueError(f"`values` must lie in 0..{(1 << width) - 1} to fit {width} bits, got {worst}.")
+        raise ValueError(f"`values` must be in 0..{(1 << width) - 1} to fit {width} bits, got {worst}.")
     packed = np.empty(packed_size(values.size, width), np.uint8)
     kernels.pack(values, width, packed)
     return packed
@@ -86,7 +86,7 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
         count: number of codes to read.
 
     Returns:
-        uint16 (count,), or uint32 where the width is above 16.
+        uint16 (count,), or uint32 if the width is above 16.
 
     Raises:
         TypeError: if ``packed`` is not uint8.
@@ -113,11 +113,11 @@ def unpack_bits(packed: np.ndarray, width: int, count: int) -> np.ndarray:
 
 def _check_width(width: int) -> None:
     if not 1 <= width <= MAX_WIDTH:
-        raise ValueError(f"`width` must lie in 1..{MAX_WIDTH} bits, got {width}.")
+        raise ValueError(f"`width` must be in 1..{MAX_WIDTH} bits, got {width}.")
 
 
 def exact_array(values: Any) -> np.ndarray:
-    """The values as an array; whole numbers that no integer type can hold stay Python integers."""
+    """The values as an array; integers too large for any NumPy type stay Python integers."""
     array = np.asarray(values)
     if array.dtype == np.float64 and not isinstance(values, np.ndarray) and array.size:
         objects = np.asarray(values, dtype=object)

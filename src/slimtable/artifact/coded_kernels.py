@@ -108,7 +108,7 @@ def flagged_tier(flags, width, directory, ids, tier, count, rows, slots):
     """Find the ids whose flag is ``tier``: their rows in the tier and their positions.
 
     Returns:
-        Number of ids found, or -1 if a row lies beyond the tier's ``count`` rows, because the flags changed after
+        Number of ids found, or -1 if a row is beyond the tier's ``count`` rows, because the flags changed after
         the directory was built.
     """
     found = 0
@@ -133,7 +133,7 @@ def flagged_tier(flags, width, directory, ids, tier, count, rows, slots):
 def _rank(flags, width, first, count, tier):
     """Number of ids with the flag ``tier`` among the ``count`` < 64 ids from ``first``, a multiple of 64."""
     total = np.int64(0)
-    if 64 % width != 0:  # a flag may lie across two words
+    if 64 % width != 0:  # a flag may span two words
         tiers = np.empty(BLOCK, np.uint16)
         unpack(flags, first * width, width, count, tiers)
         for i in range(count):

@@ -101,8 +101,8 @@ def write_delta(
     that changed and those that were appended.
 
     Args:
-        old_path: the artifact that readers have.
-        new_path: the artifact that they should get.
+        old_path: artifact that the delta applies to.
+        new_path: artifact that applying it gives.
         out: path of the delta; its folder must exist. An existing file is replaced at the very end.
 
     Returns:
@@ -221,7 +221,7 @@ def _alike(old: Role, new: Role) -> bool:
 
 
 def _candidates(old: Role, new: Role, last: tuple[int, ...]) -> list[Candidate]:
-    """Ways to cut the arrays into units: values, groups along the last index, and rows."""
+    """Units in which the arrays could be edited: values, groups along the last index, and rows."""
     found = [Candidate(new.width, old.width, new.count, old.count)]
     if old.width == new.width:
         for values in sorted({new.per_row, *last} - {0, 1}):
@@ -327,7 +327,7 @@ def _steps(
     """
     unknown = sorted(edits.keys() - extents.keys())
     if unknown:
-        raise ArtifactFormatError(f"it makes the arrays {unknown}, which the new artifact has not.")
+        raise ArtifactFormatError(f"it makes the arrays {unknown}, which the new artifact does not have.")
     steps: dict[str, Edit | None] = {}
     for name, extent in extents.items():
         size = extent.end - extent.begin
@@ -345,7 +345,7 @@ def _steps(
 
 
 def _check_made(path: Path) -> None:
-    """Raise unless the result of a delta is a valid artifact: its digest is right, but the delta may be hostile."""
+    """Raise unless the result of a delta is a valid artifact: its digest matches, but the delta may be hostile."""
     try:
         read_artifact(path)
     except ArtifactError as error:

@@ -14,7 +14,7 @@ from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 _BYTES_AT_ONCE = 1 << 24
 _MAX_GAPS = 1 << 31  # largest number of units whose changed positions are stored as gaps, so that sums fit int64
-_LARGEST = 1 << 62
+_MAX_NUMBER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to cut both arrays into units.
+    """A division of both arrays into units, for which an edit is tried.
 
     Attributes:
         unit: bits of a unit of the new array.
@@ -101,11 +101,11 @@ def read_edit(value: Any, what: str, size: int, old_size: int) -> Edit:
         ArtifactFormatError: if it does not turn an array of the old size into one of the new size.
     """
     check_keys(value, dict.fromkeys(Edit.__dataclass_fields__, int), what)
-    if not all(0 <= number < _LARGEST for number in value.values()):
+    if not all(0 <= number < _MAX_NUMBER for number in value.values()):
         raise ArtifactFormatError(f"{what} has a number that is out of range.")
     edit = Edit(**value)
     if not edit.unit or not edit.old_unit or (edit.codes and max(edit.unit, edit.old_unit) > MAX_WIDTH):
-        raise ArtifactFormatError(f"{what} has units of {edit.unit} and {edit.old_unit} bits, which cannot be.")
+        raise ArtifactFormatError(f"{what} has units of {edit.unit} and {edit.old_unit} bits, which is impossible.")
     if edit.changed > edit.kept or edit.gap > MAX_WIDTH or (edit.gap and not 0 < edit.changed <= edit.kept):
         raise ArtifactFormatError(f"{what} changes {edit.changed} of {edit.kept} units, with gaps of {edit.gap} bits.")
     if edit.gap and edit.kept > _MAX_GAPS:
@@ -183,7 +183,7 @@ def apply_edit(edit: Edit, old: np.ndarray, data: np.ndarray) -> np.ndarray:
         uint8 (bytes,), the new array.
 
     Raises:
-        ArtifactValueError: if a place or a value is out of range.
+        ArtifactValueError: if a position or a value is out of range.
     """
     places = _read_places(edit, data[: edit.places_size])
     values = data[edit.places_size :]
@@ -217,7 +217,7 @@ def _read_places(edit: Edit, data: np.ndarray) -> np.ndarray:
         places = np.flatnonzero(np.unpackbits(data, count=edit.kept, bitorder="little"))
         fits = places.size == edit.changed
     if not fits:
-        raise ArtifactValueError(f"the places of {edit.changed} changes among {edit.kept} units are not valid.")
+        raise ArtifactValueError(f"the positions of {edit.changed} changes among {edit.kept} units are not valid.")
     return places
 
 

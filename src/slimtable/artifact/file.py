@@ -254,7 +254,13 @@ def _check_values(opened: ArtifactFile) -> None:
 
 
 def _check_tensor(name: str, tensor: np.ndarray) -> np.ndarray:
-    """The tensor, checked for a type and values that a file can hold."""
+    """The tensor itself, once its type and values are checked.
+
+    Raises:
+        TypeError: if a file cannot hold its type.
+        ValueError: if it has too many dimensions.
+        ArtifactValueError: if a value is not finite.
+    """
     if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_NAMES:
         found = getattr(tensor, "dtype", type(tensor).__name__)
         known = sorted(dtype.name for dtype in DTYPE_NAMES)
@@ -307,7 +313,7 @@ def _sha256(array: np.ndarray) -> str:
 def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
     data = mapped[header_size + extent.begin : header_size + extent.end]
     array = data.view(DTYPES[extent.dtype]).reshape(extent.shape)
-    if not array.flags.aligned:  # only files of other writers
+    if not array.flags.aligned:  # only in files of other writers
         array = array.copy()
         array.flags.writeable = False
     return array
@@ -315,7 +321,7 @@ def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[Any]:
-    """Open a regular file; refuses folders and pipes."""
+    """Open a regular file; rejects folders and pipes."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

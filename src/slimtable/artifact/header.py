@@ -121,7 +121,7 @@ def encode_header(manifest: Mapping[str, Any], extents: Mapping[str, Extent], ke
     Args:
         manifest: the manifest without its digest.
         extents: the arrays in the order of their bytes.
-        key: the metadata key, which says what kind of file it is.
+        key: the metadata key, which tells the kind of file.
 
     Returns:
         The first bytes of the file; their number is a multiple of 64.
@@ -244,7 +244,7 @@ def check_extents(tensors: dict[str, Any], arrays: Mapping[str, Any], data_size:
     position = 0
     for name, extent in extents.items():
         if extent.begin != position:
-            raise ArtifactFormatError(f"array `{name}` begins at byte {extent.begin}, but must at {position}.")
+            raise ArtifactFormatError(f"array `{name}` begins at byte {extent.begin}, but must begin at {position}.")
         position = extent.end
     if position != data_size:
         state = "cut short" if position > data_size else "too long"
@@ -286,7 +286,7 @@ def check_keys(value: Any, types: Mapping[str, Any], what: str, open_ended: bool
 
 
 def _strict_json(text: bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object; refuses duplicate keys, NaN, infinity, invalid Unicode and deep nesting."""
+    """Parse a JSON object; rejects duplicate keys, NaN, infinity, invalid Unicode and deep nesting."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
@@ -302,7 +302,7 @@ def _strict_json(text: bytes, what: str) -> dict[str, Any]:
 
     try:
         value = json.loads(text.decode(), object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
-        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
+        json.dumps(value, ensure_ascii=False).encode()  # rejects lone surrogates
     except RecursionError:
         raise ArtifactFormatError(f"{what} is nested too deeply.") from None
     except ValueError as error:

@@ -20,18 +20,18 @@ LARGEST = 3.4e38  # slightly below the largest float32, to allow for rounding in
 # Together these limits keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
 MAX_EMBEDDINGS = 1 << 40
 MAX_DIM = 1 << 16
-_CHECKED_AT_ONCE = 1 << 16  # values that stay in cache for several looks
+_CHECKED_AT_ONCE = 1 << 16  # values that stay in cache for several passes
 
 RowsInto = Callable[[np.ndarray, np.ndarray], None]
 """Writes the rows of int64 ``ids`` (n,), all in range, to float32 ``out`` (n, d)."""
 
 
 class Layout(ABC):
-    """One way to store a table in arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all.
+    """A format in which a table is stored in arrays; :data:`slimtable.artifact.layouts.LAYOUTS` lists them all.
 
     Attributes:
         format_version: first format version that has this layout; a file that uses it needs a reader of that version.
-        row_arrays: beginnings of the names of arrays of floats that hold rows.
+        row_arrays: name prefixes of the arrays of floats that hold rows.
     """
 
     format_version: ClassVar[int] = 1
@@ -43,7 +43,7 @@ class Layout(ABC):
 
     @abstractmethod
     def check(self, packed: Packed) -> None:
-        """Raise :class:`ArtifactFormatError` unless names, types, shapes and config fit; reads no values."""
+        """Raise :class:`ArtifactFormatError` unless names, types, shapes and config are valid; reads no values."""
 
     @abstractmethod
     def check_values(self, packed: Packed) -> None:
@@ -51,14 +51,14 @@ class Layout(ABC):
 
     @abstractmethod
     def exact_bits(self, packed: Packed) -> int:
-        """All bits served, without the padding of bit streams to whole bytes."""
+        """All bits of the arrays, without the padding of bit streams to whole bytes."""
 
     @abstractmethod
     def open(self, packed: Packed) -> RowsInto:
         """Build lookup structures such as directories, and return the function that decodes rows."""
 
     def num_vectors(self, packed: Packed) -> int:
-        """Number of rows of its own, such as the shared ones; reads the config only."""
+        """Number of stored rows: one per id, or fewer if ids share them; reads the config only."""
         return packed.num_embeddings
 
     def streams(self, packed: Packed) -> dict[str, Role]:
@@ -116,7 +116,7 @@ def check_config(config: Any, what: str, keys: Iterable[str]) -> None:
 
 
 def check_config_integer(config: Any, what: str, key: str, low: int, high: int) -> int:
-    """The integer ``config[key]``; raise :class:`ArtifactFormatError` unless it lies in [low, high]."""
+    """The integer ``config[key]``; raise :class:`ArtifactFormatError` unless it is in [low, high]."""
     _check_integer(f"{what}.{key}", config[key], low, high)
     return int(config[key])
 
@@ -131,7 +131,7 @@ def check_finite(packed: Packed, name: str) -> float:
         ArtifactValueError: if it does; the message names the first position.
     """
     array = packed.arrays[name]
-    # Without their sign, floats are ordered as their bits are, infinity and NaN last; NumPy is faster at integers.
+    # Without the sign, floats sort as their bits do, infinity and NaN last; NumPy is faster with integers.
     bits = np.dtype(f"u{array.itemsize}")
     unsigned = bits.type((1 << (8 * array.itemsize - 1)) - 1)
     magnitude = 0.0

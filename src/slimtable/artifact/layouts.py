@@ -36,10 +36,10 @@ def validate(packed: Packed, *, values: bool = True) -> None:
 
     Args:
         packed: the table.
-        values: also check the values of the arrays: floats finite, codes and tiers in range.
+        values: True to check the values of the arrays, too: floats finite, codes and tiers in range.
 
     Raises:
-        ArtifactFormatError: if names, types, shapes or config do not fit together.
+        ArtifactFormatError: if names, types, shapes and config are inconsistent.
         ArtifactValueError: if a value is not valid.
     """
     layout = _layout_of(packed)
@@ -59,7 +59,7 @@ def validate_values(packed: Packed) -> None:
 
 
 def exact_bits(packed: Packed) -> int:
-    """All bits served, without the padding of bit streams to whole bytes.
+    """All bits of a packed table, without the padding of bit streams to whole bytes.
 
     Args:
         packed: the table.
@@ -74,7 +74,7 @@ def exact_bits(packed: Packed) -> int:
 
 
 def num_vectors(packed: Packed) -> int:
-    """Number of rows that a table has of its own, such as the shared ones; its arrays may be missing."""
+    """Number of stored rows: one per id, or fewer if ids share them; the arrays may be missing."""
     return _layout_of(packed).num_vectors(packed)
 
 
@@ -106,7 +106,7 @@ def decode(packed: Packed, ids: Any, out: np.ndarray | None = None) -> np.ndarra
     Raises:
         TypeError: if the ids are not integers.
         IndexError: if an id is out of range.
-        ValueError: if ``out`` does not fit.
+        ValueError: if ``out`` has another shape or is not contiguous.
         ArtifactError: if the table is not valid.
     """
     return Decoder(packed)(ids, out)
@@ -192,7 +192,7 @@ class Decoder:
             offsets: integers (B,): start of each bag, from 0, ascending.
             mode: "sum" or "mean".
             per_sample_weights: (n,) factors of the rows, for "sum" only.
-            include_last_offset: ``offsets`` is (B + 1,) and ends with n.
+            include_last_offset: True if ``offsets`` is (B + 1,) and ends with n.
 
         Returns:
             float32 (B, d).
@@ -200,7 +200,7 @@ class Decoder:
         Raises:
             TypeError: if ids or offsets are not integers.
             IndexError: if an id is out of range.
-            ValueError: if the offsets, the mode or the weights do not fit.
+            ValueError: if the offsets, the mode or the weights are invalid.
         """
         from slimtable.artifact import kernels
 

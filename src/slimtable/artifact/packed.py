@@ -17,7 +17,7 @@ class Packed:
         layout: name of the decoder, one of :data:`slimtable.artifact.layouts.LAYOUTS`.
         num_embeddings: number of ids, ``N``.
         embedding_dim: width of a row, ``d``.
-        arrays: the served arrays by name; codes under 8 bits are bit-packed into ``uint8``.
+        arrays: the arrays by name; codes under 8 bits are bit-packed into ``uint8``.
         layout_config: options of the decoder (JSON types only).
         padding_idx: the id that is served as exact zeros, or None.
         method: registry name of the method that made it; information only, not used to decode.
@@ -35,5 +35,5 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays together."""
+        """Total bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())

@@ -1,4 +1,4 @@
-"""The layouts ``dense``, ``low_rank`` and ``scaled``: rows computed from a few numbers per id."""
+"""The layouts ``dense``, ``low_rank`` and ``scaled``: rows stored per id as values, factors or codes."""
 
 from __future__ import annotations
 

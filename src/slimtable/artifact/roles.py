@@ -15,8 +15,8 @@ class Role:
         kind: "rows", "assignments" of ids to rows or centroids, or "other".
         width: bits of a value.
         count: number of values.
-        per_row: number of values of a row, or of the assignment of an id.
-        stream: whether values are codes in a bit stream.
+        per_row: number of values in a row, or in the assignment of an id.
+        stream: True if values are codes in a bit stream.
     """
 
     kind: Literal["rows", "assignments", "other"]

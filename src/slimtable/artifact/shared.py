@@ -1,4 +1,4 @@
-"""The layout ``shared``: ids share rows; each row that is served is a weighted sum or product of shared rows."""
+"""The layout ``shared``: ids share rows; the row of an id is a weighted sum or product of shared rows."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ class PackedTerm:
 
     Attributes:
         table: index of the table.
-        column: first column of its rows in the row that is served.
+        column: first column of its rows in the row of an id.
         computed: the computed map from ids to rows; None if array ``map.<t>`` stores it.
         weight: weight of its rows; None if array ``weights.<t>`` has one per id.
-        begins: true if no earlier term covers its columns.
-        multiplies: true if its rows multiply the result of earlier terms instead of being added.
+        begins: True if no earlier term covers its columns.
+        multiplies: True if its rows multiply the result of earlier terms instead of being added.
     """
 
     table: int
@@ -234,10 +234,10 @@ def _read_table(packed: Packed, r: int, table: Any) -> SharedTable:
 def _read_term(packed: Packed, t: int, term: Any, tables: list[SharedTable], covered: np.ndarray) -> PackedTerm:
     """Read one term; marks its columns in ``covered``, bool (d,)."""
     what = f"layout_config.terms[{t}]"
-    multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers refuse
+    multiplies = hasattr(term, "keys") and "multiply" in term  # a key that older readers reject
     check_config(term, what, ("table", "column", "map", "weight", *(("multiply",) if multiplies else ())))
     if multiplies and term["multiply"] is not True:
-        raise ArtifactFormatError(f"`{what}.multiply` must be true where it is there, got {term['multiply']!r:.40}.")
+        raise ArtifactFormatError(f"`{what}.multiply` must be true if present, got {term['multiply']!r:.40}.")
     number = check_config_integer(term, what, "table", 0, len(tables) - 1)
     table = tables[number]
     column = check_config_integer(term, what, "column", 0, packed.embedding_dim - table.width)
@@ -325,7 +325,7 @@ def _check_map(packed: Packed, name: str, num_rows: int) -> None:
 
 
 def _open_term(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> RowsInto:
-    """Returns the function that adds a term to the rows of at most ``_IDS_AT_ONCE`` ids, or multiplies them by it."""
+    """The function that adds a term to the rows of at most ``_IDS_AT_ONCE`` ids, or multiplies them by it."""
     from slimtable.artifact import shared_kernels
 
     rows_of = _open_map(packed, t, term, table)
@@ -359,7 +359,7 @@ def _open_term(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> 
 
 
 def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the function from ids (n,) to rows, int64 (n,), all in range."""
+    """The function from ids (n,) to rows, int64 (n,), all in range."""
     from slimtable.artifact import shared_kernels
 
     if isinstance(term.computed, PackedQuotient):
@@ -386,7 +386,7 @@ def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> C
 
 
 def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
-    """Returns the function that decodes rows of float16 or codes to float32."""
+    """The function that decodes rows of float16 or codes to float32."""
     from slimtable.artifact import kernels
 
     values = read_only(packed.arrays[f"rows.{r}"])

@@ -1,4 +1,4 @@
-"""Compiled loops over strings that are concatenated in one array."""
+"""Numba kernels for strings that are concatenated in one array."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, import-untyped"
 # numba compiles these functions from the types of their arguments, which mypy cannot follow.

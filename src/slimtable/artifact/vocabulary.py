@@ -86,7 +86,7 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
         The arrays by name: ``vocabulary``, or ``vocabulary.bytes`` and ``vocabulary.offsets``.
 
     Raises:
-        TypeError: if the raw ids are neither integers nor strings.
+        TypeError: if the raw ids are neither all integers nor all strings.
         ValueError: if there are not ``count`` of them, one occurs twice, or one is not UTF-8.
     """
     if isinstance(vocabulary, Strings):
@@ -108,14 +108,14 @@ def encode(vocabulary: Any, count: int) -> dict[str, np.ndarray]:
 
 
 def _encode_strings(texts: Strings, count: int) -> dict[str, np.ndarray]:
-    """The arrays of strings, without a Python loop over strings."""
+    """The arrays of strings, made without a Python loop."""
     first, last = int(texts.offsets[0]), int(texts.offsets[-1])
     data, offsets = texts.data[first:last], texts.offsets - first
     if len(texts) != count:
         raise _not_for_each_row(count, (len(texts),))
     if (data > 127).any():
         _check_utf8(data, offsets)
-    from slimtable.artifact.texts import first_repeated  # numba loads when there is work for it
+    from slimtable.artifact.texts import first_repeated  # numba is imported on first use
 
     repeated = first_repeated(data, offsets)
     if repeated >= 0:

@@ -1,4 +1,4 @@
-"""Reading artifacts and looking rows up; numpy and numba only, no torch."""
+"""Opening artifacts and looking up rows; numpy and numba only, no torch."""
 
 from slimtable.serve.reader import Artifact, Table, open_artifact
 

@@ -1,4 +1,4 @@
-"""Opening artifacts and looking rows up: the public interface of serving."""
+"""Opening artifacts and looking up rows: the public interface of serving."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Origin:
         opened = read_artifact(self.path)
         if opened.manifest["digest"] != self.digest:
             raise ArtifactChecksumError(
-                f"`{self.path}` is not the file that was pickled: it was replaced since. Open it with "
+                f"`{self.path}` is not the file that was pickled: it was replaced later. Open it with "
                 "open_artifact, and pickle its tables again."
             )
         return Artifact(opened)
@@ -57,21 +57,21 @@ class Table:
     A pickle, such as for a worker process, holds only the path and digest of the file; the other process opens it.
 
     Args:
-        name: its name in the artifact.
-        packed: its arrays.
+        name: name of the table in the artifact.
+        packed: the packed table.
         vocabulary: the raw id of each row, if the artifact has them.
-        origin: the file of the arrays; None if there is none, and then the table cannot be pickled.
+        origin: the file of the arrays; None if there is none, in which case the table cannot be pickled.
 
     Attributes:
-        name: its name in the artifact.
+        name: name of the table in the artifact.
         num_embeddings: number of ids, N.
         embedding_dim: width of a row, d.
         padding_idx: the id that is served as zeros, or None.
-        method: the method that made it.
+        method: registry name of the method that made the table.
         method_config: the configuration of that method.
-        layout: layout that it is stored in.
-        bits: exact number of bits served.
-        nbytes: bytes of its arrays.
+        layout: layout of the arrays.
+        bits: exact number of bits, without the padding of bit streams to whole bytes.
+        nbytes: bytes of the arrays.
         vocabulary: the raw id of each row: int64 (N,), a sequence of N strings, or None.
     """
 
@@ -97,12 +97,14 @@ class Table:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._origin is None:
-            raise TypeError(f"table `{self.name}` comes from no file, so that it cannot be pickled; write_artifact it.")
+            raise TypeError(
+                f"table `{self.name}` was not opened from a file, so it cannot be pickled. Use write_artifact first."
+            )
         return Origin.table, (self._origin, self.name)
 
     @property
     def compression_ratio(self) -> float:
-        """Bits of the float32 table divided by bits served."""
+        """Bits of the float32 table divided by ``bits``."""
         return 32 * self.num_embeddings * self.embedding_dim / self.bits
 
     def __len__(self) -> int:
@@ -128,7 +130,7 @@ class Table:
         Raises:
             TypeError: if the ids are not integers.
             IndexError: if an id is out of range.
-            ValueError: if ``out`` does not fit.
+            ValueError: if ``out`` has another shape or is not contiguous.
         """
         return self._decoder(ids, out)
 
@@ -147,7 +149,7 @@ class Table:
             offsets: integers (B,): start of each bag, ascending from 0.
             mode: "sum" or "mean".
             per_sample_weights: (n,) factors of the rows, for "sum" only.
-            include_last_offset: ``offsets`` is (B + 1,) and ends with n.
+            include_last_offset: True if ``offsets`` is (B + 1,) and ends with n.
 
         Returns:
             float32 (B, d); an empty bag gives zeros.
@@ -155,7 +157,7 @@ class Table:
         Raises:
             TypeError: if ids or offsets are not integers.
             IndexError: if an id is out of range.
-            ValueError: if the offsets, the mode or the weights do not fit.
+            ValueError: if the offsets, the mode or the weights are invalid.
         """
         return self._decoder.bag(ids, offsets, mode, per_sample_weights, include_last_offset)
 
@@ -164,10 +166,10 @@ class Table:
         return self._decoder(np.arange(self.num_embeddings))
 
     def ids_of(self, raw_ids: Any) -> np.ndarray:
-        """Ids of raw ids by the vocabulary; the first call builds an index.
+        """The ids of raw ids in the vocabulary; the first call builds an index.
 
         Args:
-            raw_ids: integers or strings, as the vocabulary holds them, of any shape.
+            raw_ids: integers or strings of any shape, of the same type as the vocabulary.
 
         Returns:
             int64 of the same shape.
@@ -186,7 +188,7 @@ class Table:
     @cached_property
     def _index(self) -> Index:
         if self.vocabulary is None:
-            raise ValueError(f"table `{self.name}` has no vocabulary; look rows up by their ids 0, 1, 2, ...")
+            raise ValueError(f"table `{self.name}` has no vocabulary; look up rows by their ids 0, 1, 2, ...")
         try:
             return Index(self.vocabulary)
         except ValueError as error:
@@ -268,7 +270,7 @@ def open_artifact(path: str | os.PathLike[str], *, verify: bool = False) -> Arti
 
     Args:
         path: the file.
-        verify: also check every byte against its checksum.
+        verify: True to check every byte against its checksum.
 
     Returns:
         The tables by name.

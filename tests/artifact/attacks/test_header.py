@@ -205,5 +205,5 @@ def test_arrays_may_not_overlap_or_leave_gaps(path):
     first, second = (forgery.tensors[name]["data_offsets"] for name in names[:2])
     second[:] = [value - 1 for value in second]
     path.write_bytes(forgery.bytes())
-    with pytest.raises(ArtifactFormatError, match=rf"begins at byte {first[1] - 1}, but must at {first[1]}"):
+    with pytest.raises(ArtifactFormatError, match=rf"begins at byte {first[1] - 1}, but must begin at {first[1]}"):
         read_artifact(path)
