@@ -100,7 +100,7 @@ def test_root_is_argument_then_variable_then_cache(tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"Did you mean 'gowalla'\?.*synthetic, synthetic-ctr, beauty"):
+    with pytest.raises(DatasetNotFoundError, match=rf"Did you mean 'gowalla'\?.* {', '.join(catalogue.sources())}\.$"):
         load_dataset("gowala", data_root=tmp_path)
     with pytest.raises(DatasetNotFoundError, match="neither a known dataset nor a file"):
         load_dataset(tmp_path / "nothing.csv")

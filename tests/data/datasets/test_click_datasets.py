@@ -13,6 +13,7 @@ from slimtable.data.datasets import (
     load_click_dataset,
     make_synthetic_clicks,
 )
+from slimtable.data.datasets.catalogue import sources
 from slimtable.errors import DatasetError, DatasetNotFoundError
 from tests.data.clicks.test_reader import cells, rows
 
@@ -84,7 +85,7 @@ def test_what_is_absent_says_where_it_is_to_be_had(tmp_path):
         load_click_dataset("frappe", data_root=tmp_path, download=False)
     with pytest.raises(DatasetNotFoundError, match="Did you mean 'frappe'"):
         load_click_dataset("frape", data_root=tmp_path)
-    with pytest.raises(DatasetNotFoundError, match="Known: synthetic, synthetic-ctr, beauty"):
+    with pytest.raises(DatasetNotFoundError, match=f"Known: {', '.join(sources())}"):
         fetch_dataset("none", tmp_path)
     with pytest.raises(DatasetError, match="generated and never fetched"):
         fetch_dataset("synthetic-ctr", tmp_path)
