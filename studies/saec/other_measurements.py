@@ -40,14 +40,14 @@ def measure_new_values(seed: int, entry: Entry, snapshot: Snapshot) -> Measured:
         test = snapshot.test.take(rows)
         found["fresh"] = {
             "default row": evaluate_clicks(model, test.with_known(snapshot.before)),
-            "mean of what they occur with": evaluate_clicks(_guessed(model, snapshot), test),
+            "mean of what they occur with": evaluate_clicks(guessed_counts(model, snapshot), test),
             "their own shared rows": evaluate_clicks(model, test),
             "uncompressed": evaluate_clicks(snapshot.model, test),
         }
     rows = _having(snapshot.unseen, list(sizes.values()), None)
     if len(rows) >= _LEAST:
         test = snapshot.test.take(rows)
-        guessing, guessed = _guess_by_request(model, snapshot, snapshot.unseen.take(rows))
+        guessing, guessed = guess_by_request(model, snapshot, snapshot.unseen.take(rows))
         found["unseen"] = {
             "default row": evaluate_clicks(model, test),
             "mean of what they occur with": evaluate_clicks(guessing, guessed),
@@ -72,7 +72,7 @@ def _over(model: CTRModel, tables: list[np.ndarray]) -> CTRModel:
     return over(model, dict(zip(model.fields.names, map(torch.from_numpy, tables), strict=True)))
 
 
-def _guessed(model: CTRModel, snapshot: Snapshot) -> CTRModel:
+def guessed_counts(model: CTRModel, snapshot: Snapshot) -> CTRModel:
     """The model with guessed rows for the values that were first seen in the window."""
     tables = _decoded(model)
     wanted = {
@@ -85,7 +85,7 @@ def _guessed(model: CTRModel, snapshot: Snapshot) -> CTRModel:
     return _over(model, tables)
 
 
-def _guess_by_request(model: CTRModel, snapshot: Snapshot, requests: Clicks) -> tuple[CTRModel, Clicks]:
+def guess_by_request(model: CTRModel, snapshot: Snapshot, requests: Clicks) -> tuple[CTRModel, Clicks]:
     """A row of its own for each unseen value of each request, from the other values of the request and past clicks.
 
     Labels of the requests are not looked at, nor are other requests.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from slimtable.bench import parse_methods
-from slimtable.bench.grids import _run_apart
+from slimtable.bench.grids import run_apart
 from slimtable.bench.jobs import Setting, Source, plan
 from slimtable.bench.pool import Failure, run_here, run_parallel
 from slimtable.errors import SlimtableError
@@ -123,7 +123,7 @@ def test_a_process_that_dies_fails_its_job_alone(tmp_path: Path) -> None:
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    failed, done = run_parallel(jobs, _run_apart, workers=1)
+    failed, done = run_parallel(jobs, run_apart, workers=1)
     killer.join()
     assert isinstance(failed, Failure)
     assert (failed.job, failed.reason) == (jobs[0], "its process ended with exit code -9")

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 from rich.console import Console
 
 from slimtable.bench import BenchResult, console_table, render
-from slimtable.bench.plots import _free_box
+from slimtable.bench.plots import free_box
 from slimtable.errors import SlimtableError
 from tests.bench.samples import make_record, write_records
 
@@ -92,7 +92,7 @@ def test_labels_of_crowded_points_do_not_collide() -> None:
     frame = Bbox.from_extents(0, 0, 1000, 600)
     taken: list[Bbox] = []
     for place in range(12):
-        box = _free_box(500 + place, 300, 120, 24, frame, taken)
+        box = free_box(500 + place, 300, 120, 24, frame, taken)
         assert not any(box.overlaps(other) for other in taken)
         assert frame.containsx(box.x0)
         assert frame.containsx(box.x1)

@@ -7,7 +7,7 @@ import pytest
 
 from slimtable.grouping import InteractionGraph
 from slimtable.grouping.algorithms.baco import BACO, PropagationState
-from slimtable.grouping.baco_kernels import _HINTS, _SHORT
+from slimtable.grouping.baco_kernels import HINTS, SHORT
 from tests.grouping.graphs import graph_of
 
 GAMMA, SWEEPS = 40.0, 2
@@ -39,8 +39,8 @@ def scores(
 
 
 def test_looking_ahead_changes_nothing(large: InteractionGraph) -> None:
-    assert large.num_nodes > _HINTS
-    assert large.user_degrees().max() > _SHORT
+    assert large.num_nodes > HINTS
+    assert large.user_degrees().max() > SHORT
     weights = BACO().weights(large)
     state = PropagationState(large, weights)
     after = state.run(GAMMA, SWEEPS, "mixed", True, seed=4)

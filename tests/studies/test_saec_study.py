@@ -32,7 +32,7 @@ from studies.saec.experiments import (
     Cell,
     Entry,
 )
-from studies.saec.other_measurements import _guess_by_request, _guessed, count_moved
+from studies.saec.other_measurements import count_moved, guess_by_request, guessed_counts
 from studies.saec.plans import find_plan, widest
 from studies.saec.snapshots import Snapshot, load_log, train_snapshots
 from studies.saec.tables import holds, indistinct, sizes_table, smallest, times_smaller
@@ -174,7 +174,7 @@ def test_compressed_models_are_those_of_the_window(snapshots: list[Snapshot]) ->
 
 def test_rows_guessed_for_requests_leave_known_values_alone(snapshots: list[Snapshot]) -> None:
     snapshot = snapshots[-1]
-    model, guessed = _guess_by_request(snapshot.model, snapshot, snapshot.unseen)
+    model, guessed = guess_by_request(snapshot.model, snapshot, snapshot.unseen)
     sizes = [table.num_embeddings for table in snapshot.model.fields.embeddings().values()]
     grown = [table.num_embeddings for table in model.fields.embeddings().values()]
     unseen = [int((np.asarray(field) >= size).sum()) if not hasattr(field, "offsets") else 0
@@ -190,7 +190,7 @@ def test_rows_guessed_for_requests_leave_known_values_alone(snapshots: list[Snap
 
 def test_only_fresh_values_are_guessed(snapshots: list[Snapshot]) -> None:
     snapshot = snapshots[-1]
-    model = _guessed(snapshot.model, snapshot)
+    model = guessed_counts(snapshot.model, snapshot)
     tables = snapshot.model.fields.embeddings()
     changed = 0
     for field, table in model.fields.embeddings().items():

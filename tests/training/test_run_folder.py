@@ -14,11 +14,11 @@ from slimtable.data.interactions.split import Split
 from slimtable.embeddings.base import get_config
 from slimtable.training import run_folder
 from slimtable.training.packing import restore_run
-from slimtable.training.run_folder import _IDENTITY, CHECKPOINT, LOG, RunFolder, load_checkpoint
+from slimtable.training.run_folder import CHECKPOINT, IDENTITY, LOG, RunFolder, load_checkpoint
 from slimtable.training.trainer import TrainConfig, train
 from tests.training.test_trainer import assert_same
 
-SETTINGS = dict.fromkeys(_IDENTITY, "as before")
+SETTINGS = dict.fromkeys(IDENTITY, "as before")
 VOCABULARIES = {"user": np.arange(3), "item": np.arange(4)}
 PATIENT = TrainConfig(
     embedding_dim=8, epochs=60, batch_size=64, negatives=1, learning_rate=0.05, evaluate_every=2, patience=6

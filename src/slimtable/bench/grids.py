@@ -127,7 +127,7 @@ def run_grids(
         if workers == 1:
             outcomes = run_here(jobs, partial(_run, dict(parts)))
         else:
-            outcomes = run_parallel(jobs, _run_apart, workers)
+            outcomes = run_parallel(jobs, run_apart, workers)
         with (
             watch(f"{len(jobs)} trainings, epochs", epochs, partial(_all_epochs_done, jobs, ended), progress),
             closing(outcomes),  # ends the processes at once, whatever happens here
@@ -161,7 +161,7 @@ _loaded: Parts = {}
 """The data that a worker process has loaded, each source once."""
 
 
-def _run_apart(job: Job) -> list[Record] | Failure[Job]:
+def run_apart(job: Job) -> list[Record] | Failure[Job]:
     """Runs a job in a process of its own."""
     return _run(_loaded, job)
 

@@ -108,7 +108,7 @@ def _place_labels(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
         text = axes.text(0, 0, row.label.replace("[", "\n").rstrip("]").replace(";", "\n"), fontsize=8)
         size = text.get_window_extent(renderer)
         text.remove()
-        box = _free_box(x, y, size.width, size.height, axes.bbox, taken)
+        box = free_box(x, y, size.width, size.height, axes.bbox, taken)
         near = min(abs(box.x0 - x), abs(box.x1 - x), abs(box.y0 - y), abs(box.y1 - y)) < 40
         axes.annotate(
             text.get_text(),
@@ -122,7 +122,7 @@ def _place_labels(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
         taken.append(box)
 
 
-def _free_box(x: float, y: float, width: float, height: float, frame: Bbox, taken: Sequence[Bbox]) -> Bbox:
+def free_box(x: float, y: float, width: float, height: float, frame: Bbox, taken: Sequence[Bbox]) -> Bbox:
     """A box of the given size near (x, y), in pixels, inside the frame and without overlaps if possible."""
     for distance in range(16, 400, 12):
         for right, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):

@@ -14,9 +14,9 @@ from slimtable.grouping.prefetch import prefetch
 
 # Prefetch distances in nodes: for list starts, neighbours, their labels, and the data of the labels.
 _START, _NEIGHBOURS, _LABELS, _PAIRS = 32, 24, 16, 8
-_SHORT = 64  # neighbours prefetched ahead of their node; the rest of a longer list is prefetched while reading it
+SHORT = 64  # neighbours prefetched ahead of their node; the rest of a longer list is prefetched while reading it
 _LINE = 16  # int32 in a cache line
-_HINTS = 1 << 15  # number of nodes above which prefetching pays
+HINTS = 1 << 15  # number of nodes above which prefetching pays
 
 
 def pairs_of(volumes: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def sweep(  # type: ignore[no-untyped-def]
     num_users = user_starts.size - 1
     user_labels, item_labels = labels[:num_users], labels[num_users:]
     found = np.empty(max(_widest(user_starts), _widest(item_starts)), np.int32)
-    hints = order.size > _HINTS
+    hints = order.size > HINTS
     for place in range(order.size):
         if rows <= stop_rows:
             break
@@ -203,7 +203,7 @@ def secondary_labels(starts, neighbours, own_labels, neighbour_labels, weights, 
     """
     secondary = np.full(own_labels.size, -1, np.int32)
     found = np.empty(_widest(starts), np.int32)
-    hints = members.size > _HINTS
+    hints = members.size > HINTS
     for x in range(own_labels.size):
         if hints and x + _LABELS < own_labels.size:
             _ask_labels(starts, neighbours, neighbour_labels, x + _LABELS)
@@ -233,7 +233,7 @@ def _count(first, last, neighbours, labels, pairs, found):  # type: ignore[no-un
     """Counts the edges of a node per label in ``pairs``; lists the labels in ``found``, in order of occurrence."""
     num_found = 0
     for j in range(first, last):
-        if j - first + 2 * _LINE >= _SHORT and j + 2 * _LINE < last:
+        if j - first + 2 * _LINE >= SHORT and j + 2 * _LINE < last:
             prefetch(labels, neighbours[j + 2 * _LINE])
             prefetch(pairs, 2 * labels[neighbours[j + _LINE]])
         label = labels[neighbours[j]]
@@ -251,11 +251,11 @@ def _ask_neighbours(starts, neighbours, x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _ask_labels(starts, neighbours, labels, x):  # type: ignore[no-untyped-def]
-    for j in range(starts[x], min(starts[x + 1], starts[x] + _SHORT)):
+    for j in range(starts[x], min(starts[x + 1], starts[x] + SHORT)):
         prefetch(labels, neighbours[j])
 
 
 @njit(cache=True, nogil=True)
 def _ask_pairs(starts, neighbours, labels, pairs, x):  # type: ignore[no-untyped-def]
-    for j in range(starts[x], min(starts[x + 1], starts[x] + _SHORT)):
+    for j in range(starts[x], min(starts[x + 1], starts[x] + SHORT)):
         prefetch(pairs, 2 * labels[neighbours[j]])

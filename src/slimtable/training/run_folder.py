@@ -18,7 +18,7 @@ from slimtable.files import check_archive, replace_file, write_json
 SETTINGS, CHECKPOINT, VOCABULARIES, LOG = "run.json", "checkpoint.pt", "vocabularies.npz", "log.jsonl"
 """Files of a run folder."""
 
-_IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
+IDENTITY = ("backbone", "backbone_config", "method", "method_config", "train", "data")
 _OPTIONAL = ("budget", "tables")  # only if a budget sets the sizes of tables
 _STATE = ("model", "optimizer", "history", "best_epoch", "best_state")
 _PAUSE = 20  # pause between checkpoints, in times the cost of one: they take at most a twentieth of the time
@@ -113,8 +113,8 @@ def load_settings(path: Path) -> dict[str, Any]:
     """
     try:
         settings: dict[str, Any] = json.loads(path.read_text())
-        if set(settings) - set(_OPTIONAL) != set(_IDENTITY):
-            raise ValueError(f"expected the keys {', '.join(_IDENTITY)}")
+        if set(settings) - set(_OPTIONAL) != set(IDENTITY):
+            raise ValueError(f"expected the keys {', '.join(IDENTITY)}")
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Choose another folder, or delete this one.") from error
     return settings

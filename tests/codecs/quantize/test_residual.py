@@ -26,7 +26,7 @@ def test_a_wide_beam_finds_the_nearest_of_all_sums() -> None:
     vectors = generator.standard_normal((200, 5)).astype(np.float32) + 3
     rows = [generator.standard_normal((size, 5)).astype(np.float32) + shift for size, shift in ((4, 3), (3, 0), (5, 0))]
     begin = Stages(rows, np.full((200, 3), -1, np.int32))
-    search = residual._Search(
+    search = residual.SumSearch(
         Array(vectors), np.ones(200, np.float32), begin.codes, np.array([0, 4, 7, 12]), vectors.mean(axis=0), 1
     )
     costs = search.choose(np.concatenate(rows).astype(np.float64), 60, 0.0)
@@ -43,7 +43,7 @@ def test_rows_are_placed_by_weighted_least_squares() -> None:
     generator = np.random.default_rng(1)
     vectors, weights = generator.standard_normal((400, 3)).astype(np.float32), generator.random(400).astype(np.float32)
     codes = np.stack([generator.integers(4, size=400), 4 + generator.integers(5, size=400)], axis=1).astype(np.int32)
-    search = residual._Search(Array(vectors), weights, codes, np.array([0, 4, 9]), vectors.mean(axis=0), 1)
+    search = residual.SumSearch(Array(vectors), weights, codes, np.array([0, 4, 9]), vectors.mean(axis=0), 1)
     found = search.place(generator.standard_normal((9, 3)))
     design = np.zeros((400, 9))
     np.put_along_axis(design, codes, 1.0, axis=1)

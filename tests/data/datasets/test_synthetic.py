@@ -5,7 +5,7 @@ import pytest
 
 from slimtable.data import k_core, leave_two_out, read_interactions
 from slimtable.data.datasets import make_dataset, make_synthetic
-from slimtable.data.datasets.synthetic import _Plan
+from slimtable.data.datasets.synthetic import Plan
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_communities_and_order_can_be_learnt(default):
 @pytest.mark.parametrize("chunk_rows", [1, 777, 10**9])
 def test_chunks_do_not_change_the_rows(chunk_rows):
     whole = make_synthetic(5_000, seed=7).interactions
-    users, items, times = (np.concatenate(part) for part in zip(*_Plan(5_000, 7).chunks(chunk_rows), strict=True))
+    users, items, times = (np.concatenate(part) for part in zip(*Plan(5_000, 7).chunks(chunk_rows), strict=True))
     assert users.tolist() == whole.users.tolist()
     assert items.tolist() == whole.items.tolist()
     assert times.tolist() == whole.times.tolist()
@@ -107,7 +107,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def broken(self, first, last):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Plan, "rows", broken)
+    monkeypatch.setattr(Plan, "rows", broken)
     with pytest.raises(KeyboardInterrupt):
         make_dataset(tmp_path / "data", 5_000)
     assert list(tmp_path.iterdir()) == []

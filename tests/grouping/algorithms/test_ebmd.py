@@ -5,13 +5,13 @@ import pytest
 
 from slimtable.errors import BudgetError
 from slimtable.grouping import get_grouping, group
-from slimtable.grouping.algorithms.ebmd import _score
+from slimtable.grouping.algorithms.ebmd import score_of
 from tests.grouping.graphs import graph_of, power_law
 
 
 def test_score_by_hand() -> None:
     # ρ = (3 + 2) / ((9 + 1)·4) = 0.125, g = 0.125 − 0.025 = 0.1; 0.1·2 − 0.5·0.01·6·4/20
-    score = _score.py_func(2, 3, 9, 4, 6, 20.0, 0.025, 0.5)
+    score = score_of.py_func(2, 3, 9, 4, 6, 20.0, 0.025, 0.5)
     assert score == pytest.approx(0.2 - 0.006)
 
 

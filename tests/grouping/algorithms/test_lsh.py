@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from slimtable.grouping import group
-from slimtable.grouping.algorithms.lsh import _codes
+from slimtable.grouping.algorithms.lsh import hash_codes
 from slimtable.grouping.matrix import interaction_matrix
 from tests.grouping.graphs import graph_of, power_law
 
 
 def test_codes_are_the_signs_of_projections() -> None:
     matrix = interaction_matrix(power_law())
-    codes = _codes(matrix, 10**6, np.random.default_rng(4))
+    codes = hash_codes(matrix, 10**6, np.random.default_rng(4))
     generator = np.random.default_rng(4)
     planes = np.stack([generator.standard_normal(matrix.shape[1]) for _ in range(64)])
     signs = matrix.toarray() @ planes.T > 0

@@ -5,14 +5,14 @@ import pytest
 
 from slimtable.errors import BudgetError
 from slimtable.grouping import group
-from slimtable.grouping.algorithms.sbc import _bistochastic, _most_piecewise
+from slimtable.grouping.algorithms.sbc import bistochastic, most_piecewise
 from slimtable.grouping.matrix import interaction_matrix
 from tests.grouping.graphs import graph_of, power_law
 
 
 def test_scaled_rows_and_columns_have_equal_sums() -> None:
     full = interaction_matrix(graph_of([(u, v) for u in range(4) for v in range(4) if u != v or u < 2]))
-    scaled = _bistochastic(full)
+    scaled = bistochastic(full)
     for axis in (0, 1):
         sums = np.asarray(scaled.sum(axis=axis)).ravel()
         assert sums == pytest.approx(np.full(4, sums[0]), abs=1e-4)
@@ -21,7 +21,7 @@ def test_scaled_rows_and_columns_have_equal_sums() -> None:
 def test_the_vector_of_few_values_is_taken() -> None:
     generator = np.random.default_rng(0)
     steps, noise = np.repeat([0.0, 5.0, 1.0], 20), 3 * generator.standard_normal(60)
-    assert _most_piecewise(np.stack([noise, steps, noise[::-1]]), 1, 3).tolist() == [steps.tolist()]
+    assert most_piecewise(np.stack([noise, steps, noise[::-1]]), 1, 3).tolist() == [steps.tolist()]
 
 
 def test_isolated_nodes_have_rows_within_the_budget() -> None:

@@ -193,13 +193,13 @@ def refine_stages(
     for of_stage in begin.codes.T:
         codes[of_stage < 0] = -1
     total = add_up(read, weights, np.zeros(len(read), np.int32), 1, threads)
-    search = _Search(read, weights, codes, edges, total.means(read.read(0, 1))[0], threads)
+    search = SumSearch(read, weights, codes, edges, total.means(read.read(0, 1))[0], threads)
     rows = np.concatenate(begin.centroids).astype(np.float64)  # (S, d), stages concatenated
     del begin
     count = max(_MIN_SAMPLE, _PER_ROW * len(rows))
     if rounds and count < len(read):
         ids, drawn = draw(weights, count, sample, 0.9, np.random.default_rng(seed))
-        part = _Search(read.pick(ids), drawn, codes[ids], edges, search.mean, threads)
+        part = SumSearch(read.pick(ids), drawn, codes[ids], edges, search.mean, threads)
     else:
         part = search
     beams = _MAX_CANDIDATES_OF_ROUNDS // (len(part.vectors) * len(rows))
@@ -229,7 +229,7 @@ def refine_stages(
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class SumSearch:
     """Vectors, and their codes into the concatenated rows of all stages, -1 for none yet."""
 
     vectors: Vectors

@@ -53,7 +53,7 @@ def make_synthetic(num_interactions: int = DEFAULT_INTERACTIONS, seed: int = 0) 
         >>> len(make_synthetic(1_000, seed=1).interactions)
         1000
     """
-    plan = _Plan(num_interactions, seed)
+    plan = Plan(num_interactions, seed)
     users, items, times = plan.rows(0, plan.num_users)
     interactions = Interactions(
         users, items, np.arange(plan.num_users), np.arange(plan.num_items), None, times, chronological=True
@@ -96,7 +96,7 @@ def make_dataset(
     """
     if format not in ("parquet", "csv", "sasrec"):
         raise ValueError(f"unknown format {format!r}. Use parquet, csv or sasrec.")
-    plan, out_path = _Plan(num_interactions, seed), Path(out_path)
+    plan, out_path = Plan(num_interactions, seed), Path(out_path)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     partial = out_path.with_name(f"{out_path.name}.{os.getpid()}.part")
     try:
@@ -133,7 +133,7 @@ def _write(path: Path, chunks: Iterator[tuple[np.ndarray, ...]], format: str) ->
         os.fsync(file.fileno())
 
 
-class _Plan:
+class Plan:
     """The number of items of each user, and the layout of the catalogue; all rows follow from it."""
 
     def __init__(self, num_interactions: int, seed: int) -> None:

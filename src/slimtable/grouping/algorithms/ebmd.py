@@ -76,7 +76,7 @@ class EBMD(Grouping):
 
 
 @njit(inline="always")
-def _score(linked, within, own, other, degree, total, density, gamma):  # type: ignore[no-untyped-def]
+def score_of(linked, within, own, other, degree, total, density, gamma):  # type: ignore[no-untyped-def]
     """Score of a label.
 
     Args:
@@ -138,7 +138,7 @@ def _sweep(  # type: ignore[no-untyped-def]
         current, best, best_score = labels[x], labels[x], -np.inf
         for label in found[:num_found]:
             own, other = volumes[side, label], volumes[1 - side, label]
-            score = _score(counts[label], edges[label], own, other, degrees[x], total, density, gamma)
+            score = score_of(counts[label], edges[label], own, other, degrees[x], total, density, gamma)
             if score > best_score:
                 best, best_score = label, score
         if best != current:

@@ -34,10 +34,10 @@ class LSH(SidedGrouping):
         generator = np.random.default_rng(seed)
         matrix = interaction_matrix(graph)
         users, items = self.rows_of_sides(graph)
-        return Labels(_codes(matrix, users, generator), _codes(matrix.T.tocsr(), items, generator))
+        return Labels(hash_codes(matrix, users, generator), hash_codes(matrix.T.tocsr(), items, generator))
 
 
-def _codes(matrix: csr_matrix, num_rows: int, generator: np.random.Generator) -> np.ndarray:
+def hash_codes(matrix: csr_matrix, num_rows: int, generator: np.random.Generator) -> np.ndarray:
     """Group of each row of a matrix, int64 (N,), with at most ``num_rows`` groups."""
     codes, count = np.zeros(matrix.shape[0], np.int64), 1
     for _ in range(_MAX_PLANES):

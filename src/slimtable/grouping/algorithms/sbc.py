@@ -63,10 +63,10 @@ class SBC(SidedGrouping):
         of_items = _clusters("item", rows[1], graph.num_items - len(items))
         matrix = interaction_matrix(graph)[users][:, items]
         most = min(1 + self.n_components, *matrix.shape)
-        left, _, right = randomized_svd(_bistochastic(matrix), most, random_state=seed)
+        left, _, right = randomized_svd(bistochastic(matrix), most, random_state=seed)
         first = min(1, most - 1)  # skip the constant first vector, unless it is the only one
-        best_left = _most_piecewise(left.T[first:], self.n_best, of_users)
-        best_right = _most_piecewise(right[first:], self.n_best, of_items)
+        best_left = most_piecewise(left.T[first:], self.n_best, of_users)
+        best_right = most_piecewise(right[first:], self.n_best, of_items)
         user_labels = of_users + np.arange(graph.num_users)
         item_labels = of_items + np.arange(graph.num_items)
         user_labels[users] = self._kmeans(matrix @ best_right.T, of_users, seed)
@@ -93,7 +93,7 @@ def _clusters(side: str, rows: int, isolated: int) -> int:
     return rows - isolated
 
 
-def _bistochastic(matrix: csr_matrix) -> csr_matrix:
+def bistochastic(matrix: csr_matrix) -> csr_matrix:
     """Scales rows and columns alternately until they converge."""
     scaled = matrix.copy()
     users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -106,7 +106,7 @@ def _bistochastic(matrix: csr_matrix) -> csr_matrix:
     return scaled
 
 
-def _most_piecewise(vectors: np.ndarray, number: int, pieces: int) -> np.ndarray:
+def most_piecewise(vectors: np.ndarray, number: int, pieces: int) -> np.ndarray:
     """The vectors (count, N) that are closest to piecewise constant: (number, N)."""
     distances = [_distance_to_pieces(vector, pieces) for vector in vectors]
     return vectors[np.argsort(distances, kind="stable")[:number]]
