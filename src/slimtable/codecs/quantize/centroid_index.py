@@ -25,7 +25,7 @@ _EXACT = 1 << 29  # with fewer distances than this, all are computed; half a sec
 _LANES = 32  # list lengths are rounded up to a multiple of it, since the remainder of a loop is slow
 _FAR = np.float32(1e30)  # half the squared norm of padding entries, which are never the nearest
 _NO_STAY = np.empty(0, np.int32)
-_AT_A_TIME = 1 << 24  # distances between cells and centroids in memory at a time while lists are made
+_AT_A_TIME = 1 << 22  # distances between cells and centroids in memory at a time while lists are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,9 +261,9 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], _T], count: int, a
     """Results of ``work(0 … count - 1)`` in order, with at most ``ahead`` of them waiting, since each may be large."""
     waiting: deque[Future[_T]] = deque()
     for index in range(count):
-        waiting.append(pool.submit(work, index))
-        if len(waiting) > ahead:
+        if len(waiting) == ahead:
             yield waiting.popleft().result()
+        waiting.append(pool.submit(work, index))
     while waiting:
         yield waiting.popleft().result()
 

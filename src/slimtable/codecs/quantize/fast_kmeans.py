@@ -140,13 +140,16 @@ class _Search:
         rows[chosen] = np.arange(self.count, dtype=np.int32)
         centroids = vectors.take(chosen)
         centres = cells_of(centroids, self.generator, self.threads)
+
+        def lloyd(index: CentroidIndex) -> np.ndarray:  # a function, so that index and sums are freed after the round
+            found = index.assign(vectors, weights, rows, stay=rows, threads=self.threads)
+            return fill_empty(found, index.centroids, vectors, weights, rows)
+
         for done in range(iterations):
             if done in (0, iterations - 1):
-                index = CentroidIndex.quick(centroids, self.generator, self.threads, len(vectors))
+                centroids = lloyd(CentroidIndex.quick(centroids, self.generator, self.threads, len(vectors)))
             else:
-                index = CentroidIndex.near(centroids, centres, list_length(self.count))
-            found = index.assign(vectors, weights, rows, stay=rows, threads=self.threads)
-            centroids = fill_empty(found, centroids, vectors, weights, rows)
+                centroids = lloyd(CentroidIndex.near(centroids, centres, list_length(self.count)))
         self.rows[ids] = np.where(self.rows[ids] == -2, -2, rows)
         return centroids
 

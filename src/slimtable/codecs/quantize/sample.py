@@ -68,8 +68,9 @@ def starts(
     for first, last in pairwise(edges):
         if first:
             centroids = vectors.take(chosen[:first])
-            index = CentroidIndex.quick(centroids, generator, threads, len(vectors))
-            index.assign(vectors, weights, rows, threads=threads)
+            CentroidIndex.quick(centroids, generator, threads, len(vectors)).assign(
+                vectors, weights, rows, threads=threads
+            )
             costs = costs_of(vectors, weights, rows, centroids)
             costs[chosen[:first]] = 0.0
         chosen[first:last] = _different(costs, chosen[:first], last - first, generator)
