@@ -117,7 +117,7 @@ def test_tables_from_files(tmp_path) -> None:
     save_file({"x": torch.from_numpy(table), "y": torch.zeros(2, 2)}, tmp_path / "d.safetensors")
     for name, key in (("a.npy", None), ("b.pt", None), ("b.pt", "user.weight"), ("c.pt", None), ("d.safetensors", "x")):
         np.testing.assert_array_equal(read_table(tmp_path / name, key), table)
-    with pytest.raises(ValueError, match=r"does not tell which table.*x \(4, 3\), y \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"does not hold exactly one table.*x \(4, 3\), y \(2, 2\)"):
         read_table(tmp_path / "d.safetensors")
     with pytest.raises(ValueError, match="holds no table 'z'"):
         read_table(tmp_path / "d.safetensors", "z")

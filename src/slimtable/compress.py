@@ -37,17 +37,17 @@ def compress_(
     Args:
         model: any module with tables inside.
         config: configuration of the method, such as ``UniformConfig(bits=4)``.
-        filter_fn: ``(module, name) -> bool``, which tables to compress; None for all.
-        frequencies: (num_embeddings,) training counts by name of the table, for methods with frequency tiers.
-        trainable: keep the method's trainable module, with its dense table, for fine-tuning. Otherwise the new
-            tables hold the served bits alone.
+        filter_fn: ``(module, name) -> bool``, True for tables to compress; None for all.
+        frequencies: (num_embeddings,) training counts by table name, for methods with frequency tiers.
+        trainable: True to keep the method's trainable module, with its dense table, for fine-tuning. Otherwise the
+            new tables hold the packed arrays only.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        ValueError: no table was chosen, a chosen one cannot be compressed as asked, or a name in ``frequencies``
-            is not a chosen table. The model is then unchanged.
+        ValueError: no table was selected, a selected one cannot be compressed by this method, or a name in
+            ``frequencies`` is not a selected table. The model is then unchanged.
     """
     chosen: dict[str, nn.Embedding | EmbeddingTable] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -68,7 +68,7 @@ def compress_(
     if unknown:
         raise ValueError(f"frequencies names {', '.join(unknown)}, but the tables are {', '.join(chosen)}.")
     _refuse_outside_ties(model, chosen)
-    # One table may stand in the model under several names, or in several modules: compress it once and share it.
+    # A table may have several names in the model, or be in several modules: compress it once and share it.
     compressed: dict[int, EmbeddingTable] = {}
     for name, module in chosen.items():
         if _identity(module) not in compressed:
@@ -86,10 +86,10 @@ def compress_table(
     padding_idx: int | None = None,
     frequencies: np.ndarray | None = None,
 ) -> Packed:
-    """Compresses one trained table, block by block where the method has a codec.
+    """Compresses one trained table, block by block if the method has a codec.
 
     Args:
-        table: float (N, d), finite; a :class:`numpy.memmap` is read a block at a time and never held.
+        table: float (N, d), finite; with a codec, a :class:`numpy.memmap` is read a block at a time.
         config: configuration of the method.
         padding_idx: id that is served as zeros; its row must be zeros.
         frequencies: (N,) training counts, for methods with frequency tiers.
@@ -98,7 +98,7 @@ def compress_table(
         The packed table, ready for ``write_artifact``.
 
     Raises:
-        ValueError: the table is not a finite matrix, or the configuration does not fit it.
+        ValueError: the table is not a finite matrix, or the configuration does not fit its shape.
     """
     rows = Rows(table, padding_idx)
     codec = config.codec(*rows.shape)
@@ -106,7 +106,7 @@ def compress_table(
         context = FitContext(None if frequencies is None else np.asarray(frequencies))
         return codec.compress(rows, context, method_of(config).method, config.to_dict())
     counts = None if frequencies is None else torch.from_numpy(np.asarray(frequencies))
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are rejected below
         values = torch.from_numpy(np.array(table, dtype=np.float32))
     return method_of(config).from_table(values, config, padding_idx=padding_idx, frequencies=counts).eval().pack()
 
@@ -115,15 +115,15 @@ def read_table(path: str | Path, name: str | None = None) -> np.ndarray:
     """Reads a dense table from ``.npy``, ``.npz``, ``.safetensors`` or a PyTorch file, without ever running code in it.
 
     Args:
-        path: the file; what it is is told by its content.
-        name: which tensor, where the file holds several matrices.
+        path: the file; its format is detected from its content.
+        name: name of the tensor, if the file holds several matrices.
 
     Returns:
         float (N, d).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no such matrix; the message lists those it holds.
+        ValueError: the file has no such matrix; the message lists its matrices.
     """
     path = Path(path)
     if not path.is_file():
@@ -138,24 +138,24 @@ def read_table(path: str | Path, name: str | None = None) -> np.ndarray:
     more = f", and {len(matrices) - _LISTED} more" if len(matrices) > _LISTED else ""
     if name is not None:
         raise ValueError(f"{path} holds no table {name[:60]!r}. Its floating-point matrices: {listed}{more}.")
-    advice = " Say which is meant: name=…, or --name." if matrices else ""
-    raise ValueError(f"{path} does not tell which table is meant. Its floating-point matrices: {listed}{more}.{advice}")
+    advice = " Choose one with name=…, or --name." if matrices else ""
+    raise ValueError(f"{path} does not hold exactly one table. Its floating-point matrices: {listed}{more}.{advice}")
 
 
 def _identity(module: nn.Embedding | EmbeddingTable) -> int:
-    """What makes two modules the same table."""
+    """Key that is equal for modules of the same table."""
     return id(module.weight) if isinstance(module, nn.Embedding) else id(module)
 
 
 def _refuse_outside_ties(model: nn.Module, chosen: dict[str, nn.Embedding | EmbeddingTable]) -> None:
-    """Raises ValueError where another module uses the weight of a table, which it would keep uncompressed."""
+    """Raises ValueError if another module shares the weight of a table and would keep it uncompressed."""
     weights = {id(module.weight): name for name, module in chosen.items() if isinstance(module, nn.Embedding)}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owner = name.rpartition(".")[0]
         if id(parameter) in weights and owner not in chosen:
             raise ValueError(
-                f"Table {weights[id(parameter)]} shares its weight with {name}, which would stay as it is. Give them "
-                "weights of their own, or leave the table out with filter_fn."
+                f"Table {weights[id(parameter)]} shares its weight with {name}, which would stay uncompressed. Give "
+                "them separate weights, or leave the table out with filter_fn."
             )
 
 
@@ -171,7 +171,9 @@ def _compress(
             f"Table {name} has max_norm, which changes rows at lookup. Renormalise it, then drop max_norm."
         )
     if isinstance(module, nn.Embedding) and trainable and (module.sparse or module.scale_grad_by_freq):
-        raise ValueError(f"Table {name} has sparse or scaled gradients, which a trainable compressed table has not.")
+        raise ValueError(
+            f"Table {name} has sparse or scaled gradients, which a trainable compressed table does not support."
+        )
     source, padding_idx = module.weight.detach(), module.padding_idx
     try:
         if not trainable and source.device.type == "cpu" and source.dtype == torch.float32:
@@ -207,7 +209,7 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _map_array(path: Path) -> np.ndarray:
-    """The array of an ``.npy`` file, mapped into memory, after a look at what its header says."""
+    """The array of an ``.npy`` file, mapped into memory, once the shape in its header is checked."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -257,7 +259,7 @@ def _read_pytorch(path: Path) -> dict[str, np.ndarray]:
 
 
 def _flattened(nested: Mapping[Any, object], depth: int = 3) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, which may lie in dictionaries such as "model_state_dict", by short names."""
+    """The tensors of a checkpoint, also from nested dictionaries such as "model_state_dict", by short names."""
     found = {str(name): value for name, value in nested.items() if isinstance(value, Tensor)}
     for key, inner in nested.items():
         if isinstance(inner, Mapping) and depth:
@@ -267,7 +269,7 @@ def _flattened(nested: Mapping[Any, object], depth: int = 3) -> dict[str, Tensor
 
 
 def _to_arrays(tensors: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """Dense tensors as arrays; sparse and quantized ones, which are no tables, are left out."""
+    """Dense tensors as arrays; sparse and quantized ones cannot be tables and are left out."""
     return {
         str(name): (value.detach().float() if value.is_floating_point() else value).numpy()
         for name, value in tensors.items()

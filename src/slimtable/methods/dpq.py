@@ -17,8 +17,8 @@ class DPQConfig(QuantizerConfig):
     """Options of DPQ, besides those of every quantizer.
 
     Attributes:
-        num_codebooks: subspaces M, a divisor of embedding_dim; None for one per dimension, as MGQE §5.4.
-        codebook_size: centroids per subspace K, 2 to 65536.
+        num_codebooks: number of subspaces M, a divisor of embedding_dim; None for one per dimension, as in MGQE §5.4.
+        codebook_size: number of centroids per subspace K, 2 to 65536.
     """
 
     num_codebooks: int | None = None
@@ -42,7 +42,7 @@ class DPQConfig(QuantizerConfig):
 
 @register("dpq")
 class DPQ(QuantizedEmbedding):
-    """Serves N·M·log2 K bits of codes and `codebook_bits`·K·d of centroids (MGQE Table 1, with 32)."""
+    """Stores N·M·log2 K bits of codes and `codebook_bits`·K·d bits of centroids (MGQE Table 1, with 32)."""
 
     config_class = DPQConfig
     config: DPQConfig

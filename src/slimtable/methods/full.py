@@ -1,4 +1,4 @@
-"""The uncompressed table: the yardstick that every other method is measured against."""
+"""The uncompressed table: the baseline of every other method."""
 
 from __future__ import annotations
 

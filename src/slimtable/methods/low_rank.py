@@ -31,10 +31,10 @@ class LowRankConfig(MethodConfig):
     rank: int | None = None
 
     def rank_of(self, embedding_dim: int) -> int:
-        """The inner width r for rows of a width.
+        """The inner width r for rows of width ``embedding_dim``.
 
         Raises:
-            ValueError: it is not 1 to embedding_dim.
+            ValueError: r is not 1 to embedding_dim.
         """
         rank = self.rank if self.rank is not None else max(1, 3 * embedding_dim // 4)
         if not 1 <= rank <= embedding_dim:
@@ -56,7 +56,7 @@ class LowRank(CompressedEmbedding):
     """Row ``i`` is ``P[i] @ Q`` with P (N, r) and Q (r, d): 32·(N·r + r·d) bits (MGQE Table 1).
 
     P is drawn from N(0, init_std²) and Q from N(0, 1/r), so that rows start at the scale of an uncompressed
-    table. With both factors at 0.01 the product starts at 1e-4 and training stands still for epochs.
+    table. With both factors at 0.01 the product starts at 1e-4 and training makes no progress for epochs.
     """
 
     config_class = LowRankConfig
@@ -74,7 +74,7 @@ class LowRank(CompressedEmbedding):
         nn.init.normal_(self.right, std=self.rank**-0.5)
 
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Takes the truncated singular value decomposition, the best P·Q in squared error."""
+        """Sets P and Q by the truncated singular value decomposition, the best product in squared error."""
         # The eigenvectors of the small d × d Gram matrix are the right singular vectors, at any N.
         gram = torch.zeros(self.embedding_dim, self.embedding_dim, dtype=torch.float64, device=table.device)
         for chunk in table.split(_ROWS_PER_CHUNK):

@@ -13,8 +13,8 @@ from slimtable.embeddings.base import register
 from slimtable.embeddings.quantized import QuantizedEmbedding
 from slimtable.embeddings.quantizer_config import QuantizerConfig, check_codebook_size
 
-# 5, 3 and 2 bits a value: a tenth of the table from some 1,300 ids on, where the codebook no longer weighs. Twenty
-# dense epochs are a whole training of GMF or NeuMF, after which the codes are fitted to it.
+# 5, 3 and 2 bits per value: a tenth of the table from about 1,300 ids on, where the size of the codebook no longer
+# matters. Twenty dense epochs are a full training of GMF or NeuMF, to which the codes are then fitted.
 _COMPACT = MappingProxyType(
     {
         "codebook_sizes": (32, 8, 4),
@@ -30,10 +30,10 @@ class MGQEConfig(QuantizerConfig):
     """Options of MGQE, besides those of every quantizer. One value per tier, most frequent ids first.
 
     Attributes:
-        codebook_sizes: centroids that each tier may use, K̃.
+        codebook_sizes: number of centroids that each tier may use, K̃.
         tier_fractions: share of the ids in each tier; sums to 1.
-        num_codebooks: subspaces M, or one value per tier, D̃; None for one per dimension.
-        share_codebook: all tiers use one codebook, the tail only its first centroids ("shared variable K",
+        num_codebooks: number of subspaces M, or one value per tier, D̃; None for one per dimension.
+        share_codebook: use one codebook for all tiers, the tail only its first centroids ("shared variable K",
             the paper's default); otherwise each tier has its own ("unshared K", "unshared D").
     """
 
@@ -81,7 +81,7 @@ class MGQEConfig(QuantizerConfig):
         divisors = [count for count in range(1, embedding_dim + 1) if embedding_dim % count == 0]
         largest = max(self.codebook_sizes)
         found = []
-        for count, power in product(divisors, range(1, 9)):  # the ratios between the tiers stay
+        for count, power in product(divisors, range(1, 9)):  # the ratios between the tiers are kept
             sizes = tuple(max(2, (size << power) // largest) for size in self.codebook_sizes)
             found.append(replace(self, num_codebooks=count, codebook_sizes=sizes))
         return sorted(found, key=lambda config: config.table_bits(num_embeddings, embedding_dim))
@@ -89,10 +89,10 @@ class MGQEConfig(QuantizerConfig):
 
 @register("mgqe")
 class MGQE(QuantizedEmbedding):
-    """Serves Σ_t N_t·M_t·log2 K_t bits of codes and `codebook_bits`·K·d per codebook (MGQE Table 1, with 32).
+    """Stores Σ_t N_t·M_t·log2 K_t bits of codes and `codebook_bits`·K·d per codebook (MGQE Table 1, with 32).
 
     Ids that are not sorted from most to least frequent need ``frequencies``; then a tier flag per id is
-    served too, and counted.
+    stored, and counted in ``bits``.
     """
 
     config_class = MGQEConfig

@@ -1,4 +1,4 @@
-"""Saec: ids whose trained rows are alike share a row, found by fast clustering (Wu et al. 2020, arXiv 1903.00103)."""
+"""Saec: ids with similar trained rows share a row, found by fast clustering (Wu et al. 2020, arXiv 1903.00103)."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class SaecConfig(MethodConfig):
     """Options of Saec.
 
     Attributes:
-        budget: bits that the table may have with its maps: a share of the float32 table such as "4%", "16x" for
-            so many times smaller, or bytes such as "2MB". A table trained from the start has at least one row,
-            whatever the share.
-        num_rows: rows of all stages together, whatever the budget says; None to go by the budget.
-        head: share of the rows that the most frequent ids have for themselves.
+        budget: size of the packed table, including its maps: a share of the float32 table such as "4%", a compression
+            ratio such as "16x", or bytes such as "2MB". A table that is trained from scratch has at least one row,
+            whatever the budget.
+        num_rows: total number of rows of all stages, in place of the budget; None to use the budget.
+        head: fraction of the first stage's rows that the most frequent ids have alone, one each.
         min_frequency: ids seen less often share one default row.
-        stages: 1 as in the paper; with more, up to 32, an id has the sum of one row of each stage. Each stage first
-            clusters what the stages before it leave; then all are improved together.
-        beam: sums that are kept from stage to stage in the search for those of an id; 1 to leave stages as they were
-            found one by one. Smaller by itself where there is much to search.
-        row_bits: bits per value of a row as served: 32, 16, or 8 or 4 with an offset and a step per row, in 16 bits
+        stages: 1 as in the paper; with more, up to 32, the row of an id is the sum of one row per stage. Each stage
+            first clusters the residuals of the stages before it; then all are improved together.
+        beam: number of sums that the beam search for an id keeps from stage to stage; 1 leaves stages as found one by
+            one. It is reduced automatically for large searches.
+        row_bits: bits per value of a packed row: 32, 16, or 8 or 4 with an offset and a step per row, in 16 bits
             each.
-        sample: vectors that centroids are found on: drawn "proportional" to frequency, the "head" that carries 90 %
-            of the occurrences, or drawn "uniform".
+        sample: vectors that k-means runs on: drawn "proportional" to frequency, the "head" that covers 90 % of the
+            occurrences, or drawn "uniform".
         iterations: rounds of k-means on the sample.
-        hysteresis: where a table continues an earlier one, share of its squared distance by which another row must
-            be nearer for an id to leave its row.
-        hash_seed: of what is drawn; also of the maps before there is a table to cluster.
+        hysteresis: when starting from an earlier table, an id moves to another row only if that reduces its squared
+            distance by more than this fraction.
+        hash_seed: seed of all random draws, including the hashed maps that a table has before it is clustered.
 
     Raises:
-        ValueError: a number is out of range, or there is neither a budget nor a number of rows.
+        ValueError: a value is out of range, or there is neither a budget nor a number of rows.
     """
 
     needs_trained = True
@@ -70,7 +70,7 @@ class SaecConfig(MethodConfig):
         super().__post_init__()
         if self.num_rows is not None and self.num_rows < self.stages:
             raise ValueError(
-                f"`SaecConfig.num_rows`={self.num_rows} must be one or more for each of {self.stages} stages."
+                f"`SaecConfig.num_rows`={self.num_rows} must be at least one for each of {self.stages} stages."
             )
         if self.num_rows is None or self.budget:
             bits_of_budget(self.budget, 0)
@@ -79,27 +79,27 @@ class SaecConfig(MethodConfig):
         """As :meth:`MethodConfig.codec`.
 
         Raises:
-            BudgetError: not even one row of each stage fits into the budget.
+            BudgetError: the budget is too small for one row per stage.
         """
         codec = self._codec_of(self.rows_of_table(num_embeddings, embedding_dim))
         bits = codec.bits_of(num_embeddings, embedding_dim)
         if self.num_rows is None and bits > bits_of_budget(self.budget, 32 * num_embeddings * embedding_dim):
             raise BudgetError(
-                f"{self.budget} does not pay for {self.stages} row(s) and the map of {num_embeddings:,} ids. The "
-                f"smallest budget is {-(-bits // 8):,}B; a table as small as this is best left to method full."
+                f"A budget of {self.budget} is too small for {self.stages} row(s) and the map of {num_embeddings:,} "
+                f"ids. The smallest budget is {-(-bits // 8):,}B; use method full for a table as small as this."
             )
         return codec
 
     def bits_of_rows(self, num_rows: int, num_embeddings: int, embedding_dim: int) -> int:
-        """Bits that a table with so many rows serves, maps and scales with them."""
+        """Bits of a packed table with ``num_rows`` rows, including maps and scales."""
         return self._codec_of(num_rows).bits_of(num_embeddings, embedding_dim)
 
     def split(self, num_rows: int) -> list[int]:
-        """Rows of each stage."""
+        """Number of rows of each stage."""
         return self._codec_of(num_rows).split()
 
     def rows_within(self, bits: float, num_embeddings: int, embedding_dim: int) -> int:
-        """The most rows, up to the number of ids, that a number of bits pays for; 0 where it pays for none."""
+        """Maximum number of rows, up to the number of ids, that fit into ``bits``; 0 if none do."""
         rows = largest(
             lambda count: self.bits_of_rows(count, num_embeddings, embedding_dim) <= bits,
             self.stages,
@@ -108,16 +108,16 @@ class SaecConfig(MethodConfig):
         return rows if rows >= self.stages else 0
 
     def rows_of_table(self, num_embeddings: int, embedding_dim: int) -> int:
-        """Rows of all stages; as few as there can be where the budget does not pay for them.
+        """Total number of rows of all stages; the minimum, one per stage, if the budget is too small for that.
 
         Raises:
-            ValueError: ``num_rows`` leaves nothing to share.
+            ValueError: ``num_rows`` is not below the number of ids, so that no ids would share a row.
         """
         if self.num_rows is not None:
             if self.num_rows >= num_embeddings > 1:
                 raise ValueError(
-                    f"`SaecConfig.num_rows`={self.num_rows} leaves nothing to share among {num_embeddings} ids. Use "
-                    "method full."
+                    f"`SaecConfig.num_rows`={self.num_rows} must be less than num_embeddings={num_embeddings}, or "
+                    "no ids share a row. Use method full."
                 )
             return self.num_rows
         limit = bits_of_budget(self.budget, 32 * num_embeddings * embedding_dim)
@@ -149,11 +149,11 @@ class SaecConfig(MethodConfig):
 class Saec(SharedRows):
     """Clusters the rows of a trained table by frequency-weighted k-means; ids of a cluster share its row.
 
-    Tencent's Saec does so for every field of a click-through-rate model, and trains the shared rows on. There is no
-    public code: which vectors k-means looks at (:func:`slimtable.codecs.quantize.fast_kmeans`), own rows for frequent
-    ids, default rows and stages are our reconstruction, and so is the search over stages
-    (:func:`slimtable.codecs.quantize.residual.refine_stages`). Until there is a table to cluster, ids are hashed to
-    rows by maps that are stored, so that the size is the same before and after.
+    Tencent's Saec does so for every field of a click-through-rate model, and then continues to train the shared rows.
+    There is no public code: the sampling of k-means (:func:`slimtable.codecs.quantize.fast_kmeans`), own rows for
+    frequent ids, default rows and stages are our reconstruction, and so is the beam search over stages
+    (:func:`slimtable.codecs.quantize.residual.refine_stages`). Before a table is clustered, ids are hashed to rows by
+    stored maps, so that the size is the same before and after.
 
     Bits: K·d·row_bits (and 32·K for offsets and steps of 8 or 4 bits), and N·⌈log2 (K / stages)⌉ for each stage.
     """
@@ -176,15 +176,14 @@ class Saec(SharedRows):
 
     @torch.no_grad()
     def fit_(self, table: Tensor, context: FitContext) -> None:
-        """Clusters the rows of the table, frequent ids weighing more.
+        """Clusters the rows of the table by frequency-weighted k-means.
 
-        It starts from the rows and maps of an earlier table of saec, of which this one may have more ids at the end.
-        Tables of other methods, of another width or with other stages are passed over.
+        If ``context.previous`` is a saec table, clustering starts from its rows and maps; the new table may have
+        additional ids at the end. Earlier tables of other methods, widths or numbers of stages are ignored.
 
         Raises:
-            BudgetError: not even one row fits into the budget.
-            ValueError: ids are to be told apart by frequency, and there are no frequencies; or the earlier table had
-                more ids.
+            BudgetError: the budget is too small for one row per stage.
+            ValueError: ``min_frequency`` is set without frequencies, or the earlier table has more ids.
         """
         codec = self.config.codec(self.num_embeddings, self.embedding_dim)
         rows = Rows(table.detach().float().cpu().numpy(), self.padding_idx)
@@ -196,30 +195,30 @@ class Saec(SharedRows):
         self._served = None
 
     def _stages_of(self, previous: EmbeddingTable | None) -> list[EarlierStage] | None:
-        """The stages of an earlier table, where it can be continued."""
+        """The stages of an earlier table, or None if clustering cannot start from it."""
         if not isinstance(previous, Saec) or previous.num_tables != self.num_tables:
             return None
         if previous.embedding_dim != self.embedding_dim:
             return None
         if previous.num_embeddings > self.num_embeddings:
             raise ValueError(
-                f"A table of {self.num_embeddings} ids does not continue one of {previous.num_embeddings}. Ids "
-                "may only be added at the end."
+                f"A table of {self.num_embeddings} ids cannot start from an earlier one of "
+                f"{previous.num_embeddings}. Ids may only be added at the end."
             )
         default = 0 if previous.config.min_frequency else None
         stages = []
         for stage, table in enumerate(previous.tables()):
-            rows, alone = previous.row_map(stage).cpu().numpy(), np.empty(0, np.int64)
+            rows, own = previous.row_map(stage).cpu().numpy(), np.empty(0, np.int64)
             clusters = len(table) - (int(previous.config.head * len(table)) if stage == 0 else 0)
             if clusters < len(table):
                 ids = np.flatnonzero(rows >= clusters)
-                alone = ids[np.argsort(rows[ids])]
+                own = ids[np.argsort(rows[ids])]
             shared = table.detach().float().cpu().numpy()[:clusters]
-            stages.append(EarlierStage(shared, rows, default, alone))
+            stages.append(EarlierStage(shared, rows, default, own))
         return stages
 
     def _num_rows(self) -> int:
-        """Rows of all stages; those of a state dict that is to come are known only then."""
+        """Total number of rows of all stages; a placeholder if they come later, with a state dict."""
         if self.row_maps == ():
             return self.config.stages
         return self.config.rows_of_table(self.num_embeddings, self.embedding_dim)

@@ -1,4 +1,4 @@
-"""Uniform scalar quantization after training: every value becomes one of 2^bits even steps (MGQE §5.4, "SQ")."""
+"""Uniform scalar quantization after training: values become one of 2^bits evenly spaced ones (MGQE §5.4, "SQ")."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class UniformConfig(MethodConfig):
 
     Attributes:
         bits: bits per value, 1 to 8.
-        axis: "column" keeps one smallest value and one step per dimension, as the paper; "row" keeps them
+        axis: "column" keeps an offset (the smallest value) and a step per dimension, as in the paper; "row" keeps them
             per id, which suits tables whose row norms differ widely.
-        scale_bits: width of each smallest value and step: 32, or 16 with axis "row", where they weigh more.
+        scale_bits: bits of each offset and step: 32, or 16 with axis "row", where they take more space.
     """
 
     bits: Annotated[int, Bounds(1, 8)] = 8
@@ -39,7 +39,7 @@ class UniformConfig(MethodConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scale_bits == 16 and self.axis == "column":
-            raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales weigh nothing.")
+            raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales take almost no space.")
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return UniformCodec(self.bits, self.axis, self.scale_bits)
@@ -53,7 +53,7 @@ class UniformConfig(MethodConfig):
 
 @register("uniform")
 class Uniform(CompressedEmbedding):
-    """Trains as a dense table; in evaluation mode, and when served, values are ``offset + step · code``.
+    """Trains as a dense table; in evaluation mode, and when packed, values are ``offset + step · code``.
 
     Bits: N·d·bits, plus an offset and a step for each of the d columns, or for each of the N rows.
     """
@@ -100,11 +100,11 @@ class Uniform(CompressedEmbedding):
         return self.packed("scaled", arrays, {"bits": self.config.bits, "axis": self.config.axis})
 
     def train(self, mode: bool = True) -> Self:
-        self._grid = None  # fused optimizers change the table without telling its version
+        self._grid = None  # fused optimizers change the table without increasing its version
         return super().train(mode)
 
     def _offset_and_step(self) -> tuple[Tensor, Tensor]:
-        """Smallest value and step, each (d,) or (N, 1) in float32; kept while evaluating an unchanged table."""
+        """Offset and step, float32 (d,) or (N, 1) each; cached in evaluation mode while the table is unchanged."""
         key = (self.table._version, self.table.data_ptr())
         if self._grid is None or self._grid[0] != key or self.training:
             with torch.no_grad():
@@ -112,7 +112,7 @@ class Uniform(CompressedEmbedding):
         return self._grid[1], self._grid[2]
 
     def _make_grid(self) -> tuple[Tensor, Tensor]:
-        """Smallest value and step of every line; the padding row, which is served as zeros, has no say."""
+        """Offset and step of every line, ignoring the padding row, which is always decoded as zeros."""
         table = self.table.float()
         if self.padding_idx is not None and self.num_embeddings > 1:
             other = 0 if self.padding_idx else 1
