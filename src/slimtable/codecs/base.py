@@ -15,7 +15,7 @@ from slimtable.codecs.vectors import Array, Vectors
 
 @dataclass(frozen=True, eq=False)
 class FitContext:
-    """What is known about a trained table besides its rows. A codec uses what it can and ignores the rest.
+    """Knowledge about a trained table besides its rows. A codec uses what it can and ignores the rest.
 
     Attributes:
         frequencies: (N,) how often each id occurs in training; None if ids are numbered from most to least frequent.
