@@ -89,7 +89,7 @@ class Rows(Vectors):
             )
         return rows
 
-    def for_many_looks(self) -> Vectors:
+    def for_repeated_reads(self) -> Vectors:
         """The rows for codecs that read them many times: a float32 table in memory is checked only once.
 
         Raises:

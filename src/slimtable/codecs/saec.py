@@ -115,7 +115,7 @@ class FittedSaec(Fitted):
         self._metric = _scaled(context.metric)
         earlier: Sequence[EarlierStage] = context.previous or ()
         # With a metric, all vectors are transformed in memory at once: products of blocks would round differently.
-        source = rows.for_many_looks()
+        source = rows.for_repeated_reads()
         vectors = source if self._metric is None else Array(self._coordinates(source.read(0, len(source))))
         sizes = codec.split()
         own = self._own_ids(sizes[0], counts, earlier)
