@@ -57,7 +57,7 @@ def reproduce(
     Args:
         paper: which one: :class:`studies.MGQE`, :class:`studies.BACO` or :class:`studies.Saec`.
         out: folder of the results.
-        study: how much to do; None for what the folder was begun with, else all of it.
+        study: how much to do; None for what the folder was started with, else all of it.
         only: names of its items; empty for all.
         render: train nothing, and draw from the runs that are there.
         data_root: folder of datasets; None for the usual one.
@@ -70,7 +70,7 @@ def reproduce(
 
     Raises:
         ValueError: there is no such table or figure, or ``workers`` is not positive.
-        SlimtableError: the folder was begun with other settings, or runs failed; the others are finished and shown.
+        SlimtableError: the folder was started with other settings, or runs failed; the others are finished and shown.
         DatasetError: the data cannot be had.
     """
     for name in only:
@@ -87,8 +87,8 @@ def reproduce(
     unmeasured: list[str] = []
     if render:
         trains = any(study.items[item].wants for item in chosen)
-        begun = (out / RESULTS).is_file() and (out / RESULTS).stat().st_size
-        records = read_results(out) if begun or trains else []
+        started = (out / RESULTS).is_file() and (out / RESULTS).stat().st_size
+        records = read_results(out) if started or trains else []
     else:
         out.mkdir(parents=True, exist_ok=True)
         _write_settings(out, study, chosen)
@@ -170,7 +170,7 @@ class _Printer:
 
 
 def _agreed(out: Path, paper: type[Study[Any]], study: Study[Any] | None) -> Study[Any]:
-    """The study asked for, or the one that the folder was begun with; they must not differ.
+    """The study asked for, or the one that the folder was started with; they must not differ.
 
     Raises:
         SlimtableError: they do, or the folder's settings are damaged.
@@ -179,18 +179,18 @@ def _agreed(out: Path, paper: type[Study[Any]], study: Study[Any] | None) -> Stu
     if not path.is_file():
         return study if study is not None else paper.of()
     try:
-        begun: dict[str, Any] = json.loads(path.read_text())
-        earlier = paper.from_settings(begun)
+        started: dict[str, Any] = json.loads(path.read_text())
+        earlier = paper.from_settings(started)
         study = earlier if study is None else study
         settings = {panel.name: panel.settings() for panel in study.panels}
-        same = begun[_SCALE] == study.scale
-        same = same and all(settings.get(panel) == train for panel, train in begun[_TRAINING].items())
+        same = started[_SCALE] == study.scale
+        same = same and all(settings.get(panel) == train for panel, train in started[_TRAINING].items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SlimtableError(f"{path} is damaged ({error}). Delete it.") from error
     if not same:
         words = " ".join(earlier.options()) or "none"
         raise SlimtableError(
-            f"{out} was begun as a {begun.get(_SCALE)} reproduction with other settings. Call it with the same "
+            f"{out} was started as a {started.get(_SCALE)} reproduction with other settings. Call it with the same "
             f"options, which were {words}; or choose another folder."
         )
     return study

@@ -221,7 +221,7 @@ class Study(Generic[P]):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """What a folder was begun with: its scale, the number of seeds and the settings of its panels."""
+        """What a folder was started with: its scale, the number of seeds and the settings of its panels."""
         words = {panel.name: panel.word for panel in cls.scales["full"]}
         changes = {
             words[panel]: {name: value for name, value in train.items() if name in cls.changeable}

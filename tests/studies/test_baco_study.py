@@ -165,14 +165,14 @@ def test_times_are_shown_and_what_was_stopped_is_said(out: Path) -> None:
 
 def test_a_folder_has_the_settings_it_was_begun_with(out: Path) -> None:
     study = STUDY.of(changes={"beauty": {"batch_size": 4096}})
-    begun = {"profile": "full", "train": {"beauty": study.panel("beauty").train.to_dict()}, "seeds": None}
-    (out / SETTINGS).write_text(json.dumps(begun))
+    started = {"profile": "full", "train": {"beauty": study.panel("beauty").train.to_dict()}, "seeds": None}
+    (out / SETTINGS).write_text(json.dumps(started))
     result = reproduce(STUDY, out, only=["beauty"], render=True)
     assert result.study.panel("beauty").train.batch_size == 4096
     assert "--batch-size beauty=4096" in (out / INDEX).read_text()
     other = STUDY.of(changes={"gowalla": {"batch_size": 64}, "beauty": {"batch_size": 4096}})
     reproduce(STUDY, out, other, only=["beauty"], render=True)  # nothing was trained on Gowalla yet
-    told = "begun as a full reproduction with other settings.* which were --batch-size beauty=4096;"
+    told = "started as a full reproduction with other settings.* which were --batch-size beauty=4096;"
     with pytest.raises(SlimtableError, match=told):
         reproduce(STUDY, out, STUDY.of(), only=["beauty"], render=True)
 

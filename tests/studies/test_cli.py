@@ -66,7 +66,7 @@ def test_help_has_examples_and_choices(capsys: pytest.CaptureFixture[str]) -> No
         (["--batch-size", "gfm=8"], "no experiment trains 'gfm'"),
         (["--seeds", "0"], "seeds"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
-        (["--quick", "--render", "--out", "{begun}"], "begun as a full reproduction"),
+        (["--quick", "--render", "--out", "{started}"], "started as a full reproduction"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -75,7 +75,7 @@ def test_bad_input_is_one_line(
     trained = {panel.name: panel.settings() for panel in MGQE.of().panels}
     (out / "reproduction.json").write_text(json.dumps({"profile": "full", "train": trained}))
     (tmp_path / "empty").mkdir()
-    filled = [word.format(empty=tmp_path / "empty", begun=out) for word in words]
+    filled = [word.format(empty=tmp_path / "empty", started=out) for word in words]
     code, shown, complaint = run(capsys, *filled)
     assert (code, shown) == (2, "")
     assert re.fullmatch(r"error: [^\n]+\n", complaint)
@@ -85,7 +85,7 @@ def test_bad_input_is_one_line(
 
 @pytest.fixture
 def baco_out(tmp_path: Path) -> Path:
-    """A folder with a run of the second paper, begun with settings of its own."""
+    """A folder with a run of the second paper, started with settings of its own."""
     study = BACO.of(changes={"beauty": {"learning_rate": 0.02}})
     trained = {"beauty": study.panel("beauty").train.to_dict()}
     folder = write_records(tmp_path / "baco", baco_record_of(study, FULL, 0, 0.076))
@@ -127,14 +127,14 @@ def test_help_of_baco_has_examples_and_choices(capsys: pytest.CaptureFixture[str
         (["--epochs", "yelp=3"], "no experiment trains 'yelp'"),
         (["--learning-rate", "nan"], "--learning-rate takes a number"),
         (["--render", "--out", "{empty}"], "holds no finished run"),
-        (["--render", "--learning-rate", "0.5", "--out", "{begun}"], "with other settings"),
+        (["--render", "--learning-rate", "0.5", "--out", "{started}"], "with other settings"),
     ],
 )
 def test_bad_input_for_baco_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, baco_out: Path, words: list[str], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    filled = [word.format(empty=tmp_path / "empty", begun=baco_out) for word in words]
+    filled = [word.format(empty=tmp_path / "empty", started=baco_out) for word in words]
     if "--out" not in filled:
         filled += ["--out", str(tmp_path / "empty"), "--data-root", str(tmp_path)]
     code, shown, complaint = run_baco(capsys, *filled)

@@ -201,7 +201,7 @@ def test_runs_of_other_settings_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_of_one_profile(copied: Path) -> None:
-    with pytest.raises(SlimtableError, match="begun as a quick reproduction with other settings"):
+    with pytest.raises(SlimtableError, match="started as a quick reproduction with other settings"):
         reproduce(MGQE, copied, MGQE.of(), render=True)
     (copied / SETTINGS).write_text("[]")
     with pytest.raises(SlimtableError, match="is damaged"):
@@ -209,13 +209,13 @@ def test_a_folder_is_of_one_profile(copied: Path) -> None:
 
 
 def test_a_folder_remembers_its_profile(tmp_path: Path) -> None:
-    begun = MGQE.of(True, None, {"neumf": {"batch_size": 512}})
-    write_records(tmp_path, record_of(begun.panel("gmf"), "full", 0, 0.07, 4000))
-    reproduce(MGQE, tmp_path, begun, only=["table3"], render=True)
-    trained = {panel.name: panel.settings() for panel in begun.panels}
+    started = MGQE.of(True, None, {"neumf": {"batch_size": 512}})
+    write_records(tmp_path, record_of(started.panel("gmf"), "full", 0, 0.07, 4000))
+    reproduce(MGQE, tmp_path, started, only=["table3"], render=True)
+    trained = {panel.name: panel.settings() for panel in started.panels}
     (tmp_path / SETTINGS).write_text(json.dumps({"profile": "quick", "train": trained}))
     again = reproduce(MGQE, tmp_path, only=["table3"], render=True)
-    assert again.study == begun
+    assert again.study == started
     assert "--quick --batch-size neumf=512" in (tmp_path / INDEX).read_text()
 
 

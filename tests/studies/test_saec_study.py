@@ -257,7 +257,7 @@ def test_a_folder_has_the_settings_it_was_begun_with(tmp_path: Path, capsys: pyt
     assert main(["saec", "--render", "--only", "hysteresis", "--json", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["profile"] == "quick"
     assert main(["saec", "--render", "--seeds", "3", "--out", str(tmp_path)]) == 2
-    assert "begun as a quick reproduction" in capsys.readouterr().err
+    assert "started as a quick reproduction" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
