@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from slimtable.data.interactions.interactions import Interactions
 from slimtable.data.interactions.split import Split, leave_two_out, order_by_frequency
 
 torch.set_num_threads(1)
+# A shell starts what runs in the background with Ctrl-C ignored, and tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     from hypothesis import settings
 except ImportError:  # a machine for the tests of a GPU needs it not

@@ -156,7 +156,9 @@ def test_mistakes_name_the_field() -> None:
 
 
 def test_a_field_whose_budget_is_too_small_is_named() -> None:
-    with pytest.raises(BudgetError, match=r"field user cannot be compressed as asked: 0.1% does not pay"):
+    with pytest.raises(
+        BudgetError, match=r"field user cannot be compressed as asked: A budget of 0\.1% is too small for 1 row"
+    ):
         compress_fields(make_model("fm"), {"user": get_config("saec", {"budget": "0.1%"})})
 
 
