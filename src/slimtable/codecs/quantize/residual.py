@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -257,9 +257,10 @@ class SumSearch:
             kernels.search(vectors, self.weights[part], self.mean, *arrays, beam, keep, self.codes[part], costs[part])
 
         with ThreadPoolExecutor(self.threads) as pool:
+            run: Callable[..., Iterable[None]] = pool.map if self.threads > 1 else map
             for first, block in self.vectors.blocks():
                 parts = [(first + start, block[start : start + _BLOCK]) for start in range(0, len(block), _BLOCK)]
-                list(pool.map(work, *zip(*parts, strict=True)))
+                list(run(work, *zip(*parts, strict=True)))
         return costs
 
     def revive(self, rows: np.ndarray, costs: np.ndarray) -> np.ndarray:
