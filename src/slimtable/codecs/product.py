@@ -94,7 +94,7 @@ class _FittedProduct(Fitted):
     def shared_arrays(self) -> dict[str, np.ndarray]:
         dtype = np.float16 if self.codec.codebook_bits == 16 else np.float32
         arrays = {f"codebook.{index}": codebook.astype(dtype) for index, codebook in enumerate(self._codebooks)}
-        if (self._tiers[1:] < self._tiers[:-1]).any():
+        if not _ascending(self._tiers):
             arrays["tiers"] = pack_bits(self._tiers, code_bits(len(self.codec.tiers)))
         return arrays
 
@@ -200,8 +200,11 @@ def needs_flags(tiers: Sequence[Tier], frequencies: Any) -> bool:
     """True if the tier of each id must be stored because ids are not sorted by tier."""
     if frequencies is None or len(tiers) == 1:
         return False
-    order = tiers_in_order([tier.num_rows for tier in tiers], frequencies)
-    return bool((order[1:] < order[:-1]).any())
+    return not _ascending(tiers_in_order([tier.num_rows for tier in tiers], frequencies))
+
+
+def _ascending(tiers: np.ndarray) -> bool:
+    return bool((tiers[1:] >= tiers[:-1]).all())
 
 
 def subspace_width(num_codebooks: int, embedding_dim: int, option: str = "num_codebooks") -> int:

@@ -177,7 +177,7 @@ class FittedSaec(Fitted):
             return np.zeros((self.num_embeddings, len(sizes)), np.int32)
         codec, smallest = self.codec, 0.0
         if codec.row_bits <= 8:
-            smallest = _NEGLIGIBLE * float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
+            smallest = _NEGLIGIBLE * vectors.largest()
 
         def placed(stage: int, centroids: np.ndarray) -> np.ndarray:
             if stage > 0 and np.abs(centroids).max() <= smallest:

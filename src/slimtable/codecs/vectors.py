@@ -38,6 +38,10 @@ class Vectors(ABC):
         for first in range(start, stop, size):
             yield first, self.read(first, min(first + size, stop))
 
+    def largest(self) -> float:
+        """Largest absolute value, without a copy of absolute values; NaN if there is one."""
+        return float(np.max([(block.max(), -block.min()) for _, block in self.blocks()]))
+
     def take(self, ids: np.ndarray) -> np.ndarray:
         """Vectors by index, in any order, float32 (k, d); reads only blocks that hold one of them."""
         found = np.empty((len(ids), self.shape[1]), np.float32)

@@ -222,10 +222,7 @@ def _checked_frequencies(frequencies: Tensor | None, num_embeddings: int) -> Ten
     if frequencies is None:
         return None
     frequencies = torch.as_tensor(frequencies)
-    if tuple(frequencies.shape) != (num_embeddings,):
-        raise ValueError(f"frequencies must have shape ({num_embeddings},), got {tuple(frequencies.shape)}.")
-    if not bool((torch.isfinite(frequencies) & (frequencies >= 0)).all()):
-        raise ValueError("frequencies must be finite and not negative.")
+    FitContext(frequencies.detach().double().cpu().numpy()).checked(num_embeddings)
     return frequencies
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from slimtable.budget import bits_of_budget, largest
-from slimtable.codecs.base import Codec, Rows
-from slimtable.codecs.saec import EarlierStage, FittedSaec
+from slimtable.codecs.base import Rows
+from slimtable.codecs.saec import EarlierStage
 from slimtable.codecs.saec import Saec as SaecCodec
 from slimtable.config import Bounds, Count, PositiveInt, Share
 from slimtable.embeddings.base import EmbeddingTable, FitContext, MethodConfig, register
@@ -75,7 +75,7 @@ class SaecConfig(MethodConfig):
         if self.num_rows is None or self.budget:
             bits_of_budget(self.budget, 0)
 
-    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
+    def codec(self, num_embeddings: int, embedding_dim: int) -> SaecCodec:
         """As :meth:`MethodConfig.codec`.
 
         Raises:
@@ -188,7 +188,6 @@ class Saec(SharedRows):
         codec = self.config.codec(self.num_embeddings, self.embedding_dim)
         rows = Rows(table.detach().float().cpu().numpy(), self.padding_idx)
         fitted = codec.fit(rows, replace(context, previous=self._stages_of(context.previous)))
-        assert isinstance(fitted, FittedSaec)
         for own, found in zip(self.tables(), fitted.tables, strict=True):
             own.copy_(torch.from_numpy(found))
         self.place([Term(stage, rows=codes) for stage, codes in enumerate(fitted.codes.T)], self.device, self.dtype)

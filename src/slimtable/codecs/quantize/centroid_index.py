@@ -65,9 +65,8 @@ class CentroidIndex:
         half_lists = np.full((len(names), width), _FAR, np.float32)
         padded = np.zeros((len(names), width), np.int32)
         used = np.arange(names.shape[1]) < lengths[:, None]
-        for cell, of_cell in enumerate(
-            names
-        ):  # cell by cell: all lists together are as large as many copies of the centroids
+        # Cell by cell: all lists together are as large as many copies of the centroids.
+        for cell, of_cell in enumerate(names):
             lists[cell, :, : len(of_cell)] = centroids[of_cell].T
         half_lists[:, : names.shape[1]] = np.where(used, half[names], _FAR)
         padded[:, : names.shape[1]] = names

@@ -37,8 +37,7 @@ def checked(vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarra
     vectors = as_vectors(vectors)
     if not 1 <= num_rows <= len(vectors):
         raise ValueError(f"`num_rows` must be in 1..{len(vectors)}, the number of vectors, got {num_rows}.")
-    # The largest absolute value, without a copy of all of them; NaN if one is NaN.
-    largest = float(np.max([(block.max(), -block.min()) for _, block in vectors.blocks()]))
+    largest = vectors.largest()
     if not largest <= _MAX_VALUE:
         raise ValueError(
             f"Vectors to cluster must be finite and at most {_MAX_VALUE:g}, since their squares are summed in float32; "
