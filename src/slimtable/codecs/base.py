@@ -221,6 +221,9 @@ class Fitted(ABC):
 class Codec(ABC):
     """Compresses trained vectors. A codec is a frozen dataclass of options; all state is in the fitted object."""
 
+    exact_size: ClassVar[bool] = True
+    """False if the size depends on the values of the table, so that :meth:`bits_of` is an upper bound."""
+
     @abstractmethod
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         """Fits the codec to a table, whose rows it may read several times, block by block.
