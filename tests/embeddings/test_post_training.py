@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +97,7 @@ def test_frequencies_survive_half_precision_and_a_state_dict(counts) -> None:
     embedding = Spied(20, 4, frequencies=counts).half().float()
     restored = Spied(20, 4)
     restored.load_state_dict(embedding.state_dict())
-    for table in (embedding, restored, copy.deepcopy(restored), pickle.loads(pickle.dumps(restored))):
+    for table in (embedding, restored, copy.deepcopy(restored)):
         assert table.bits() == exact_bits(table.pack()) == 20 * 4 * 8 + 64 * 4
         np.testing.assert_array_equal(SEEN[-1], counts.double().numpy())
     restored.load_state_dict(Spied(20, 4).state_dict())
