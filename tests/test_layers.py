@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "methods": _CODECS | {"data", "grouping", "embeddings", "methods"},
     "models": _CODECS | {"data", "grouping", "embeddings", "methods", "models"},
     "training": _LEARNING,
-    "compress": _CODECS | {"data", "grouping", "embeddings", "methods"},
+    "compress": _CODECS | {"data", "grouping", "embeddings", "methods", "reporting", "compress"},
     "reporting": LEAVES | {"reporting"},
     "pipeline": _LEARNING | {"serve", "compress", "reporting", "pipeline"},
     "bench": _LEARNING | {"serve", "compress", "reporting", "bench"},
