@@ -4,12 +4,7 @@ import numpy as np
 
 from slimtable.artifact import Packed
 from slimtable.artifact.bits import code_bits, pack_bits
-
-
-def plain_bits(packed, width, count):
-    """Codes of a little-endian bit stream, through one array element per bit."""
-    bits = np.unpackbits(packed, count=width * count, bitorder="little").reshape(count, width)
-    return (bits.astype(np.int64) << np.arange(width)).sum(axis=1)
+from tests.artifact.quantized_samples import more_quantized_samples, plain_bits, plain_quantized, quantized_samples
 
 
 def plain_decode(packed):
@@ -30,6 +25,8 @@ def plain_decode(packed):
         rows[:] = offset + step * codes
     elif packed.layout == "shared":
         rows = plain_shared(packed)
+    elif packed.layout == "quantized":
+        rows = plain_quantized(packed)
     else:
         tiers = config["tiers"]
         if "tiers" in arrays:
@@ -261,6 +258,8 @@ def samples():
         tables[f"scaled-{bits}-bit-even"] = scaled(13, 16, bits, padding_idx=12)
     tables |= {f"shared-{name}": table for name, table in shared_samples().items()}
     tables |= {f"shared-{name}": table for name, table in product_samples().items()}
+    both = quantized_samples() | more_quantized_samples()
+    tables |= {f"quantized-{name}": table for name, table in both.items()}
     one, many = (0, 0, "stored", 1.0), 100_003
     tables |= {
         "shared-one-by-one": shared([(1, 1, 32)], [one], num=1, dim=1),

@@ -71,7 +71,8 @@ def test_a_file_may_hold_tensors_only(path):
 
 def test_the_version_is_the_oldest_that_has_what_the_tables_use(path):
     newer = [(2, "one-row"), (2, "modulo"), (3, "quotient-summed"), (3, "product-of-stored")]
-    uses = [(1, {"t": dense()}), *((version, {"t": dense(), "u": SAMPLES[f"shared-{n}"]}) for version, n in newer)]
+    newer = [(version, f"shared-{name}") for version, name in newer] + [(4, "quantized-joined")]
+    uses = [(1, {"t": dense()}), *((version, {"t": dense(), "u": SAMPLES[name]}) for version, name in newer)]
     for version, tables in uses:
         write_artifact(path, tables)
         manifest = read_artifact(path).manifest

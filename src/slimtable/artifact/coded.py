@@ -16,6 +16,7 @@ from slimtable.artifact.layout import (
     RowsInto,
     check_array,
     check_arrays,
+    check_codes,
     check_config,
     check_config_integer,
     check_finite,
@@ -109,21 +110,11 @@ class CodedLayout(Layout):
         check_array(packed, name, FLOATS, (subspaces, size, packed.embedding_dim // number))
 
     def check_values(self, packed: Packed) -> None:
-        from slimtable.artifact import kernels
-
         tiers = read_tiers(packed)
         for c in range(1 + max(tier.codebook for tier in tiers)):
             check_finite(packed, f"codebook.{c}")
         for t, tier in enumerate(tiers):
-            check_stream_end(packed, f"codes.{t}", tier.num_codes, tier.width)
-            if tier.codebook_size == 1 << tier.width:
-                continue  # every code of this width is in range
-            largest = kernels.max_code(read_only(packed.arrays[f"codes.{t}"]), tier.width, tier.num_codes)
-            if largest >= tier.codebook_size:
-                raise ArtifactValueError(
-                    f"array `codes.{t}` holds the code {largest}; codes must be below "
-                    f"codebook_size={tier.codebook_size}."
-                )
+            check_codes(packed, f"codes.{t}", tier.num_codes, tier.codebook_size)
         if "tiers" in packed.arrays:
             check_stream_end(packed, "tiers", packed.num_embeddings, code_bits(len(tiers)))
             _flag_directory(packed, tiers)

@@ -18,7 +18,7 @@ import numpy as np
 
 from slimtable.errors import ArtifactChecksumError, ArtifactFormatError, ArtifactVersionError
 
-FORMAT_VERSION = 3  # newest version that this reader knows; files declare the oldest that suffices
+FORMAT_VERSION = 4  # newest version that this reader knows; files declare the oldest that suffices
 MAX_HEADER = 8 << 20
 MAX_RANK = 8
 MAX_NAME = 128

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slimtable.artifact.bits import packed_size
+from slimtable.artifact.bits import code_bits, packed_size
+from slimtable.artifact.log_scales import scale_table
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role, plain_role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
@@ -181,6 +182,43 @@ def check_stream_end(packed: Packed, name: str, count: int, width: int) -> None:
     unused = -count * width % 8
     if unused and int(packed.arrays[name][-1]) >> (8 - unused):
         raise ArtifactValueError(f"array `{name}` must end with {unused} zero bits; its last byte has others.")
+
+
+def check_codes(packed: Packed, name: str, count: int, codebook_size: int) -> None:
+    """Raise :class:`ArtifactValueError` unless the stream ends with zero bits and its codes are below the size."""
+    from slimtable.artifact import kernels  # numba is imported on first use
+
+    width = code_bits(codebook_size)
+    check_stream_end(packed, name, count, width)
+    if codebook_size == 1 << width:
+        return  # every code of this width is in range
+    largest = kernels.max_code(read_only(packed.arrays[name]), width, count)
+    if largest >= codebook_size:
+        raise ArtifactValueError(
+            f"array `{name}` holds the code {largest}; codes must be below codebook_size={codebook_size}."
+        )
+
+
+def check_scale_range(packed: Packed, name: str) -> float:
+    """Check the range of scales in 8 bits: (smallest, ratio).
+
+    Returns:
+        The largest scale.
+
+    Raises:
+        ArtifactValueError: if they are not finite, the smallest scale is not positive in float32, the ratio is below
+            1, or the largest scale overflows.
+    """
+    check_finite(packed, name)
+    smallest, ratio = packed.arrays[name].tolist()
+    if ratio < 1 or smallest > LARGEST or np.float32(smallest) <= 0:
+        raise ArtifactValueError(
+            f"array `{name}` must be a positive float32 and a ratio >= 1, got {smallest}, {ratio}."
+        )
+    largest = float(scale_table(smallest, ratio)[-1])
+    if not largest <= LARGEST:
+        raise ArtifactValueError(f"array `{name}` must not lead to scales that overflow float32.")
+    return largest
 
 
 def parts(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -13,6 +13,7 @@ from slimtable.artifact.coded import CodedLayout
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.plain import DenseLayout, LowRankLayout, ScaledLayout
+from slimtable.artifact.quantized import QuantizedLayout
 from slimtable.artifact.roles import Role
 from slimtable.artifact.shared import SharedLayout
 from slimtable.errors import ArtifactFormatError
@@ -22,6 +23,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "coded": CodedLayout(),
         "dense": DenseLayout(),
         "low_rank": LowRankLayout(),
+        "quantized": QuantizedLayout(),
         "scaled": ScaledLayout(),
         "shared": SharedLayout(),
     }

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from slimtable.artifact.bits import code_bits
+from slimtable.artifact.log_scales import NUM_CODES
+from slimtable.artifact.rotation import scaled_signs
 from slimtable.artifact.shared import PRIME
 
 if TYPE_CHECKING:
@@ -91,10 +93,64 @@ def _coded(table: FrozenEmbedding, ids: Tensor) -> Tensor:
     return rows
 
 
+def _quantized(table: FrozenEmbedding, ids: Tensor) -> Tensor:
+    config = table.layout_config
+    number, dim = config["num_codebooks"], table.embedding_dim
+    subspace = torch.arange(number, device=ids.device)
+    codes = table.codes("codes", ids.unsqueeze(1) * number + subspace, code_bits(config["codebook_size"]))
+    codes = codes.clamp(max=config["codebook_size"] - 1)  # (B, M)
+    codebook = table.array("codebook").float()
+    if config["codebook_bits"] == 8:
+        codebook = table.array("codebook_scale").unsqueeze(2) * (codebook - 128)
+    if config["combine"] == "concat":
+        rows = codebook.expand(number, -1, -1)[subspace, codes].flatten(1)
+    else:
+        rows = codebook[0, codes[:, 0]]
+        for stage in range(1, number):
+            rows = rows + codebook[stage, codes[:, stage]]
+    if config["gain_bits"]:
+        rows = _gains(table, ids).unsqueeze(1) * rows
+    rotation = config["rotation"]
+    if rotation == "stored":
+        rows = rows @ table.array("rotation").float()
+    elif rotation is not None:
+        rows = _unrotated(rows, torch.from_numpy(scaled_signs(dim, rotation["seed"], rotation["rounds"])))
+    return rows + table.array("offset") if config["offset"] else rows
+
+
+def _gains(table: FrozenEmbedding, ids: Tensor) -> Tensor:
+    """The gain of each id of the layout ``quantized``, float32 (B,)."""
+    gains = table.array("gain")[ids]
+    if table.layout_config["gain_bits"] == 16:
+        return gains.float()
+    smallest, ratio = table.array("gain_range").unbind()
+    scales = [torch.zeros_like(smallest), smallest]
+    for _ in range(NUM_CODES - 2):  # rounded in each step, as in the file's specification
+        scales.append(scales[-1] * ratio)
+    return torch.stack(scales).float()[gains.long()]
+
+
+def _unrotated(rows: Tensor, signs: Tensor) -> Tensor:
+    """Rows (B, d) turned back by the signed transforms (transforms, p) of a seed."""
+    size = signs.shape[1]
+    for t in reversed(range(len(signs))):
+        begin = rows.shape[1] - size if t % 2 else 0
+        part = rows[:, begin : begin + size]
+        half = size // 2
+        while half:
+            a, b = part.reshape(len(rows), -1, 2, half).unbind(2)  # (B, size / 2half, half) each
+            part = torch.stack((a + b, a - b), 2).reshape(len(rows), size)
+            half //= 2
+        part = part * signs[t].to(rows.device)
+        rows = torch.cat((rows[:, :begin], part, rows[:, begin + size :]), 1)
+    return rows
+
+
 ROWS_OF_LAYOUT: dict[str, Callable[[FrozenEmbedding, Tensor], Tensor]] = {
     "coded": _coded,
     "dense": _dense,
     "low_rank": _low_rank,
+    "quantized": _quantized,
     "scaled": _scaled,
     "shared": _shared,
 }

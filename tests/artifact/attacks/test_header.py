@@ -87,7 +87,7 @@ def test_a_field_that_lies(where, value, path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("version", [4, 5, HUGE])
+@pytest.mark.parametrize("version", [5, 6, HUGE])
 def test_a_newer_format_is_refused_before_anything_else(version, path):
     forgery = Forgery(TIERS)
     forgery.manifest |= {"format_version": version, "min_reader": version, "news": 1}
@@ -99,7 +99,7 @@ def test_a_newer_format_is_refused_before_anything_else(version, path):
 
 def test_a_newer_format_that_old_readers_may_read(path):
     forgery = Forgery(TIERS)
-    forgery.manifest |= {"format_version": 4, "news": 1}
+    forgery.manifest |= {"format_version": 5, "news": 1}
     path.write_bytes(forgery.bytes())
     assert read_artifact(path).manifest["news"] == 1
 
