@@ -74,9 +74,13 @@ app.command(
         "slimtable pack runs/mgqe --epoch best --out best.safetensors",
     ),
 )(tables.pack)
-app.command(epilog=examples("slimtable inspect model.safetensors", "slimtable inspect model.safetensors --json"))(
-    tables.inspect
-)
+app.command(
+    epilog=examples(
+        "slimtable inspect model.safetensors",
+        "slimtable inspect model.safetensors --codes --json",
+        "slimtable inspect semantic_ids.npy --codes --codebook-size 256",
+    ),
+)(tables.inspect)
 app.command(epilog=examples("slimtable verify model.safetensors"))(tables.verify)
 app.command(
     epilog=examples(

@@ -110,11 +110,31 @@ def pack(
     restored = restore_run(run, None if epoch is None else epoch.value)
     about = {**restored.identity, "epoch": restored.epoch}
     pack_model(restored.model, out, vocabularies=None if no_vocabulary else restored.vocabularies, about=about)
-    inspect(out, as_json)
+    inspect(out, as_json=as_json)
 
 
-def inspect(file: File, as_json: Json = False) -> None:
-    """Show the tables of an artifact and their sizes."""
+def inspect(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="An artifact; with --codes also integers (N, M) in .npy or Parquet."),
+    ],
+    codes: Annotated[
+        bool, typer.Option("--codes", help="Show how well codes use their codebooks, and how many ids share all codes.")
+    ] = False,
+    codebook_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Centroids per codebook of a .npy or Parquet file.", show_default="largest code + 1"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the tables of an artifact and their sizes, or the health of its codes."""
+    if codes:
+        from slimtable.cli.codes import inspect_codes
+
+        inspect_codes(file, codebook_size, as_json)
+        return
+    if codebook_size is not None:
+        raise ValueError("--codebook-size needs --codes.")
     with open_artifact(file, verify=True) as artifact:
         if as_json:
             show_json(
