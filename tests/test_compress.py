@@ -15,8 +15,11 @@ from slimtable.artifact.layouts import decode
 from slimtable.compress import compress_, compress_table, read_table
 from slimtable.embeddings.base import EmbeddingTable
 from slimtable.embeddings.frozen import FrozenEmbedding, freeze_
+from slimtable.errors import BudgetError
 from slimtable.methods.dpq import DPQ, DPQConfig
+from slimtable.methods.full import FullConfig
 from slimtable.methods.mgqe import MGQEConfig
+from slimtable.methods.saec import SaecConfig
 from slimtable.methods.uniform import UniformConfig
 
 
@@ -209,6 +212,30 @@ def test_values_beyond_float32_and_counts_below_zero_are_refused() -> None:
         compress_table(np.full((3, 2), 1e300), UniformConfig())
     with pytest.raises(ValueError, match="not negative"):
         compress_table(np.eye(3, dtype=np.float32), MGQEConfig(codebook_sizes=(4, 2)), frequencies=np.array([1, -5, 2]))
+
+
+@pytest.mark.parametrize("counts", [torch.ones(60).bfloat16(), torch.ones(60, requires_grad=True)])
+def test_frequencies_may_be_any_tensor(counts) -> None:
+    config = MGQEConfig(codebook_sizes=(4, 2), num_codebooks=2)
+    model = compress_(nn.Sequential(nn.Embedding(60, 8)), config, frequencies={"0": counts})
+    assert isinstance(model[0], FrozenEmbedding)
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (torch.full((6, 2), 1e60, dtype=torch.float64), "Table 0: .*finite"),
+        (torch.empty(6, 2, device="meta"), "Table 0 has no values"),
+    ],
+)
+def test_a_table_without_finite_values_is_named(weight, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        compress_(nn.Sequential(nn.Embedding.from_pretrained(weight)), FullConfig())
+
+
+def test_the_table_that_a_budget_is_too_small_for_is_named() -> None:
+    with pytest.raises(BudgetError, match=r"Table 0: A budget of 1% is too small"):
+        compress_(nn.Sequential(nn.Embedding(60, 8)), SaecConfig(budget="1%"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

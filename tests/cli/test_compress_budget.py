@@ -57,6 +57,7 @@ def test_frequent_ids_count_more(must: Command, files: tuple[Path, Path], tmp_pa
         (["--method", "uniform", "--budget", "101%"], "more than the float32 table takes"),
         (["--method", "saec", "--budget", "4 rows"], "is not a budget"),
         (["--method", "saec", "--budget", "4%", "--set", "budget=5%"], "given twice"),
+        (["--method", "saec", "--budget", "4%", "--set", "num_rows=900"], "both set the size"),
         (["--method", "saec", "--budget", "20B"], "smallest budget is"),
         (["--method", "saec", "--set", "num_rows=2000"], "Use method full"),
     ],
@@ -70,3 +71,25 @@ def test_budgets_that_cannot_be_kept(
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_counts_of_another_table_are_refused(slimtable: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    np.save(files[1], np.load(files[1])[1:])
+    words = ["--method", "mgqe", "--budget", "8x", "--frequencies", files[1], "--out", tmp_path / "out.safetensors"]
+    outcome = slimtable("compress", files[0], *words)
+    assert (outcome.code, outcome.err) == (2, "error: frequencies must have shape (2000,), got (1999,).\n")
+
+
+def test_counts_of_zero_are_equal_weights(must: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    np.save(files[1], np.zeros(2000, np.int64))
+    words = ["compress", files[0], "--method", "saec", "--budget", "6%", "--out", tmp_path / "out", "--force", "--json"]
+    assert must(*words, "--frequencies", files[1]).json["distortion"] == must(*words).json["distortion"] > 0
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_files_that_are_read_are_never_replaced(slimtable: Command, files: tuple[Path, Path], which) -> None:
+    before = files[which].read_bytes()
+    outcome = slimtable("compress", files[0], "--frequencies", files[1], "--out", files[which], "--force")
+    assert outcome.code == 2
+    assert "is read by this command" in outcome.err
+    assert files[which].read_bytes() == before

@@ -16,6 +16,7 @@ from slimtable.artifact.layouts import decode, exact_bits
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.base import Codec, FitContext, Rows
 from slimtable.codecs.dense import Dense
+from slimtable.codecs.saec import EarlierStage, Saec
 from slimtable.codecs.uniform import Uniform
 from slimtable.compress import compress_table
 from slimtable.embeddings.base import MethodConfig, get_config, method_of
@@ -108,6 +109,30 @@ def test_tables_of_many_blocks_give_the_same_bytes_from_a_file(tmp_path, name, o
     same_bytes(compress_table(mapped, config, padding_idx=7, frequencies=counts), expected, config)
 
 
+def test_parts_and_changed_copies_of_a_mapped_file_are_read_as_they_are(config, tmp_path) -> None:
+    np.save(tmp_path / "t.npy", np.concatenate([TABLE + 1, TABLE]))
+    part = np.load(tmp_path / "t.npy", mmap_mode="r")[len(TABLE) :]
+    expected = compress_table(TABLE, config)
+    same_bytes(compress_table(part, config), expected, config)
+    same_bytes(compress_table(part[:, ::-1], config), compress_table(TABLE[:, ::-1], config), config)
+    changed = np.load(tmp_path / "t.npy", mmap_mode="c")[: len(TABLE)]
+    changed -= 1  # in memory only
+    same_bytes(compress_table(changed, config), compress_table((TABLE + 1) - 1, config), config)
+
+
+def test_a_mapped_file_that_is_replaced_meanwhile_is_still_read(tmp_path) -> None:
+    np.save(tmp_path / "t.npy", TABLE)
+    rows = Rows(np.load(tmp_path / "t.npy", mmap_mode="r"))
+    (tmp_path / "other").write_bytes(b"shorter")
+    (tmp_path / "other").replace(tmp_path / "t.npy")
+    assert np.array_equal(rows.read(0, len(TABLE)), TABLE)
+
+
+def test_the_order_of_a_table_in_memory_does_not_change_a_bit(config) -> None:
+    packed, expected = compress_table(np.asfortranarray(TABLE), config), compress_table(TABLE, config)
+    assert all(np.array_equal(packed.arrays[name], array) for name, array in expected.arrays.items())
+
+
 def same_bytes(packed: Packed, expected: Packed, config: MethodConfig) -> None:
     assert (packed.layout, packed.layout_config) == (expected.layout, expected.layout_config)
     assert sorted(packed.arrays) == sorted(expected.arrays)
@@ -145,11 +170,66 @@ def test_bad_tables_are_refused(change, padding, said) -> None:
         Uniform().compress(Rows(table, padding))
 
 
-@pytest.mark.parametrize("frequencies", [FREQUENCIES[:-1], np.where(FREQUENCIES == 1, -1, 2), np.full(1003, np.nan)])
+@pytest.mark.parametrize(
+    ("name", "options", "table", "said"),
+    [
+        ("uniform", {}, np.array([[-3e38], [3e38]], np.float32), r"scales of 32 bits\. Scale the table"),
+        ("low_rank", {"rank": 1}, np.full((5, 4), 3e38, np.float32), "too large for float32"),
+        ("saec", {"num_rows": 9, "row_bits": 16}, 1e7 * TABLE, "Use row_bits=32, or scale"),
+        ("dpq", {"num_codebooks": 2, "codebook_size": 4}, 1e30 * TABLE, "Squares of values above 1e"),
+        ("dpq", {"num_codebooks": 5}, TABLE[:, :1], r"got 5\. Use 1\."),
+        ("dpq", {"num_codebooks": 5}, TABLE[:, :4], r"got 5\. Use 1, 2 or 4\."),
+    ],
+)
+def test_tables_that_a_codec_cannot_represent_are_refused(name, options, table, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        compress_table(table, get_config(name, options))
+
+
+@pytest.mark.parametrize("table", [[[1.0, 2.0]], torch.eye(3)])
+def test_a_table_that_is_not_an_array_is_refused(table) -> None:
+    with pytest.raises(TypeError, match=r"A table is a NumPy array, got (list|Tensor)"):
+        Rows(table)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_the_scale_of_frequencies_does_not_matter(scale) -> None:
+    config = get_config("saec", {"num_rows": 30, "stages": 2})
+    counts = 2.0 ** np.arange(len(TABLE)).clip(max=20)  # powers of two, so that scaling is exact
+    expected = decode(compress_table(TABLE, config, frequencies=counts), np.arange(len(TABLE)))
+    found = decode(compress_table(TABLE, config, frequencies=counts * scale), np.arange(len(TABLE)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "frequencies",
+    [
+        FREQUENCIES[:-1],
+        np.where(FREQUENCIES == 1, -1, 2),
+        np.full(1003, np.nan),
+        FREQUENCIES.astype(complex),
+        FREQUENCIES.astype(str),
+    ],
+)
 def test_bad_frequencies_are_refused(frequencies) -> None:
     config = get_config("saec", {"num_rows": 9})
     with pytest.raises(ValueError, match="frequencies must"):
         compress_table(TABLE, config, frequencies=frequencies)
+
+
+@pytest.mark.parametrize(
+    "metric", [np.eye(7), np.ones(8), np.full((8, 8), np.nan), np.diag(np.full(8, np.inf)), np.tri(8)]
+)
+def test_a_metric_that_is_no_metric_is_refused(metric) -> None:
+    with pytest.raises(ValueError, match=r"finite, symmetric matrix \(8, 8\)"):
+        Saec(9).fit(Rows(TABLE), FitContext(metric=metric))
+
+
+def test_an_earlier_table_of_more_ids_is_refused() -> None:
+    found = Saec(30).fit(Rows(TABLE))
+    earlier = EarlierStage(found.tables[0][:20], found.codes[:, 0], None, np.arange(990, 1000))
+    with pytest.raises(ValueError, match="more ids than this one"):
+        Saec(30, head=0.4).fit(Rows(TABLE[:900]), FitContext(previous=[earlier]))
 
 
 def test_codecs_work_without_pytorch() -> None:

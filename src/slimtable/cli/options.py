@@ -165,8 +165,19 @@ def parse_columns(columns: Sequence[str] | None) -> dict[str, str | int] | None:
     return pairs or None
 
 
-def require_free(path: Path, force: bool) -> None:
-    """Raises FileExistsError if a file would be replaced without ``--force``."""
+def require_free(path: Path, force: bool, reads: Sequence[Path | None] = ()) -> None:
+    """Refuses to replace a file.
+
+    Args:
+        path: the file to write.
+        force: True if it may be replaced.
+        reads: files that the command reads, which may never be replaced.
+
+    Raises:
+        FileExistsError: the file exists without ``force``, or is one of those that are read.
+    """
+    if path.exists() and any(file is not None and file.exists() and path.samefile(file) for file in reads):
+        raise FileExistsError(f"{path} is read by this command. Choose another name for the new file.")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists. Choose another name, or replace it with --force.")
 

@@ -56,8 +56,10 @@ def compress(
     from slimtable.compress import compress_table, read_table
     from slimtable.embeddings.fitting import fit_budget
 
-    require_free(out, force)
+    require_free(out, force, reads=(table_file, frequencies))
     config = parse_method(method, preset, settings if budget is None else _with_budget(method, settings, budget))
+    if budget is not None and "budget" in config.to_dict() and getattr(config, "num_rows", None) is not None:
+        raise ValueError("--budget and num_rows both set the size of the table. Give one of them.")
     dense = read_table(table_file, name)
     counts = None if frequencies is None else _read_counts(frequencies)
     if budget is not None and "budget" not in config.to_dict():
@@ -85,7 +87,7 @@ def compress(
     if result["vectors"] < served.num_embeddings:
         show(f"vectors: {result['vectors']:,} for {served.num_embeddings:,} ids")
     show(f"relative error: {result['relative_error']:.3g} (mean squared error over variance)")
-    weighted = ", weighted by frequency" if counts is not None else ""
+    weighted = ", weighted by frequency" if counts is not None and counts.any() else ""
     show(f"distortion: {result['distortion']:.4g} (mean squared distance of a row{weighted})")
 
 
@@ -267,14 +269,16 @@ def _read_counts(path: Path) -> np.ndarray:
 
 
 def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
-    """Mean squared distance between rows and served rows, weighted by counts if given."""
+    """Mean squared distance between rows and served rows, weighted by counts if there are any above 0."""
+    if counts is not None and not counts.any():
+        counts = None
     total = weight = 0.0
     for first, block in Rows(dense).blocks(size=_ROWS_AT_A_TIME):
         squares = ((served.lookup(np.arange(first, first + len(block))) - block.astype(np.float64)) ** 2).sum(axis=1)
         weights = np.ones(len(block)) if counts is None else counts[first : first + len(block)].astype(np.float64)
         total += float(squares @ weights)
         weight += float(weights.sum())
-    return total / (weight or 1.0)
+    return total / weight
 
 
 def _relative_error(dense: np.ndarray, served: Table) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class FitContext:
         """
         if self.frequencies is not None:
             frequencies = np.asarray(self.frequencies)
+            if frequencies.dtype.kind not in "iufb":
+                raise ValueError(f"frequencies must be numbers, got {frequencies.dtype}.")
             if frequencies.shape != (num_embeddings,):
                 raise ValueError(f"frequencies must have shape ({num_embeddings},), got {frequencies.shape}.")
             if not (np.isfinite(frequencies) & (frequencies >= 0)).all():
@@ -54,13 +57,16 @@ class Rows(Vectors):
         padding_idx: id that is served as zeros, or None.
 
     Raises:
+        TypeError: the table is not a NumPy array.
         ValueError: the table is not a matrix of floats, or ``padding_idx`` is not one of its ids or has a nonzero row.
     """
 
     def __init__(self, table: np.ndarray, padding_idx: int | None = None) -> None:
+        if not isinstance(table, np.ndarray):
+            raise TypeError(f"A table is a NumPy array, got {type(table).__name__}. Convert it with numpy.asarray.")
         if table.ndim != 2 or table.dtype.kind != "f":
             raise ValueError(f"A table is a floating-point matrix, got {table.dtype} of shape {table.shape}.")
-        self._table = table
+        self._table, self._file = table, _mapped_file(table)
         self.shape = self.num_embeddings, self.embedding_dim = table.shape
         if not self.num_embeddings or not self.embedding_dim:
             raise ValueError(f"A table needs at least one row and one column, got {table.shape}.")
@@ -80,7 +86,10 @@ class Rows(Vectors):
         """
         stop = min(stop, self.num_embeddings)
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are rejected below
-            rows = np.array(self._raw(start, stop), dtype=np.float32)
+            rows = np.array(self._table[start:stop], dtype=np.float32, order="C")
+        if self._file is not None:
+            # Pages of a map would stay in memory until another process needs the space.
+            self._file.madvise(mmap.MADV_DONTNEED)
         finite = np.isfinite(rows)
         if not finite.all():
             bad = start + int(np.argmax(~finite.all(axis=1)))
@@ -96,20 +105,24 @@ class Rows(Vectors):
             ValueError: as :meth:`read`.
         """
         table = self._table
-        if isinstance(table, np.memmap) or table.dtype != np.float32 or not table.flags.c_contiguous:
+        if self._file is not None or table.dtype != np.float32 or not table.flags.c_contiguous:
             return self
         for _ in self.blocks():
             pass
         return Array(table)
 
-    def _raw(self, start: int, stop: int) -> np.ndarray:
-        table = self._table
-        if not isinstance(table, np.memmap) or table.filename is None or not table.flags.c_contiguous:
-            return table[start:stop]
-        # Read rather than mapped: pages of a map would stay in memory until another process needs the space.
-        count, width = (stop - start) * self.embedding_dim, table.dtype.itemsize
-        place = table.offset + start * self.embedding_dim * width
-        return np.fromfile(table.filename, table.dtype, count, offset=place).reshape(stop - start, self.embedding_dim)
+
+def _mapped_file(table: np.ndarray) -> mmap.mmap | None:
+    """The map of a file that an array, or the array that it is a part of, lies in; None if pages must stay in memory.
+
+    Changes to a copy-on-write map ("c") are in its pages alone, so those stay.
+    """
+    whole: Any = table
+    while isinstance(whole, np.ndarray):
+        if isinstance(whole, np.memmap) and whole.mode == "c":
+            return None
+        whole = whole.base
+    return whole if isinstance(whole, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,11 @@ class _FittedLowRank(Fitted):
         self._basis = principal_directions(gram, codec.rank)
 
     def encode(self, rows: np.ndarray, first_id: int) -> Block:
-        return Block(first_id, len(rows), {"left": rows @ self._basis})
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            left = rows @ self._basis
+        if not np.isfinite(left).all():
+            raise ValueError("Products of the rows are too large for float32. Scale the table.")
+        return Block(first_id, len(rows), {"left": left})
 
     def shared_arrays(self) -> dict[str, np.ndarray]:
         return {"right": np.ascontiguousarray(self._basis.T)}

@@ -14,6 +14,8 @@ from slimtable.codecs.quantize.nearest import SortedCodebook, nearest_codes
 from slimtable.codecs.quantize.subspace_kmeans import kmeans
 from slimtable.codecs.vectors import Vectors
 
+_MAX_VALUE = 1e18  # of subvectors: squared distances of larger ones may be infinite, and all centroids equally near
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -143,6 +145,8 @@ class _FittedProduct(Fitted):
         if codebook.shape[2] == 1:
             centroids = np.ascontiguousarray(codebook[:, :, 0])
             codes = SortedCodebook((tier.codebook_size,)).encode(rows, centroids, none)
+        elif max(rows.max(initial=0.0), -rows.min(initial=0.0)) > _MAX_VALUE:
+            raise ValueError(f"Squares of values above {_MAX_VALUE:g} overflow in float32. Scale the table.")
         else:
             codes = nearest_codes(rows, np.ascontiguousarray(codebook), none, (tier.codebook_size,))
         return codes.astype(np.uint8 if tier.codebook_size <= 256 else np.uint16)
@@ -214,11 +218,9 @@ def subspace_width(num_codebooks: int, embedding_dim: int, option: str = "num_co
         ValueError: M does not divide d; the message lists the divisors of d.
     """
     if num_codebooks < 1 or embedding_dim % num_codebooks:
-        divisors = [str(m) for m in range(1, embedding_dim + 1) if embedding_dim % m == 0]
-        raise ValueError(
-            f"`{option}` must divide embedding_dim={embedding_dim}, "
-            f"got {num_codebooks}. Use {', '.join(divisors[:-1])} or {divisors[-1]}."
-        )
+        *others, last = [str(m) for m in range(1, embedding_dim + 1) if embedding_dim % m == 0]
+        divisors = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"`{option}` must divide embedding_dim={embedding_dim}, got {num_codebooks}. Use {divisors}.")
     return embedding_dim // num_codebooks
 
 
@@ -238,6 +240,5 @@ def described(tiers: Sequence[Tier], share_subspaces: bool) -> dict[str, Any]:
 
 def infinite_centroid(codebook_bits: int) -> str:
     """Error message for centroids that are not finite in ``codebook_bits`` bits."""
-    return (
-        f"A centroid is infinite, or too large for {codebook_bits} bits. Scale the table, or set codebook_bits to 32."
-    )
+    advice = ", or set codebook_bits to 32" if codebook_bits == 16 else ""
+    return f"A centroid is infinite, or too large for {codebook_bits} bits. Scale the table{advice}."

@@ -19,6 +19,7 @@ from slimtable.codecs.vectors import Array, Vectors
 
 _SCALE_BITS = 16
 _ADVICE = "Use row_bits=32"
+_ASYMMETRY = 1e-3  # of a metric, relative to its largest value: more is not rounding
 _NEGLIGIBLE = 2.0**-11  # relative to the largest value: steps in half precision cause errors of this size anyway
 
 
@@ -112,8 +113,10 @@ class FittedSaec(Fitted):
         counts = None if context.frequencies is None else np.asarray(context.frequencies)
         if codec.min_frequency and counts is None:
             raise ValueError("`min_frequency` needs frequencies. Pass them, or set it to 0.")
-        self._metric = _scaled(context.metric)
+        self._metric = _scaled(context.metric, self.embedding_dim)
         earlier: Sequence[EarlierStage] = context.previous or ()
+        if any(len(stage.rows) > self.num_embeddings for stage in earlier):
+            raise ValueError("The earlier table has more ids than this one. Ids may only be added at the end.")
         # With a metric, all vectors are transformed in memory at once: products of blocks would round differently.
         source = rows.for_repeated_reads()
         vectors = source if self._metric is None else Array(self._coordinates(source.read(0, len(source))))
@@ -137,10 +140,11 @@ class FittedSaec(Fitted):
         bits = self.codec.row_bits
         for stage, table in enumerate(self.tables):
             if bits > 8:
-                with np.errstate(
-                    over="ignore"
-                ):  # values that overflow 16 bits become infinite, which is rejected later
-                    arrays[f"rows.{stage}"] = table.astype(np.float16 if bits == 16 else np.float32)
+                with np.errstate(over="ignore"):  # values that overflow 16 bits become infinite, and are rejected below
+                    rows = table.astype(np.float16 if bits == 16 else np.float32)
+                if not np.isfinite(rows).all():
+                    raise ValueError(f"A shared row is too large for {bits} bits. {_ADVICE}, or scale the table.")
+                arrays[f"rows.{stage}"] = rows
                 continue
             offset, step = _grid(table, bits)
             arrays[f"rows.{stage}"] = pack_bits(codes_of(table, offset, step, bits), bits)
@@ -246,10 +250,14 @@ class FittedSaec(Fitted):
         return coordinates if self._metric is None else self._metric.undo(coordinates)
 
 
-def _scaled(matrix: np.ndarray | None) -> Metric | None:
+def _scaled(matrix: np.ndarray | None, width: int) -> Metric | None:
     """The metric of a matrix, scaled to a mean cost of 1, since only the ratios of costs matter."""
     if matrix is None:
         return None
+    matrix = np.asarray(matrix, np.float64)
+    fits = matrix.shape == (width, width) and bool(np.isfinite(matrix).all())
+    if not fits or np.abs(matrix - matrix.T).max() > _ASYMMETRY * np.abs(matrix).max():
+        raise ValueError(f"A metric must be a finite, symmetric matrix ({width}, {width}), got shape {matrix.shape}.")
     trace = float(np.trace(matrix))
     return Metric.of(matrix * (len(matrix) / trace) if trace > 0 else matrix)
 

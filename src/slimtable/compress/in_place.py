@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from slimtable.compress.one_table import compress_table
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.frozen import FrozenEmbedding
+from slimtable.errors import ArtifactValueError, BudgetError
 
 
 def compress_(
@@ -38,6 +40,7 @@ def compress_(
     Raises:
         ValueError: no table was selected, a selected one cannot be compressed by this method, or a name in
             ``frequencies`` is not a selected table. The model is then unchanged.
+        BudgetError: the budget is too small for a table.
     """
     chosen: dict[str, nn.Embedding | EmbeddingTable] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -102,15 +105,27 @@ def _compress(
             f"Table {name} has sparse or scaled gradients, which a trainable compressed table does not support."
         )
     source, padding_idx = module.weight.detach(), module.padding_idx
+    if source.is_meta:
+        raise ValueError(f"Table {name} has no values yet: its weight is on the meta device. Load the model first.")
     try:
         if not trainable and source.device.type == "cpu" and source.dtype == torch.float32:
-            counts = None if frequencies is None else torch.as_tensor(frequencies).cpu().numpy()
+            counts = None if frequencies is None else _counts(frequencies)
             packed = compress_table(source.numpy(), config, padding_idx=padding_idx, frequencies=counts)
         else:
             table = method_of(config).from_table(source, config, padding_idx=padding_idx, frequencies=frequencies)
             if trainable:
                 return table.train(module.training)
             packed = table.eval().pack()
-    except ValueError as error:
+        frozen = FrozenEmbedding(packed)
+    except BudgetError as error:
+        raise BudgetError(f"Table {name}: {error}") from error
+    except (ValueError, ArtifactValueError) as error:
         raise ValueError(f"Table {name}: {error}") from error
-    return FrozenEmbedding(packed).to(source.device, source.dtype).train(module.training)
+    return frozen.to(source.device, source.dtype).train(module.training)
+
+
+def _counts(frequencies: Tensor) -> np.ndarray:
+    """Frequencies as an array; bfloat16, which NumPy does not have, as float32."""
+    counts = torch.as_tensor(frequencies).detach().cpu()
+    array: np.ndarray = (counts.float() if counts.dtype == torch.bfloat16 else counts).numpy()
+    return array

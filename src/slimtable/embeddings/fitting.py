@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from slimtable.budget import bits_of_budget, largest
+from slimtable.codecs.base import FitContext
 from slimtable.embeddings.config import MethodConfig
 from slimtable.errors import BudgetError
 
@@ -28,7 +29,7 @@ def fit_budget(config: _C, budget: str | float, num_embeddings: int, embedding_d
 
     Raises:
         BudgetError: the smallest table of the method is larger; the message states its size.
-        ValueError: the budget cannot be parsed.
+        ValueError: the budget cannot be parsed, or the frequencies do not match the table.
 
     Example:
         >>> from slimtable.methods.uniform import UniformConfig
@@ -36,6 +37,7 @@ def fit_budget(config: _C, budget: str | float, num_embeddings: int, embedding_d
         3
     """
     limit = bits_of_budget(budget, 32 * num_embeddings * embedding_dim) if isinstance(budget, str) else budget
+    FitContext(frequencies).checked(num_embeddings)
     candidates = config.sizes(num_embeddings, embedding_dim)
 
     def bits_of(place: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from slimtable.codecs.vectors import Vectors, as_vectors
 
 _MAX_VALUE = 1e12
+_MIN_HIGHEST, _MAX_HIGHEST = 1e-20, 1e20  # of frequencies; others are scaled, so that weights fit into float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,14 @@ def checked(vectors: np.ndarray | Vectors, num_rows: int, frequencies: np.ndarra
     frequencies = np.asarray(frequencies)
     if frequencies.shape != (len(vectors),):
         raise ValueError(f"`frequencies` must have shape ({len(vectors)},), got {frequencies.shape}.")
-    mean, least = float(np.mean(frequencies, dtype=np.float64)), float(frequencies.min())
-    if not np.isfinite(mean) or least < 0:
+    highest, least = float(frequencies.max()), float(frequencies.min())
+    if not np.isfinite(highest) or least < 0:
         raise ValueError("`frequencies` must be finite and not negative.")
-    if mean == 0:
+    if highest == 0:
         return vectors, np.ones(len(vectors), np.float32)
+    if not _MIN_HIGHEST < highest < _MAX_HIGHEST:
+        frequencies = frequencies / highest
+    mean = float(np.mean(frequencies, dtype=np.float64))
     weights = frequencies.astype(np.float32)
     weights *= np.float32(1.0 / mean)
     return vectors, weights

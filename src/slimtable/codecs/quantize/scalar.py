@@ -30,7 +30,8 @@ def make_grid(
         ValueError: the values do not fit scales of ``scale_bits``: too large or too close together.
     """
     steps = np.float32(2**bits - 1)
-    step = (high - low) / steps
+    with np.errstate(over="ignore"):  # an infinite step is refused below
+        step = (high - low) / steps
     if scale_bits == 16:
         # Rounded so that the grid still reaches from the smallest value to the largest.
         low = _half(low - np.abs(low) * np.float32(2.0**-11))
@@ -58,10 +59,10 @@ def codes_of(rows: np.ndarray, offset: np.ndarray, step: np.ndarray, bits: int) 
 
 
 def refusal(scale_bits: int, advice: str) -> str:
-    """Error message for values that do not fit scales of ``scale_bits``."""
+    """Error message for values that do not fit scales of ``scale_bits``; the advice is for scales of 16 bits."""
     return (
         f"Some values are too large or too close together for scales of {scale_bits} bits. "
-        f"{advice + ', or scale' if advice else 'Scale'} the table."
+        f"{advice + ', or scale' if advice and scale_bits == 16 else 'Scale'} the table."
     )
 
 
