@@ -8,16 +8,15 @@ import pytest
 from slimtable.compress.statistics import frequency_statistics, table_statistics
 
 
-class _Blocks:
-    """A table that is only read in blocks, and remembers the largest."""
+class _Blocks(np.ndarray):
+    """A table that remembers how many rows were read, and the largest block."""
 
-    def __init__(self, table: np.ndarray) -> None:
-        self._table, self.largest, self.read = table, 0, 0
-        self.shape, self.dtype, self.ndim, self.size = table.shape, table.dtype, table.ndim, table.size
+    largest = read = 0
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        part = self._table[rows]
-        self.largest, self.read = max(self.largest, len(part)), self.read + len(part)
+    def __getitem__(self, rows):
+        part = np.asarray(self)[rows]
+        if isinstance(rows, slice):
+            self.largest, self.read = max(self.largest, len(part)), self.read + len(part)
         return part
 
 
@@ -61,7 +60,7 @@ def test_the_spectrum_of_a_table_of_known_rank() -> None:
 
 
 def test_a_table_is_read_once_and_in_blocks() -> None:
-    blocks = _Blocks(_table(100_000, 4))
+    blocks = _table(100_000, 4).view(_Blocks)
     found = table_statistics(blocks)
     assert blocks.read == 100_000
     assert blocks.largest < 40_000

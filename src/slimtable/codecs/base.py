@@ -84,18 +84,22 @@ class Rows(Vectors):
         Raises:
             ValueError: a value is NaN or infinite, or too large for float32.
         """
-        stop = min(stop, self.num_embeddings)
-        with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are rejected below
-            rows = np.array(self._table[start:stop], dtype=np.float32, order="C")
-        if self._file is not None:
-            # Pages of a map would stay in memory until another process needs the space.
-            self._file.madvise(mmap.MADV_DONTNEED)
+        rows = self.read_unchecked(start, stop)
         finite = np.isfinite(rows)
         if not finite.all():
             bad = start + int(np.argmax(~finite.all(axis=1)))
             raise ValueError(
                 f"The table holds NaN or infinite values, first in row {bad}. Repair it before compressing."
             )
+        return rows
+
+    def read_unchecked(self, start: int, stop: int) -> np.ndarray:
+        """As :meth:`read`, but values may be NaN, and are infinite if they are too large for float32."""
+        with np.errstate(over="ignore"):
+            rows = np.array(self._table[start : min(stop, self.num_embeddings)], dtype=np.float32, order="C")
+        if self._file is not None:
+            # Pages of a map would stay in memory until another process needs the space.
+            self._file.madvise(mmap.MADV_DONTNEED)
         return rows
 
     def for_repeated_reads(self) -> Vectors:

@@ -189,8 +189,7 @@ class _UncheckedRows(Rows):
     """Rows that may hold NaN; values too large for float32 become infinite."""
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return np.array(self._raw(start, min(stop, self.num_embeddings)), dtype=np.float32)
+        return self.read_unchecked(start, stop)
 
 
 class _Lengths:
