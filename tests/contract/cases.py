@@ -19,6 +19,8 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"bits": 3},
         {"bits": 4, "axis": "row"},
         {"bits": 5, "axis": "row", "scale_bits": 16},
+        {"bits": 2, "axis": "row", "clip": True},
+        {"preset": "int4"},
     ],
     "dpq": [
         {"num_codebooks": 4, "codebook_size": 5},

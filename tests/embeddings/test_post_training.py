@@ -105,6 +105,12 @@ def test_frequencies_survive_half_precision_and_a_state_dict(counts) -> None:
     assert SEEN[-1] is None
 
 
+def test_a_state_dict_without_frequencies_is_restored() -> None:
+    restored = Spied(20, 4, frequencies=torch.arange(20))
+    restored.load_state_dict({"table": torch.ones(20, 4)})
+    assert restored.bits() == 20 * 4 * 4 + 64 * 4
+
+
 def test_a_state_dict_of_another_number_of_ids_is_refused() -> None:
     with pytest.raises(RuntimeError, match="size mismatch for frequencies"):
         Spied(20, 4).load_state_dict(Spied(21, 4, frequencies=torch.ones(21)).state_dict())

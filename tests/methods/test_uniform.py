@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from slimtable.embeddings.base import get_config
 from slimtable.methods.full import Full
 from slimtable.methods.uniform import Uniform, UniformConfig
 
@@ -57,7 +58,9 @@ def test_grid_follows_a_fused_optimizer() -> None:
     torch.testing.assert_close(embedding.eval()(torch.arange(20)), embedding.table.detach(), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"bits": 0}, {"bits": 9}, {"scale_bits": 16}, {"axis": "diagonal"}])
+@pytest.mark.parametrize(
+    "options", [{"bits": 0}, {"bits": 9}, {"scale_bits": 16}, {"axis": "diagonal"}, {"clip": True}]
+)
 def test_impossible_options(options) -> None:
     with pytest.raises(ValueError, match="UniformConfig"):
         UniformConfig(**options)
@@ -101,3 +104,42 @@ def test_a_row_that_has_faded_does_not_spoil_the_others() -> None:
     faded = Uniform.from_table(1e-9 * table, UniformConfig(bits=8, axis="row", scale_bits=16))
     with pytest.raises(ValueError, match="too close together"):
         faded.pack()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("scale_bits", [32, 16])
+def test_clipping_never_raises_the_error_of_a_row_and_lowers_it_with_few_bits(bits, scale_bits) -> None:
+    table = torch.randn(300, 32) * torch.logspace(-1, 1, 300).unsqueeze(1)
+    errors = []
+    for clip in (False, True):
+        config = UniformConfig(bits=bits, axis="row", scale_bits=scale_bits, clip=clip)
+        errors.append((Uniform.from_table(table, config).weight.double() - table).square().sum(dim=1))
+    assert (errors[1] <= errors[0] * (1 + 1e-6)).all()
+    assert errors[1].sum() < {1: 0.5, 2: 0.6, 3: 0.8, 4: 0.9, 8: 1.0}[bits] * errors[0].sum()
+
+
+def test_clipping_finds_about_the_least_error_of_all_clips() -> None:
+    """No pair of ends on a grid ten times as fine has a visibly lower error."""
+    table = torch.randn(40, 16) ** 3
+    low, high = (edge[:, None, None, None] for edge in table.aminmax(dim=1))
+    places = torch.linspace(0, 0.45, 80)
+    start = low + (high - low) * places[:, None, None]
+    step = (high - (high - low) * places[:, None] - start) / 3
+    codes = ((table[:, None, None] - start) / step).round().clamp(0, 3)
+    least = (start + step * codes - table[:, None, None]).square().sum(dim=3).amin(dim=(1, 2))
+    weight = Uniform.from_table(table, UniformConfig(bits=2, axis="row", clip=True)).weight
+    assert (weight - table).square().sum() < 1.03 * least.sum()
+
+
+def test_clipping_keeps_constant_rows_and_rows_that_a_grid_holds() -> None:
+    table = torch.tensor([[0.0] * 4, [5.0] * 4, [-2.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 3.0], [1e-42, 0, 0, 0]])
+    for scale_bits in (32, 16):
+        config = UniformConfig(bits=2, axis="row", scale_bits=scale_bits, clip=True)
+        weight = Uniform.from_table(table, config).weight
+        torch.testing.assert_close(weight, table, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["int8", "int4", "int3", "int2"])
+def test_presets_code_rows_with_scales_of_16_bits(preset) -> None:
+    config = get_config("uniform", {"preset": preset})
+    assert config.table_bits(1000, 64) == 1000 * (64 * config.bits + 32)

@@ -9,7 +9,8 @@ import numpy as np
 
 from slimtable.artifact.bits import pack_bits
 from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
-from slimtable.codecs.quantize.scalar import codes_of, make_grid
+from slimtable.codecs.quantize.clipping import least_error, search_grid
+from slimtable.codecs.quantize.scalar import codes_of, make_grid, round_half
 
 _ADVICE = "Use scale_bits=32"
 
@@ -22,11 +23,14 @@ class Uniform(Codec):
         bits: bits per value, 1 to 8.
         axis: "column" keeps an offset and a step per dimension, "row" per id.
         scale_bits: bits of each offset and step, 32 or 16.
+        clip: with axis "row", True to search the grid with the least squared error, which may clip outliers, instead
+            of the one from the smallest to the largest value.
     """
 
     bits: int = 8
     axis: Literal["column", "row"] = "column"
     scale_bits: Literal[32, 16] = 32
+    clip: bool = False
 
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
         return _FittedUniform(self, rows)
@@ -63,9 +67,7 @@ class _FittedUniform(Fitted):
         if codec.axis == "column":
             codes = codes_of(rows, self._grid[0], self._grid[1], codec.bits)
             return Block(first_id, len(rows), {"codes": pack_bits(codes, codec.bits)})
-        seen = self._without_padding(rows, first_id)
-        low, high = seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)
-        offset, step = make_grid(low, high, codec.bits, codec.scale_bits, self._largest, _ADVICE)
+        offset, step = self._row_grids(self._without_padding(rows, first_id))
         arrays = {"codes": pack_bits(codes_of(rows, offset, step, codec.bits), codec.bits)}
         return Block(first_id, len(rows), arrays | self._scales(offset, step))
 
@@ -74,6 +76,20 @@ class _FittedUniform(Fitted):
 
     def layout_config(self) -> dict[str, Any]:
         return {"bits": self.codec.bits, "axis": self.codec.axis}
+
+    def _row_grids(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Offset and step of each row, float32 (n, 1) each."""
+        codec = self.codec
+        low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+        offset, step = make_grid(low, high, codec.bits, codec.scale_bits, self._largest, _ADVICE)
+        if not codec.clip:
+            return offset, step
+        found = search_grid(rows, low[:, 0], high[:, 0], codec.bits)
+        if codec.scale_bits == 16:
+            found = round_half(found[0]), round_half(found[1])
+        # The whole range stays where rounding to 16 bits has spoilt what was found.
+        _, offset, step = least_error(rows, [(offset[:, 0], step[:, 0]), found], codec.bits)
+        return offset[:, None], step[:, None]
 
     def _scales(self, offset: np.ndarray, step: np.ndarray) -> dict[str, np.ndarray]:
         dtype = np.float16 if self.codec.scale_bits == 16 else np.float32

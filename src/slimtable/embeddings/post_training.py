@@ -88,8 +88,9 @@ class PostTraining(CompressedEmbedding):
         return {**self.__dict__, "_served": None}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        saved = state_dict.get(prefix + "frequencies")
-        if saved is not None and saved.shape in ((0,), (self.num_embeddings,)):
+        # States of `uniform` from before it had a codec hold no frequencies.
+        saved = state_dict.setdefault(prefix + "frequencies", self.frequencies.new_empty(0))
+        if saved.shape in ((0,), (self.num_embeddings,)):
             self.frequencies = torch.empty_like(saved, device=self.frequencies.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

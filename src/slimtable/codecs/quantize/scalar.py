@@ -34,9 +34,9 @@ def make_grid(
         step = (high - low) / steps
     if scale_bits == 16:
         # Rounded so that the grid still reaches from the smallest value to the largest.
-        low = _half(low - np.abs(low) * np.float32(2.0**-11))
+        low = round_half(low - np.abs(low) * np.float32(2.0**-11))
         low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # tiny float16 values may round above a line
-        step = _half((high - low) / steps * np.float32(1 + 2.0**-11))
+        step = round_half((high - low) / steps * np.float32(1 + 2.0**-11))
         if largest > TOO_SMALL:
             step = np.where(high > low, np.maximum(step, np.float32(SMALLEST_HALF)), step)
     if not (np.isfinite(low) & np.isfinite(step) & ((step > 0) | (high == low))).all():
@@ -66,6 +66,7 @@ def refusal(scale_bits: int, advice: str) -> str:
     )
 
 
-def _half(values: np.ndarray) -> np.ndarray:
+def round_half(values: np.ndarray) -> np.ndarray:
+    """Values as float16 holds them, in float32; infinite beyond its range."""
     with np.errstate(over="ignore"):  # the caller rejects values that overflow 16 bits
         return values.astype(np.float16).astype(np.float32)
