@@ -4,7 +4,21 @@ import numpy as np
 
 from slimtable.artifact import Packed
 from slimtable.artifact.bits import code_bits, pack_bits
-from tests.artifact.quantized_samples import more_quantized_samples, plain_bits, plain_quantized, quantized_samples
+from tests.artifact.quantized_samples import (
+    more_quantized_samples,
+    plain_bits,
+    plain_quantized,
+    quantized,
+    quantized_samples,
+)
+from tests.artifact.tiered_samples import (
+    plain_short_scales,
+    plain_sparse,
+    plain_tiered,
+    short_scales,
+    sparse,
+    tiered,
+)
 
 
 def plain_decode(packed):
@@ -17,6 +31,12 @@ def plain_decode(packed):
         left, right = arrays["left"].astype(np.float32), arrays["right"].astype(np.float32)
         for r in range(left.shape[1]):
             rows += left[:, r : r + 1] * right[r]
+    elif packed.layout == "scaled" and "scale_bits" in config:
+        rows = plain_short_scales(packed)
+    elif packed.layout == "sparse":
+        rows = plain_sparse(packed)
+    elif packed.layout == "tiered":
+        rows = plain_tiered(packed, plain_decode)
     elif packed.layout == "scaled":
         codes = plain_bits(arrays["codes"], config["bits"], num * dim).reshape(num, dim).astype(np.float32)
         offset, step = arrays["offset"].astype(np.float32), arrays["step"].astype(np.float32)
@@ -224,6 +244,29 @@ def product_samples():
     }
 
 
+def tiered_samples():
+    """Tables of the layouts ``tiered`` and ``sparse``, and of ``scaled`` with scales in 8 bits."""
+    head = quantized(9, 12, 3, 16, "sum", gain=8)
+    tail = quantized(30, 12, 2, 16, gain=8)
+    return {
+        "scaled-short": short_scales(11, 5, 3),
+        "sparse": sparse(),
+        "tiered-sorted": tiered([dense(4, 12), tail], padding_idx=3),
+        "tiered-unsorted": tiered([head, tail], flagged=True),
+        "tiered-four": tiered(
+            [
+                dense(3, 6, np.float16),
+                short_scales(5, 6),
+                sparse(7, 6),
+                shared([(7, 6, 32)], [(0, 0, (1, 0, 0, 0, 7), 1.0)]),
+            ],
+            flagged=True,
+            padding_idx=9,
+        ),
+        "tiered-tiers": tiered([coded([(10, 3, 16, 0), (20, 3, 4, 0)], flagged=True), low_rank(70, 12)], flagged=True),
+    }
+
+
 def samples():
     """Tables by name; together they reach every layout, option and code path."""
     tables = {
@@ -258,6 +301,19 @@ def samples():
         tables[f"scaled-{bits}-bit-even"] = scaled(13, 16, bits, padding_idx=12)
     tables |= {f"shared-{name}": table for name, table in shared_samples().items()}
     tables |= {f"shared-{name}": table for name, table in product_samples().items()}
+    tables |= tiered_samples()
+    tables |= {
+        "tiered-rows-of-one": tiered([dense(1, 1), dense(1, 1)], flagged=True),
+        "tiered-sixteen": tiered([dense(t + 1, 3) for t in range(16)], flagged=True),
+        "tiered-many": tiered([scaled(5000, 8, 4), sparse(5000, 8)], flagged=True, padding_idx=7),
+        "sparse-empty": sparse(9, 4, 0.0),
+        "sparse-full": sparse(9, 4, 1.1),
+        "sparse-wide": sparse(70, 200, 0.4),
+        "sparse-64": sparse(3000, 64, 0.2, padding_idx=5),
+        "sparse-one-by-one": sparse(1, 1, 1.1),
+    }
+    tables |= {f"scaled-short-{bits}": short_scales(13, 7 + bits, bits, padding_idx=12) for bits in range(1, 9)}
+    tables |= {f"scaled-short-{bits}-even": short_scales(130, 64, bits) for bits in (1, 2, 3, 4, 8)}
     both = quantized_samples() | more_quantized_samples()
     tables |= {f"quantized-{name}": table for name, table in both.items()}
     one, many = (0, 0, "stored", 1.0), 100_003

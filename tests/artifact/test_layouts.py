@@ -21,7 +21,7 @@ def changed(packed, **changes):
 
 
 def test_the_list_of_layouts_is_closed():
-    assert sorted(LAYOUTS) == ["coded", "dense", "low_rank", "quantized", "scaled", "shared"]
+    assert sorted(LAYOUTS) == ["coded", "dense", "low_rank", "quantized", "scaled", "shared", "sparse", "tiered"]
     with pytest.raises(TypeError):
         LAYOUTS["mine"] = LAYOUTS["dense"]
     with pytest.raises(ArtifactFormatError, match=r"unknown layout 'mine'; known are \['coded'"):

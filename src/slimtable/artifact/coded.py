@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,19 +20,15 @@ from slimtable.artifact.layout import (
     check_config_integer,
     check_finite,
     check_stream,
-    check_stream_end,
     read_only,
 )
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role
-from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from slimtable.artifact.tiers import RowsOfTier, check_flags, rows_by_tier
+from slimtable.errors import ArtifactFormatError
 
 MAX_TIERS = 256
 MAX_CODEBOOK_SIZE = 1 << 16
-_IDS_AT_ONCE = 4096
-
-SelectTier = Callable[[np.ndarray, int, np.ndarray, np.ndarray], int]
-"""(ids, tier, rows, slots) -> number of ids in the tier; fills their rows and positions."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +111,7 @@ class CodedLayout(Layout):
         for t, tier in enumerate(tiers):
             check_codes(packed, f"codes.{t}", tier.num_codes, tier.codebook_size)
         if "tiers" in packed.arrays:
-            check_stream_end(packed, "tiers", packed.num_embeddings, code_bits(len(tiers)))
-            _flag_directory(packed, tiers)
+            check_flags(packed, [tier.num_rows for tier in tiers])
 
     def exact_bits(self, packed: Packed) -> int:
         tiers = read_tiers(packed)
@@ -140,19 +134,7 @@ class CodedLayout(Layout):
             (rows_of_one,) = tier_rows
             in_order = read_only(np.empty(0, np.int64))
             return lambda ids, out: rows_of_one(ids, in_order, out)
-        select = _flagged(packed, tiers) if "tiers" in packed.arrays else _sorted(tiers)
-
-        def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
-            rows, slots = np.empty((2, min(ids.size, _IDS_AT_ONCE)), np.int64)
-            for start in range(0, ids.size, _IDS_AT_ONCE):
-                some = ids[start : start + _IDS_AT_ONCE]
-                for t, rows_of_tier in enumerate(tier_rows):
-                    found = select(some, t, rows, slots)
-                    if found:
-                        places = read_only(slots[:found])
-                        rows_of_tier(read_only(rows[:found]), places, out[start : start + some.size])
-
-        return rows_into
+        return rows_by_tier(packed, [tier.num_rows for tier in tiers], tier_rows)
 
 
 def read_tiers(packed: Packed) -> list[PackedTier]:
@@ -183,7 +165,7 @@ def read_tiers(packed: Packed) -> list[PackedTier]:
     return tiers
 
 
-def _open_tier(packed: Packed, t: int, tier: PackedTier) -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+def _open_tier(packed: Packed, t: int, tier: PackedTier) -> RowsOfTier:
     from slimtable.artifact import coded_kernels
 
     codes = read_only(packed.arrays[f"codes.{t}"])
@@ -199,58 +181,3 @@ def _open_tier(packed: Packed, t: int, tier: PackedTier) -> Callable[[np.ndarray
         coded_kernels.coded_rows(codes, tier.width, tier.num_codebooks, flat, stride, rows, slots, out)
 
     return rows_into
-
-
-def _sorted(tiers: list[PackedTier]) -> SelectTier:
-    from slimtable.artifact import coded_kernels
-
-    counts = [tier.num_rows for tier in tiers]
-    first = [sum(counts[:t]) for t in range(len(tiers))]
-
-    def select(ids: np.ndarray, t: int, rows: np.ndarray, slots: np.ndarray) -> int:
-        return int(coded_kernels.sorted_tier(ids, first[t], counts[t], rows, slots))
-
-    return select
-
-
-def _flagged(packed: Packed, tiers: list[PackedTier]) -> SelectTier:
-    from slimtable.artifact import coded_kernels
-
-    flags = read_only(packed.arrays["tiers"])
-    directory = _flag_directory(packed, tiers)
-    width = code_bits(len(tiers))
-
-    def select(ids: np.ndarray, t: int, rows: np.ndarray, slots: np.ndarray) -> int:
-        found = coded_kernels.flagged_tier(flags, width, directory, ids, t, tiers[t].num_rows, rows, slots)
-        if found < 0:
-            raise ArtifactValueError("array `tiers` changed after it was opened; open the artifact again.")
-        return int(found)
-
-    return select
-
-
-def _flag_directory(packed: Packed, tiers: list[PackedTier]) -> np.ndarray:
-    """Number of ids of each tier before each block of 64 ids; also checks the flags.
-
-    Returns:
-        (ceil(N / 64), T), int32 if that is enough.
-
-    Raises:
-        ArtifactValueError: if a flag names no tier, or a tier does not have ``num_rows`` ids.
-    """
-    from slimtable.artifact import coded_kernels
-
-    num_ids = packed.num_embeddings
-    blocks = -(-num_ids // coded_kernels.BLOCK)
-    directory = np.empty((blocks, len(tiers)), np.int32 if num_ids < 1 << 31 else np.int64)
-    counts = np.zeros(len(tiers), np.int64)
-    flags = read_only(packed.arrays["tiers"])
-    bad = coded_kernels.tier_directory(flags, code_bits(len(tiers)), num_ids, directory, counts)
-    if bad >= 0:
-        raise ArtifactValueError(
-            f"array `tiers` names a tier that does not exist for id {bad}; there are {len(tiers)}."
-        )
-    wanted = [tier.num_rows for tier in tiers]
-    if counts.tolist() != wanted:
-        raise ArtifactValueError(f"array `tiers` gives the tiers {counts.tolist()} ids, but `num_rows` says {wanted}.")
-    return directory

@@ -26,7 +26,7 @@ from slimtable.artifact.edits import (
     read_edit,
     replacement,
 )
-from slimtable.artifact.file import ArtifactFile, naming, open_regular, read_artifact, read_head, verify_artifact
+from slimtable.artifact.file import ArtifactFile, open_regular, read_artifact, read_head, verify_artifact
 from slimtable.artifact.header import (
     DELTA,
     DTYPES,
@@ -39,6 +39,7 @@ from slimtable.artifact.header import (
     encode_header,
     open_header,
 )
+from slimtable.artifact.layout import naming
 from slimtable.artifact.layouts import roles_of
 from slimtable.artifact.roles import Role, plain_role
 from slimtable.errors import ArtifactChecksumError, ArtifactError, ArtifactFormatError

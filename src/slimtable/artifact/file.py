@@ -31,10 +31,10 @@ from slimtable.artifact.header import (
     is_name,
     plain_json,
 )
+from slimtable.artifact.layout import naming
 from slimtable.artifact.packed import Packed
 from slimtable.errors import (
     ArtifactChecksumError,
-    ArtifactError,
     ArtifactFormatError,
     ArtifactValueError,
 )
@@ -347,12 +347,3 @@ def read_head(file: Any, file_size: int) -> bytes:
     if start[8:] == b"{":
         raise ArtifactFormatError(f"it is cut short or damaged: its header claims {length} bytes.")
     raise ArtifactFormatError("it does not begin with a safetensors header.")
-
-
-@contextlib.contextmanager
-def naming(what: str) -> Iterator[None]:
-    """Prefix the message of an artifact error with ``what``."""
-    try:
-        yield
-    except ArtifactError as error:
-        raise type(error)(f"{what}: {error}") from None

@@ -163,27 +163,6 @@ def low_rank_rows(left, right, out):
 
 
 @njit(cache=True, nogil=True)
-def scaled_rows(codes, width, offset, step, by_row, ids, out):
-    """``out[i] = offset + step · code`` in float32: a multiplication, then an addition, never fused.
-
-    ``offset`` and ``step`` are per column (d,) or, with ``by_row``, already gathered for ``ids`` (n,).
-    """
-    dim = out.shape[1]
-    row = np.empty(dim, np.uint16)
-    for i in range(ids.size):
-        if i + AHEAD < ids.size:
-            bit = ids[i + AHEAD] * dim * width
-            prefetch_bytes(codes, bit >> 3, (bit + dim * width + 7) >> 3)
-        unpack(codes, ids[i] * dim * width, width, dim, row)
-        if by_row:
-            for j in range(dim):
-                out[i, j] = offset[i] + step[i] * np.float32(row[j])
-        else:
-            for j in range(dim):
-                out[i, j] = offset[j] + step[j] * np.float32(row[j])
-
-
-@njit(cache=True, nogil=True)
 def clear_rows(ids, padding_idx, out):
     """Set the rows of ``out`` (n, d) whose id is ``padding_idx`` to exact zeros."""
     for i in range(ids.size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from slimtable.artifact.bits import code_bits, packed_size
 from slimtable.artifact.log_scales import scale_table
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role, plain_role
-from slimtable.errors import ArtifactFormatError, ArtifactValueError
+from slimtable.errors import ArtifactError, ArtifactFormatError, ArtifactValueError
 
 FLOATS = ("float32", "float16")
 LARGEST = 3.4e38  # slightly below the largest float32, to allow for rounding in sums
@@ -146,6 +147,23 @@ def check_finite(packed: Packed, name: str) -> float:
     return magnitude
 
 
+def check_steps(packed: Packed, name: str, what: str = "steps") -> float:
+    """Check that the values of an array are finite and not negative.
+
+    Returns:
+        The largest.
+
+    Raises:
+        ArtifactValueError: if one is not.
+    """
+    largest = check_finite(packed, name)
+    for start, step in parts(packed.arrays[name]):
+        if (step < 0).any():
+            place = int((step < 0).argmax())
+            raise ArtifactValueError(f"array `{name}` holds {step[place]:g} at {start + place}; {what} are >= 0.")
+    return largest
+
+
 def check_scales(packed: Packed, offset_name: str, step_name: str, bits: int) -> float:
     """Check the scales of ``bits``-bit codes.
 
@@ -156,13 +174,10 @@ def check_scales(packed: Packed, offset_name: str, step_name: str, bits: int) ->
         ArtifactValueError: if a scale is not finite, a step is negative, or a value overflows float32.
     """
     check_finite(packed, offset_name)
-    check_finite(packed, step_name)
+    check_steps(packed, step_name)
     magnitude = 0.0
     for start, step in parts(packed.arrays[step_name]):
         offset = packed.arrays[offset_name][start : start + step.size].astype(np.float32)
-        if (step < 0).any():
-            place = start + int((step < 0).argmax())
-            raise ArtifactValueError(f"array `{step_name}` holds {step[place - start]:g} at {place}; steps are >= 0.")
         with np.errstate(over="ignore"):
             largest = offset + step.astype(np.float32) * np.float32((1 << bits) - 1)
         if not np.isfinite(largest).all():
@@ -219,6 +234,15 @@ def check_scale_range(packed: Packed, name: str) -> float:
     if not largest <= LARGEST:
         raise ArtifactValueError(f"array `{name}` must not lead to scales that overflow float32.")
     return largest
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Prefix the message of an artifact error with ``what``."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def parts(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -12,22 +12,25 @@ from slimtable.artifact.bits import exact_array
 from slimtable.artifact.coded import CodedLayout
 from slimtable.artifact.layout import Layout, check_head, read_only
 from slimtable.artifact.packed import Packed
-from slimtable.artifact.plain import DenseLayout, LowRankLayout, ScaledLayout
+from slimtable.artifact.plain import DenseLayout, LowRankLayout
 from slimtable.artifact.quantized import QuantizedLayout
 from slimtable.artifact.roles import Role
+from slimtable.artifact.scaled import ScaledLayout
 from slimtable.artifact.shared import SharedLayout
+from slimtable.artifact.sparse import SparseLayout
+from slimtable.artifact.tiered import TieredLayout
 from slimtable.errors import ArtifactFormatError
 
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {
-        "coded": CodedLayout(),
-        "dense": DenseLayout(),
-        "low_rank": LowRankLayout(),
-        "quantized": QuantizedLayout(),
-        "scaled": ScaledLayout(),
-        "shared": SharedLayout(),
-    }
-)
+_OF_ONE_PART: dict[str, Layout] = {
+    "coded": CodedLayout(),
+    "dense": DenseLayout(),
+    "low_rank": LowRankLayout(),
+    "quantized": QuantizedLayout(),
+    "scaled": ScaledLayout(),
+    "shared": SharedLayout(),
+    "sparse": SparseLayout(),
+}
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({**_OF_ONE_PART, "tiered": TieredLayout(_OF_ONE_PART)})
 """All layouts. A new one means a new format version."""
 
 _ROWS_AT_ONCE = 1024

@@ -21,6 +21,7 @@ from slimtable.artifact.layout import (
     check_config_integer,
     check_finite,
     check_scale_range,
+    check_steps,
     check_stream,
     read_only,
 )
@@ -277,12 +278,7 @@ def _check_gains(packed: Packed, config: PackedQuantized) -> float:
         return 1.0
     if config.gain_bits == 8:
         return check_scale_range(packed, "gain_range")
-    largest = check_finite(packed, "gain")
-    negative = packed.arrays["gain"] < 0
-    if negative.any():
-        place = int(negative.argmax())
-        raise ArtifactValueError(f"array `gain` holds {packed.arrays['gain'][place]:g} at {place}; gains are >= 0.")
-    return largest
+    return check_steps(packed, "gain", "gains")
 
 
 def _rotation_bound(rotation: np.ndarray) -> float:

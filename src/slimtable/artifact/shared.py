@@ -387,7 +387,7 @@ def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> C
 
 def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
     """The function that decodes rows of float16 or codes to float32."""
-    from slimtable.artifact import kernels
+    from slimtable.artifact import scaled_kernels
 
     values = read_only(packed.arrays[f"rows.{r}"])
     if not table.coded:
@@ -400,6 +400,6 @@ def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
 
     def decode(rows: np.ndarray, out: np.ndarray) -> None:
         offset, step = (read_only(scale[rows].astype(np.float32, copy=False)) for scale in scales)
-        kernels.scaled_rows(values, table.bits, offset, step, True, rows, out)
+        scaled_kernels.scaled_rows(values, table.bits, offset, step, True, rows, out)
 
     return decode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slimtable.artifact.bits import code_bits
 from slimtable.artifact.layouts import Decoder, exact_bits, num_vectors, validate
 from slimtable.artifact.packed import Packed
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig
@@ -56,7 +55,7 @@ class FrozenEmbedding(EmbeddingTable):
         self._head = Packed(**{**packed.__dict__, "arrays": {}})
         self._bits = exact_bits(packed)
         self._decoder: tuple[Any, Decoder] | None = None
-        self._directory: tuple[Any, Tensor, Tensor] | None = None  # state of the flags, tier and place of each id
+        self._directories: dict[str, tuple[Any, tuple[Tensor, ...]]] = {}  # by stream: its state, what is made of it
 
     def rows(self, ids: Tensor) -> Tensor:
         if torch._C._get_tracing_state() is not None:  # as torch.jit.is_tracing, without its deprecation
@@ -83,7 +82,7 @@ class FrozenEmbedding(EmbeddingTable):
 
     def __getstate__(self) -> dict[str, Any]:
         """State of a copy or a pickle: everything but the decoder, which points into this module's arrays."""
-        return {**self.__dict__, "_decoder": None, "_directory": None}
+        return {**self.__dict__, "_decoder": None, "_directories": {}}
 
     @property
     def layout(self) -> str:
@@ -132,24 +131,17 @@ class FrozenEmbedding(EmbeddingTable):
             raise IndexError(message)
         return ROWS_OF_LAYOUT[self.layout](self, ids)
 
-    def tier_and_place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Tier of each id of the layout ``coded`` and its place among the ids of that tier, (B,) each."""
-        counts = [tier["num_rows"] for tier in self.layout_config["tiers"]]
-        if "tiers" not in self._shapes:
-            ends = torch.tensor(counts, device=ids.device).cumsum(0)
-            tier = torch.searchsorted(ends, ids, right=True)
-            return tier, ids - (ends - torch.tensor(counts, device=ids.device))[tier]
-        stream = self._buffer("tiers")
+    def directory(self, name: str, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What ``make`` gives for a bit stream, made again only when the stream changes."""
+        stream = self._buffer(name)
         key = (stream.data_ptr(), stream._version)
-        if self._directory is None or self._directory[0] != key:
-            every = torch.arange(self.num_embeddings, device=ids.device)
-            flags = self.codes("tiers", every, code_bits(len(counts))).to(torch.uint8)
-            places = torch.zeros(self.num_embeddings, dtype=torch.int32, device=ids.device)
-            for index in range(len(counts)):
-                mine = flags == index
-                places[mine] = torch.arange(int(mine.sum()), dtype=torch.int32, device=ids.device)
-            self._directory = (key, flags, places)
-        return self._directory[1][ids].long(), self._directory[2][ids].long()
+        if name not in self._directories or self._directories[name][0] != key:
+            self._directories[name] = (key, make())
+        return self._directories[name][1]
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an array."""
+        return name in self._shapes
 
     def codes(self, name: str, index: Tensor, width: int) -> Tensor:
         """The codes at positions ``index`` of a bit stream, int64 of the same shape."""
