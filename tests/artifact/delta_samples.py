@@ -68,7 +68,7 @@ def follower(packed, rng, share, grown):
         elif array.dtype.kind == "f":
             values = array.copy()
             hit = rng.random(len(values)) < share
-            values[hit] *= 0.5
+            values[hit] *= 1 if name.endswith("_range") else 0.5
             more = grown if grows(packed, name) else 0
             arrays[name] = np.concatenate([values, np.ones((more, *values.shape[1:]), values.dtype)])
         else:
