@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, deltas, demo, group, pipeline, tables, train
+from slimtable.cli import bench, data, deltas, demo, group, pipeline, plan, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -62,6 +62,12 @@ app.command(
         "slimtable group --data edges.parquet --graph-folder graphs/edges --gamma 5",
     ),
 )(group.group)
+app.command(
+    epilog=examples(
+        "slimtable plan users.npy items.npy --plot sizes.png",
+        "slimtable plan items.npy --budget 16x --frequencies counts.npy --json",
+    ),
+)(plan.plan)
 app.command(
     epilog=examples(
         "slimtable compress items.npy --method uniform --set bits=4 --out items.safetensors",

@@ -61,7 +61,7 @@ def compress(
     if budget is not None and "budget" in config.to_dict() and getattr(config, "num_rows", None) is not None:
         raise ValueError("--budget and num_rows both set the size of the table. Give one of them.")
     dense = read_table(table_file, name)
-    counts = None if frequencies is None else _read_counts(frequencies)
+    counts = None if frequencies is None else read_counts(frequencies)
     if budget is not None and "budget" not in config.to_dict():
         config = fit_budget(config, budget, dense.shape[0], dense.shape[1], counts)
     packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
@@ -254,7 +254,13 @@ def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[s
     return [*(settings or ()), *([f"budget={budget}"] if has_budget else ())]
 
 
-def _read_counts(path: Path) -> np.ndarray:
+def read_counts(path: Path) -> np.ndarray:
+    """The counts of ids of `--frequencies`, integers (N,).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it does not hold one whole number per id.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}. --frequencies takes a .npy file.")
     try:

@@ -1,0 +1,166 @@
+"""``slimtable plan``: sizes of every method for tables, statistics, and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from slimtable.cli.options import Force, Json, require_free
+from slimtable.cli.output import show, show_json, size, table
+
+if TYPE_CHECKING:
+    from slimtable.compress.plan import Plan
+    from slimtable.compress.statistics import FrequencyStatistics, TableStatistics
+
+
+def plan(
+    table_files: Annotated[
+        list[Path], typer.Argument(metavar="TABLE...", help="Trained tables; none is loaded whole.")
+    ],
+    method: Annotated[list[str] | None, typer.Option(help="Method to plan, repeatable.", show_default="all")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Show only the largest tables within 10%, 16x or 200MB, for all together.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the tensor, if a file holds several matrices.")] = None,
+    frequencies: Annotated[
+        list[Path] | None, typer.Option(help="A .npy file of counts of ids, one per table, in their order.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the sizes of all methods to this .png or .svg file.")] = None,
+    statistics: Annotated[
+        bool, typer.Option("--statistics/--no-statistics", help="Read the tables once, and give advice.")
+    ] = True,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Plan the compression of tables: exact sizes of every method, from shapes alone; statistics; advice."""
+    from slimtable.compress.advice import advice
+    from slimtable.compress.plan import make_plan
+    from slimtable.compress.statistics import frequency_statistics, table_statistics
+
+    if plot is not None:
+        _check_plot(plot, force)
+    tables = _open(table_files, name)
+    counts = _counts(tables, frequencies)
+    shapes = {key: (int(each.shape[0]), int(each.shape[1])) for key, each in tables.items()}
+    planned = make_plan(shapes, method, budget, counts)
+    seen = {key: frequency_statistics(each) for key, each in counts.items()}
+    measured = {key: table_statistics(each) for key, each in tables.items()} if statistics else {}
+    advised = {
+        key: advice(each, seen.get(key), 4 * each.num_embeddings * each.embedding_dim / planned.dense_bytes)
+        for key, each in measured.items()
+    }
+    if plot is not None:
+        _draw(planned, plot)
+    if as_json:
+        found = {
+            "statistics": {key: each.to_dict() for key, each in measured.items()},
+            "frequencies": {key: each.to_dict() for key, each in seen.items()},
+            "advice": advised,
+            "plot": None if plot is None else str(plot),
+        }
+        show_json(planned.to_dict() | found)
+        return
+    _show_plan(planned)
+    for key, each in measured.items():
+        _show_statistics(key, each, seen.get(key), advised[key])
+    if plot is not None:
+        show(f"plot: {plot}")
+
+
+def _open(files: list[Path], name: str | None) -> dict[str, Any]:
+    """The tables by the stem of their file; the whole path where stems are equal."""
+    from slimtable.compress import read_table
+
+    stems = [file.stem for file in files]
+    keys = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
+    if len(set(keys)) < len(keys):
+        raise ValueError("A table is given twice. Give each once.")
+    return {key: read_table(file, name) for key, file in zip(keys, files, strict=True)}
+
+
+def _counts(tables: Mapping[str, Any], files: list[Path] | None) -> dict[str, np.ndarray]:
+    from slimtable.cli.tables import read_counts
+    from slimtable.codecs.base import FitContext
+
+    if not files:
+        return {}
+    if len(files) != len(tables):
+        raise ValueError(f"--frequencies is given {len(files)} times for {len(tables)} tables. Give one per table.")
+    counts = {key: read_counts(file) for key, file in zip(tables, files, strict=True)}
+    for key, each in counts.items():
+        FitContext(each).checked(tables[key].shape[0])
+    return counts
+
+
+def _check_plot(path: Path, force: bool) -> None:
+    if path.suffix not in (".png", ".svg"):
+        raise ValueError(f"--plot takes a .png or .svg file, got {path}.")
+    require_free(path, force)
+
+
+def _draw(planned: Plan, path: Path) -> None:
+    from slimtable.compress.plan_plot import plot_plan
+    from slimtable.files import replace_file
+    from slimtable.reporting.figures import to_png, to_svg
+
+    figure = plot_plan(planned)
+    with replace_file(path) as file:
+        file.write(to_svg(figure) if path.suffix == ".svg" else to_png(figure))
+
+
+def _show_plan(planned: Plan) -> None:
+    from slimtable.compress.plan import method_of_candidate, options_text
+
+    several = len(planned.shapes) > 1
+    shapes = ", ".join(f"{key} {num:,} × {dim}" for key, (num, dim) in planned.shapes.items())
+    show(f"{shapes}: {size(planned.dense_bytes)} in float32")
+    rows = []
+    for candidate in planned.candidates:
+        options = dict.fromkeys(options_text(choice) for choice in candidate.tables.values())
+        rows.append(
+            [
+                method_of_candidate(candidate),
+                " / ".join(options),
+                *([f"{-(-choice.bits // 8):,}" for choice in candidate.tables.values()] if several else []),
+                f"{candidate.bytes:,}",
+                f"{100 * candidate.bytes / planned.dense_bytes:.2f}%",
+                f"{planned.ratio(candidate):.2f}×",
+                f"{planned.bits_per_value(candidate):.3f}",
+            ]
+        )
+    each = list(planned.shapes) if several else []
+    heads = ["method", "options", *each, "bytes", "size", "smaller", "bits a dimension"]
+    show(table(heads, rows, texts=("options",)))
+    reasons: dict[str, list[str]] = {}
+    for method, reason in planned.left_out.items():
+        reasons.setdefault(reason, []).append(method)
+    for reason, methods in reasons.items():
+        show(f"left out: {', '.join(methods)} ({reason.rstrip('.')})")
+    show("bytes are those of the arrays; the header of a file adds one or two kilobytes, and ids are extra:")
+    for how, count in planned.id_maps().items():
+        show(f"  {how}: {size(count)}")
+
+
+def _show_statistics(key: str, found: TableStatistics, seen: FrequencyStatistics | None, advised: list[str]) -> None:
+    show(
+        f"{key}: lengths {found.norm_min:.3g} to {found.norm_max:.3g}, mean {found.norm_mean:.3g}, spread "
+        f"{found.norm_spread:.2f}; values {found.smallest_value:.3g} to {found.largest_value:.3g}; effective rank "
+        f"{found.effective_rank:.1f} of {found.embedding_dim}"
+    )
+    about = "about " if found.duplicates_estimated else ""
+    show(
+        f"  {about}{found.duplicate_rows:,} duplicate, {found.zero_rows:,} zero and {found.non_finite_rows:,} "
+        "non-finite rows"
+    )
+    if seen is not None:
+        slope = "" if seen.zipf_slope is None else f", Zipf slope {seen.zipf_slope:.2f}"
+        show(
+            f"  ids occur {seen.median:,.0f} times in the median, {seen.unseen_ids:,} never; the top decile has "
+            f"{100 * seen.top_decile_share:.1f}% of the occurrences{slope}"
+        )
+    for sentence in advised:
+        show(f"  - {sentence}")
