@@ -21,7 +21,16 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"bits": 5, "axis": "row", "scale_bits": 16},
         {"bits": 2, "axis": "row", "clip": True},
         {"preset": "int4"},
+        {"bits": 2, "axis": "row", "scale_bits": 8},
+        {"bits": 4, "axis": "row", "scale_bits": 8, "clip": True},
     ],
+    "rabitq": [
+        {"bits": 1, "gain_bits": 16},
+        {"bits": 2, "gain": "least_squares", "rounds": 2, "seed": 5},
+        {"bits": 3, "grid": "uniform", "rounds": 0},
+    ],
+    "binary": [{"gain_bits": 16}],
+    "ternary": [{"gain_bits": 16}],
     "dpq": [
         {"num_codebooks": 4, "codebook_size": 5},
         {"num_codebooks": 2, "codebook_size": 16, "share_subspaces": True},

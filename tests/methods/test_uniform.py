@@ -118,6 +118,32 @@ def test_clipping_never_raises_the_error_of_a_row_and_lowers_it_with_few_bits(bi
     assert errors[1].sum() < {1: 0.5, 2: 0.6, 3: 0.8, 4: 0.9, 8: 1.0}[bits] * errors[0].sum()
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("clip", [False, True])
+def test_scales_of_8_bits_cost_little(bits, clip) -> None:
+    table = torch.randn(500, 64) * torch.logspace(-2, 2, 500).unsqueeze(1)
+    errors = []
+    for scale_bits in (32, 8):
+        config = UniformConfig(bits=bits, axis="row", scale_bits=scale_bits, clip=clip)
+        error = (Uniform.from_table(table, config).weight - table).square().sum(dim=1)
+        errors.append((error / table.square().sum(dim=1)).mean())
+    assert errors[1] < 1.2 * errors[0]
+
+
+def test_scales_of_8_bits_and_odd_rows() -> None:
+    rows = [[0.0] * 4, [5.0] * 4, [-2.0] * 4, [-2.0, 0.0, 1.0, -1.0], [0.0, 0.0, 0.0, 3.0], [1e-9, 0, 0, -1e-9]]
+    table = torch.tensor(rows)
+    for clip in (False, True):
+        config = UniformConfig(bits=4, axis="row", scale_bits=8, clip=clip)
+        weight = Uniform.from_table(table, config).weight
+        torch.testing.assert_close(weight, table, rtol=0.05, atol=0.05)
+        assert not weight[0].any()
+        assert not Uniform.from_table(torch.zeros(3, 2), config).weight.any()
+        for scale in (3e38, 1e-44):
+            with pytest.raises(ValueError, match="too large or too close together for scales of 8 bits"):
+                Uniform.from_table(scale * torch.randn(9, 4).sign(), config).pack()
+
+
 def test_clipping_finds_about_the_least_error_of_all_clips() -> None:
     """No pair of ends on a grid ten times as fine has a visibly lower error."""
     table = torch.randn(40, 16) ** 3

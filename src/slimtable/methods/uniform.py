@@ -22,7 +22,8 @@ class UniformConfig(MethodConfig):
         bits: bits per value, 1 to 8.
         axis: "column" keeps an offset (the smallest value) and a step per dimension, as in the paper; "row" keeps them
             per id, which suits tables whose row norms differ widely.
-        scale_bits: bits of each offset and step: 32, or 16 with axis "row", where they take more space.
+        scale_bits: bits of each offset and step: 32, or 16 or 8 with axis "row", where they take more space. With 8 the
+            step is on a logarithmic scale, and rows should have values of both signs or near zero.
         clip: with axis "row", search the offset and the step with the least squared error of each row (Guan et al.
             2019, arXiv 1911.02079), which may clip outliers, instead of covering all values.
     """
@@ -33,13 +34,15 @@ class UniformConfig(MethodConfig):
 
     bits: Annotated[int, Bounds(1, 8)] = 8
     axis: Literal["column", "row"] = "column"
-    scale_bits: Literal[32, 16] = 32
+    scale_bits: Literal[32, 16, 8] = 32
     clip: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scale_bits == 16 and self.axis == "column":
-            raise ValueError("`UniformConfig.scale_bits=16` needs axis='row'; per column, scales take almost no space.")
+        if self.scale_bits < 32 and self.axis == "column":
+            raise ValueError(
+                f"`UniformConfig.scale_bits={self.scale_bits}` needs axis='row'; per column, scales take little space."
+            )
         if self.clip and self.axis == "column":
             raise ValueError("`UniformConfig.clip` needs axis='row': the search is for the grid of a row.")
 
