@@ -33,7 +33,7 @@ def test_every_option_has_a_row_with_its_default(name: str) -> None:
         if field.name == "init_std":
             assert f"All take `init_std` ({field.default})" in PAGE
             continue
-        common = field.name == "rows" or (field.name == "budget" and name != "saec")
+        common = field.name == "rows" or (field.name == "budget" and name not in ("auto", "saec"))
         takers = {"all that share rows"} if common else {f"`{name}`"}
         (row,) = (
             row

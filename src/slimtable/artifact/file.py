@@ -12,7 +12,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,34 @@ def write_artifact(
         _check_name(name, "tensor")
         arrays[f"{_MODEL}/{name}"] = _check_tensor(name, tensor)
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items(), key=_by_alignment)}
+    head = _head(tables, heads, arrays, model, _sha256)
+    with replace_file(Path(path)) as file:
+        file.write(head)
+        for array in arrays.values():
+            file.write(_bytes(array))
+    return len(head) + sum(array.nbytes for array in arrays.values())
 
+
+def header_size(tables: Mapping[str, Packed], *, model: Mapping[str, Any] | None = None) -> int:
+    """Bytes that :func:`write_artifact` puts before the arrays of tables; nothing is written.
+
+    Args:
+        tables: the compressed tables by name.
+        model: description of the model, in JSON types.
+    """
+    arrays = {f"{name}/{key}": array for name, packed in tables.items() for key, array in packed.arrays.items()}
+    heads = {name: _table_head(packed) for name, packed in tables.items()}
+    return len(_head(tables, heads, dict(sorted(arrays.items(), key=_by_alignment)), model, lambda _: "0" * 64))
+
+
+def _head(
+    tables: Mapping[str, Packed],
+    heads: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    model: Mapping[str, Any] | None,
+    digest_of: Callable[[np.ndarray], str],
+) -> bytes:
+    """The first bytes of a file whose arrays follow in the given order."""
     position, extents = 0, {}
     for name, array in arrays.items():
         extents[name] = Extent(DTYPE_NAMES[array.dtype], array.shape, position, position + array.nbytes)
@@ -134,17 +161,12 @@ def write_artifact(
         "min_reader": version,
         "tables": heads,
         "arrays": {
-            name: {"dtype": extent.dtype, "shape": extent.shape, "sha256": _sha256(arrays[name])}
+            name: {"dtype": extent.dtype, "shape": extent.shape, "sha256": digest_of(arrays[name])}
             for name, extent in extents.items()
         },
         "model": plain_json(model or {}, "model"),
     }
-    head = encode_header(manifest, extents)
-    with replace_file(Path(path)) as file:
-        file.write(head)
-        for array in arrays.values():
-            file.write(_bytes(array))
-    return len(head) + position
+    return encode_header(manifest, extents)
 
 
 def read_artifact(path: str | os.PathLike[str], *, values: bool = True) -> ArtifactFile:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, data, deltas, demo, group, pipeline, plan, tables, train
+from slimtable.cli import bench, compress, data, deltas, demo, group, pipeline, plan, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -70,10 +70,12 @@ app.command(
 )(plan.plan)
 app.command(
     epilog=examples(
+        "slimtable compress user.npy item.npy --budget 16x --out tables.safetensors",
+        "slimtable compress user.npy item.npy --max-drop 1% --interactions ratings.csv --out tables.safetensors",
         "slimtable compress items.npy --method uniform --set bits=4 --out items.safetensors",
         "slimtable compress model.pt --name item.weight --method mgqe --frequencies counts.npy --out items.safetensors",
     ),
-)(tables.compress)
+)(compress.compress)
 app.command(
     epilog=examples(
         "slimtable pack runs/mgqe --out model.safetensors",

@@ -1,4 +1,4 @@
-"""``compress``, ``pack``, ``inspect``, ``verify`` and ``lookup``: make and inspect artifacts."""
+"""``pack``, ``inspect``, ``verify`` and ``lookup``: make and inspect artifacts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from slimtable.cli.options import Force, Json, Preset, Settings, parse_method, require_free
-from slimtable.cli.output import show, show_json, size, table
-from slimtable.codecs.base import Rows
+from slimtable.cli.options import Force, Json, require_free
+from slimtable.cli.output import show, show_json, table
 from slimtable.serve.reader import Artifact, Table, open_artifact
 
 TABLE = "table"
 """Name of the table in a file made by `slimtable compress`."""
-
-_ROWS_AT_A_TIME = 65_536
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file made by `slimtable train`, `pack` or `compress`.")]
 Out = Annotated[Path, typer.Option(help="Path of the .safetensors file, written atomically.")]
@@ -28,67 +25,6 @@ class Epoch(StrEnum):
 
     last = "last"
     best = "best"
-
-
-def compress(
-    table_file: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="A trained table: .npy, .safetensors or a PyTorch file.")
-    ],
-    out: Out,
-    method: Annotated[str, typer.Option(help="Compression method.")] = "uniform",
-    preset: Preset = None,
-    settings: Settings = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Bytes served: 4% of the float32 table, 16x smaller, or 2MB.")
-    ] = None,
-    frequencies: Annotated[
-        Path | None,
-        typer.Option(help="A .npy file of counts of ids, for methods that use them."),
-    ] = None,
-    padding_idx: Annotated[int | None, typer.Option(help="Id that is served as zeros; its row must be zeros.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the tensor, if the file holds several matrices.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Compress a trained table; its name in the new file is "table"."""
-    from slimtable.artifact.file import write_artifact
-    from slimtable.artifact.layouts import num_vectors
-    from slimtable.compress import compress_table, read_table
-    from slimtable.embeddings.fitting import fit_budget
-
-    require_free(out, force, reads=(table_file, frequencies))
-    config = parse_method(method, preset, settings if budget is None else _with_budget(method, settings, budget))
-    if budget is not None and "budget" in config.to_dict() and getattr(config, "num_rows", None) is not None:
-        raise ValueError("--budget and num_rows both set the size of the table. Give one of them.")
-    dense = read_table(table_file, name)
-    counts = None if frequencies is None else read_counts(frequencies)
-    if budget is not None and "budget" not in config.to_dict():
-        config = fit_budget(config, budget, dense.shape[0], dense.shape[1], counts)
-    packed = compress_table(dense, config, padding_idx=padding_idx, frequencies=counts)
-    file_size = write_artifact(out, {TABLE: packed}, model={"compressed_from": table_file.name})
-    vectors = num_vectors(packed)
-    del packed  # may be as large as the table; only the file is used from here on
-    with open_artifact(out) as artifact:
-        served = artifact[TABLE]
-        result = {
-            "path": str(out),
-            "file_bytes": file_size,
-            **_facts(served),
-            "vectors": vectors,
-            "relative_error": _relative_error(dense, served),
-            "distortion": _distortion(dense, served, counts),
-        }
-    if as_json:
-        show_json(result)
-        return
-    shape = f"{served.num_embeddings:,} × {served.embedding_dim}"
-    show(f"{shape} by {served.method}: {served.compression_ratio:.2f}× smaller")
-    show(f"size: {size(4 * dense.size)} in float32, {size(served.bits / 8)} served, {file_size:,} bytes in {out}")
-    if result["vectors"] < served.num_embeddings:
-        show(f"vectors: {result['vectors']:,} for {served.num_embeddings:,} ids")
-    show(f"relative error: {result['relative_error']:.3g} (mean squared error over variance)")
-    weighted = ", weighted by frequency" if counts is not None and counts.any() else ""
-    show(f"distortion: {result['distortion']:.4g} (mean squared distance of a row{weighted})")
 
 
 def pack(
@@ -143,7 +79,7 @@ def inspect(
                 {
                     "path": str(file),
                     "file_bytes": artifact.file_size,
-                    "tables": {name: _facts(served) for name, served in artifact.items()},
+                    "tables": {name: facts_of(served) for name, served in artifact.items()},
                     "tensors": {
                         name: {"shape": list(tensor.shape), "dtype": tensor.dtype.name}
                         for name, tensor in artifact.tensors.items()
@@ -201,7 +137,7 @@ def _ids(served: Table, words: list[str], raw: bool) -> Any:
     return served.ids_of(numbers) if raw else numbers
 
 
-def _facts(served: Table) -> dict[str, Any]:
+def facts_of(served: Table) -> dict[str, Any]:
     """A table as JSON values."""
     return {
         "num_embeddings": served.num_embeddings,
@@ -244,16 +180,6 @@ def _show_artifact(artifact: Artifact) -> None:
         show(f"tensor {name}: {' × '.join(map(str, tensor.shape))} {tensor.dtype.name}, uncompressed")
 
 
-def _with_budget(method: str, settings: list[str] | None, budget: str) -> list[str]:
-    """Settings with the one for `--budget`, if the method has such an option."""
-    from slimtable.budget import is_relative
-    from slimtable.embeddings.base import get_config
-
-    is_relative(budget)  # checked before anything is read
-    has_budget = "budget" in get_config(method).to_dict()
-    return [*(settings or ()), *([f"budget={budget}"] if has_budget else ())]
-
-
 def read_counts(path: Path) -> np.ndarray:
     """The counts of ids of `--frequencies`, integers (N,).
 
@@ -272,29 +198,3 @@ def read_counts(path: Path) -> np.ndarray:
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
         raise ValueError(f"{path} must hold one whole number per id, got {counts.dtype} of shape {counts.shape}.")
     return counts
-
-
-def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
-    """Mean squared distance between rows and served rows, weighted by counts if there are any above 0."""
-    if counts is not None and not counts.any():
-        counts = None
-    total = weight = 0.0
-    for first, block in Rows(dense).blocks(size=_ROWS_AT_A_TIME):
-        squares = ((served.lookup(np.arange(first, first + len(block))) - block.astype(np.float64)) ** 2).sum(axis=1)
-        weights = np.ones(len(block)) if counts is None else counts[first : first + len(block)].astype(np.float64)
-        total += float(squares @ weights)
-        weight += float(weights.sum())
-    return total / weight
-
-
-def _relative_error(dense: np.ndarray, served: Table) -> float:
-    """Mean squared error over the variance of all values (or over 1 if all are equal)."""
-    rows, total = Rows(dense), 0.0
-    for _, block in rows.blocks(size=_ROWS_AT_A_TIME):
-        total += float(block.sum(dtype=np.float64))
-    mean, squared, spread = total / dense.size, 0.0, 0.0
-    for first, block in rows.blocks(size=_ROWS_AT_A_TIME):
-        wide = block.astype(np.float64)
-        squared += float(((served.lookup(np.arange(first, first + len(block))) - wide) ** 2).sum())
-        spread += float(((wide - mean) ** 2).sum())
-    return squared / (spread or dense.size)

@@ -1,8 +1,28 @@
 """Compress tables that are already trained: inside a model, or in files, by a method or within a budget."""
 
 from slimtable.compress.files import read_table
+from slimtable.compress.guard import Guard, NeighbourGuard, TaskGuard
 from slimtable.compress.in_place import compress_
+from slimtable.compress.inputs import guard_of, make_inputs
 from slimtable.compress.one_table import compress_table
+from slimtable.compress.plans import Input
 from slimtable.compress.result import Candidate, Choice, Compressed, GuardFacts, Kept
+from slimtable.compress.together import compress_tables
 
-__all__ = ["Candidate", "Choice", "Compressed", "GuardFacts", "Kept", "compress_", "compress_table", "read_table"]
+__all__ = [
+    "Candidate",
+    "Choice",
+    "Compressed",
+    "Guard",
+    "GuardFacts",
+    "Input",
+    "Kept",
+    "NeighbourGuard",
+    "TaskGuard",
+    "compress_",
+    "compress_table",
+    "compress_tables",
+    "guard_of",
+    "make_inputs",
+    "read_table",
+]
