@@ -30,6 +30,11 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"bits": 3, "grid": "uniform", "rounds": 0},
     ],
     "binary": [{"gain_bits": 16}],
+    "tiered": [
+        {"head": "uniform[bits=8;axis=row]", "tail": "uniform[bits=3;axis=row;scale_bits=8]", "head_rows": 5},
+        {"head": "full", "tail": "dpq[num_codebooks=2;codebook_size=8]", "head_share": 0.3},
+        {"head": "low_rank[rank=5]", "tail": "saec[budget=20%]"},
+    ],
     "ternary": [{"gain_bits": 16}],
     "dpq": [
         {"num_codebooks": 4, "codebook_size": 5},
