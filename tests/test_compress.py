@@ -243,3 +243,40 @@ def test_a_trace_is_refused_since_it_would_not_follow_its_input() -> None:
     model = compress_(nn.Sequential(nn.Embedding(60, 8), nn.Linear(8, 2)).eval(), UniformConfig())
     with pytest.raises(TypeError, match=r"torch\.jit\.trace would record.*torch\.compile"):
         torch.jit.trace(model, torch.tensor([1, 2, 3]))
+
+
+def test_patterns_of_names_have_their_own_methods(model) -> None:
+    compress_(model, {"item": UniformConfig(bits=4), "*": UniformConfig(bits=8)})
+    assert (model.item.config.bits, model.user.config.bits) == (4, 8)
+    assert model.tied is model.item
+    other = TwoTowers()
+    compress_(other, {"us?r": UniformConfig(bits=2)})
+    assert isinstance(other.user, FrozenEmbedding)
+    assert isinstance(other.item, nn.Embedding)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"nobody*": UniformConfig()}, r"No table matches 'nobody\*'. The tables: user, item, tied"),
+        ({"item": UniformConfig(bits=4), "tied": UniformConfig()}, "Table tied is configured twice"),
+        ("many", "is not a budget"),
+    ],
+)
+def test_patterns_and_budgets_that_cannot_be(model, config, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        compress_(model, config)
+    assert isinstance(model.user, nn.Embedding)
+
+
+def test_a_budget_of_all_tables_of_a_model() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"user": nn.Embedding(2000, 16), "item": nn.Embedding(1000, 16, padding_idx=0)}).half()
+    compress_(model, "10x", frequencies={"item": torch.arange(1000)})
+    assert sum(table.bits() for table in model.values()) <= 3000 * 16 * 32 / 10
+    assert not model["item"](torch.tensor(0)).any()
+    assert model["user"](torch.tensor([1])).dtype == torch.float16
+    with pytest.raises(BudgetError, match="smallest possible is"):
+        compress_(nn.ModuleDict({"a": nn.Embedding(2000, 16)}), "10000x")
+    with pytest.raises(ValueError, match="For trainable tables, give configurations"):
+        compress_(nn.ModuleDict({"a": nn.Embedding(2000, 16)}), "10x", trainable=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fnmatch
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slimtable.compress.guard import Guard
+from slimtable.compress.inputs import make_inputs
 from slimtable.compress.one_table import compress_table
+from slimtable.compress.together import compress_tables
 from slimtable.embeddings.base import EmbeddingTable, MethodConfig, method_of
 from slimtable.embeddings.frozen import FrozenEmbedding
 from slimtable.errors import ArtifactValueError, BudgetError
@@ -16,11 +20,12 @@ from slimtable.errors import ArtifactValueError, BudgetError
 
 def compress_(
     model: nn.Module,
-    config: MethodConfig,
+    config: MethodConfig | Mapping[str, MethodConfig] | str,
     filter_fn: Callable[[nn.Module, str], bool] | None = None,
     *,
     frequencies: dict[str, Tensor] | None = None,
     trainable: bool = False,
+    guard: Guard | None = None,
 ) -> nn.Module:
     """Replaces the embedding tables of a trained model by compressed ones, in place.
 
@@ -28,20 +33,60 @@ def compress_(
 
     Args:
         model: any module with tables inside.
-        config: configuration of the method, such as ``UniformConfig(bits=4)``.
+        config: configuration of the method, such as ``UniformConfig(bits=4)``; or configurations by patterns of names,
+            such as ``{"user*": …, "*item*": …}``, where the first that matches counts and tables that none matches stay
+            as they are; or a budget of all tables together, such as "16x", within which
+            :func:`slimtable.compress.compress_tables` picks the methods.
         filter_fn: ``(module, name) -> bool``, True for tables to compress; None for all.
         frequencies: (num_embeddings,) training counts by table name, for methods with frequency tiers.
         trainable: True to keep the method's trainable module, with its dense table, for fine-tuning. Otherwise the
-            new tables hold the packed arrays only.
+            new tables hold the packed arrays only. Not possible with a budget.
+        guard: with a budget, judges candidates; its tables have the names that they have in the model. None for the
+            policy's guess.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        ValueError: no table was selected, a selected one cannot be compressed by this method, or a name in
-            ``frequencies`` is not a selected table. The model is then unchanged.
+        ValueError: no table was selected, a selected one cannot be compressed by this method, a pattern matches no
+            table, or a name in ``frequencies`` is not a selected table. The model is then unchanged.
         BudgetError: the budget is too small for a table.
+
+    Example:
+        >>> from slimtable.methods.uniform import UniformConfig
+        >>> model = nn.ModuleDict({"user": nn.Embedding(50, 8), "item": nn.Embedding(60, 8)})
+        >>> compress_(model, {"item": UniformConfig(bits=4)})["item"].bits()
+        2432
     """
+    chosen = _tables_of(model, filter_fn)
+    configs = _configs(chosen, config)
+    if configs is not None:
+        chosen = {name: module for name, module in chosen.items() if name in configs}
+    unknown = sorted(set(frequencies or {}) - set(chosen))
+    if unknown:
+        raise ValueError(f"frequencies names {', '.join(unknown)}, but the tables are {', '.join(chosen)}.")
+    _refuse_outside_ties(model, chosen)
+    # A table may have several names in the model, or be in several modules: compress it once and share it.
+    first = {_identity(module): name for name, module in reversed(chosen.items())}
+    counts = frequencies or {}
+    if configs is None:
+        if trainable:
+            raise ValueError("A budget picks methods for trained tables. For trainable tables, give configurations.")
+        together = {name: chosen[name] for name in sorted(first.values(), key=list(chosen).index)}
+        made = _within_budget(together, str(config), counts, guard)
+    else:
+        made = {
+            name: _compress(name, chosen[name], configs[name], counts.get(name), trainable) for name in first.values()
+        }
+    for name, module in chosen.items():
+        model.set_submodule(name, made[first[_identity(module)]])
+    return model
+
+
+def _tables_of(
+    model: nn.Module, filter_fn: Callable[[nn.Module, str], bool] | None
+) -> dict[str, nn.Embedding | EmbeddingTable]:
+    """The tables of a model that a filter selects, by name."""
     chosen: dict[str, nn.Embedding | EmbeddingTable] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         is_table = isinstance(module, (nn.Embedding, nn.EmbeddingBag, EmbeddingTable))
@@ -57,19 +102,49 @@ def compress_(
         raise ValueError(
             "compress_ found no embedding table to compress. Check filter_fn, and that the model holds one."
         )
-    unknown = sorted(set(frequencies or {}) - set(chosen))
-    if unknown:
-        raise ValueError(f"frequencies names {', '.join(unknown)}, but the tables are {', '.join(chosen)}.")
-    _refuse_outside_ties(model, chosen)
-    # A table may have several names in the model, or be in several modules: compress it once and share it.
-    compressed: dict[int, EmbeddingTable] = {}
-    for name, module in chosen.items():
-        if _identity(module) not in compressed:
-            counts = (frequencies or {}).get(name)
-            compressed[_identity(module)] = _compress(name, module, config, counts, trainable)
-    for name, module in chosen.items():
-        model.set_submodule(name, compressed[_identity(module)])
-    return model
+    return chosen
+
+
+def _configs(
+    chosen: Mapping[str, nn.Embedding | EmbeddingTable], config: MethodConfig | Mapping[str, MethodConfig] | str
+) -> dict[str, MethodConfig] | None:
+    """The configuration of each table to compress; None for a budget."""
+    if isinstance(config, str):
+        return None
+    if isinstance(config, MethodConfig):
+        return dict.fromkeys(chosen, config)
+    found: dict[int, MethodConfig] = {}  # by table: several names may be of one
+    for pattern, own in config.items():
+        names = fnmatch.filter(chosen, pattern)
+        if not names:
+            raise ValueError(f"No table matches {pattern!r}. The tables: {', '.join(chosen)}.")
+        for name in names:
+            first = found.setdefault(_identity(chosen[name]), own)
+            if name == pattern and first != own:
+                raise ValueError(f"Table {name} is configured twice. Leave one of the patterns out.")
+    return {name: found[_identity(module)] for name, module in chosen.items() if _identity(module) in found}
+
+
+def _within_budget(
+    tables: Mapping[str, nn.Embedding | EmbeddingTable],
+    budget: str,
+    frequencies: Mapping[str, Tensor],
+    guard: Guard | None,
+) -> dict[str, EmbeddingTable]:
+    """Compresses tables together, within a budget."""
+    dense, padding, counts = {}, {}, {}
+    for name, module in tables.items():
+        _refuse_options(name, module, trainable=False)
+        dense[name] = module.weight.detach().float().cpu().numpy()
+        padding[name] = module.padding_idx
+        if name in frequencies:
+            counts[name] = _counts(frequencies[name])
+    result = compress_tables(make_inputs(dense, frequencies=counts, padding_idx=padding), budget, guard=guard)
+    made: dict[str, EmbeddingTable] = {}
+    for name, module in tables.items():
+        source = module.weight
+        made[name] = FrozenEmbedding(result.tables[name]).to(source.device, source.dtype).train(module.training)
+    return made
 
 
 def _identity(module: nn.Embedding | EmbeddingTable) -> int:
@@ -96,17 +171,8 @@ def _compress(
     frequencies: Tensor | None,
     trainable: bool,
 ) -> EmbeddingTable:
-    if isinstance(module, nn.Embedding) and module.max_norm is not None:
-        raise ValueError(
-            f"Table {name} has max_norm, which changes rows at lookup. Renormalise it, then drop max_norm."
-        )
-    if isinstance(module, nn.Embedding) and trainable and (module.sparse or module.scale_grad_by_freq):
-        raise ValueError(
-            f"Table {name} has sparse or scaled gradients, which a trainable compressed table does not support."
-        )
+    _refuse_options(name, module, trainable)
     source, padding_idx = module.weight.detach(), module.padding_idx
-    if source.is_meta:
-        raise ValueError(f"Table {name} has no values yet: its weight is on the meta device. Load the model first.")
     try:
         if not trainable and source.device.type == "cpu" and source.dtype == torch.float32:
             counts = None if frequencies is None else _counts(frequencies)
@@ -129,3 +195,17 @@ def _counts(frequencies: Tensor) -> np.ndarray:
     counts = torch.as_tensor(frequencies).detach().cpu()
     array: np.ndarray = (counts.float() if counts.dtype == torch.bfloat16 else counts).numpy()
     return array
+
+
+def _refuse_options(name: str, module: nn.Embedding | EmbeddingTable, trainable: bool) -> None:
+    """Raises ValueError for options of ``nn.Embedding`` that a compressed table does not have."""
+    if isinstance(module, nn.Embedding) and module.max_norm is not None:
+        raise ValueError(
+            f"Table {name} has max_norm, which changes rows at lookup. Renormalise it, then drop max_norm."
+        )
+    if isinstance(module, nn.Embedding) and trainable and (module.sparse or module.scale_grad_by_freq):
+        raise ValueError(
+            f"Table {name} has sparse or scaled gradients, which a trainable compressed table does not support."
+        )
+    if module.weight.is_meta:
+        raise ValueError(f"Table {name} has no values yet: its weight is on the meta device. Load the model first.")
