@@ -1,8 +1,9 @@
-"""Papers reproduced: their tables and figures, with the paper's values beside ours."""
+"""Papers reproduced, with their values beside ours, and codecs compared."""
 
 from studies.baco.study import BACO
+from studies.codecs.study import Codecs
 from studies.mgqe.study import MGQE
 from studies.run import Reproduction, reproduce
 from studies.saec.study import Saec
 
-__all__ = ["BACO", "MGQE", "Reproduction", "Saec", "reproduce"]
+__all__ = ["BACO", "MGQE", "Codecs", "Reproduction", "Saec", "reproduce"]

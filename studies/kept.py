@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +43,12 @@ def read_kept_as(path: Path, kind: type[T]) -> dict[str, T]:
 def keep(path: Path, key: str, value: Any) -> Any:
     """Adds a value to what a file keeps, and returns it; errors as :func:`read_kept`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, read_kept(path) | {key: value})
+    folder = os.open(path.parent, os.O_RDONLY)  # locked, since other processes may add to the file too
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        write_json(path, read_kept(path) | {key: value})
+    finally:
+        os.close(folder)
     return value
 
 

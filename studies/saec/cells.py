@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +14,9 @@ import numpy as np
 from slimtable.bench.machine import cpu_name, versions
 from slimtable.bench.pool import Failure, run_here, run_parallel
 from slimtable.bench.results import Record
-from slimtable.errors import BudgetError, SlimtableError
+from slimtable.errors import BudgetError
 from slimtable.progress import watch
+from studies.finished import add_finished, read_finished
 from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Panel
 from studies.saec.other_measurements import measure_moving, measure_new_values
 from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
@@ -47,18 +45,8 @@ def read_cells(out: Path) -> Cells:
     Raises:
         SlimtableError: a line is damaged.
     """
-    path = out / CELLS
-    content = path.read_bytes() if path.is_file() else b""
-    found = {}
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            if missing := _KEYS - set(record):
-                raise KeyError(f"no {missing}")
-            found[record["panel"], record["seed"], record["entry"]] = record
-        except (ValueError, KeyError, TypeError):
-            raise SlimtableError(f"Line {number} of {path} is no finished cell. Delete the line.") from None
-    return found
+    found = read_finished(out / CELLS, _KEYS)
+    return {(record["panel"], record["seed"], record["entry"]): record for record in found}
 
 
 def keep_cell(out: Path, cell: Cell, measured: list[Measured], why: str = "") -> None:
@@ -71,13 +59,7 @@ def keep_cell(out: Path, cell: Cell, measured: list[Measured], why: str = "") ->
         "versions": versions(),
         "cpu": cpu_name(),
     }
-    with (out / CELLS).open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)  # a kill may have cut the last line off
-        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    add_finished(out / CELLS, record)
 
 
 def measure_cells(
