@@ -25,7 +25,7 @@ from slimtable.bench.machine import cpu_name, versions
 from slimtable.embeddings.base import MethodConfig
 from slimtable.files import replace_file, write_json
 from slimtable.models.base import Batch, build, get_ranker
-from slimtable.training.threads import one_thread
+from slimtable.pool import one_thread
 from slimtable.training.trainer import TrainConfig
 
 METHODS = "full,low_rank,dpq,mgqe,mgqe[preset=compact;dense_epochs=0],dpq[num_codebooks=16],dpq[num_codebooks=8]"

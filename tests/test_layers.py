@@ -23,6 +23,7 @@ LEAVES = {
     "errors",
     "files",
     "memory",
+    "pool",
     "progress",
     "registry",
     "settings_file",

@@ -11,10 +11,10 @@ import numpy as np
 
 from slimtable.bench.jobs import Source
 from slimtable.bench.machine import cpu_name
-from slimtable.bench.pool import Failure, run_limited
 from slimtable.data.interactions.interactions import Interactions
 from slimtable.errors import BudgetError
 from slimtable.grouping import InteractionGraph, group
+from slimtable.pool import Failure, run_limited
 from studies.baco.experiments import Entry, Panel, datasets, timed
 from studies.kept import keep, read_kept_as
 from studies.study import Place

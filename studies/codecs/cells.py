@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from slimtable.bench.machine import cpu_name, versions
-from slimtable.bench.pool import Failure, run_here, run_parallel
+from slimtable.pool import Failure, run_here, run_parallel
 from slimtable.bench.results import Record, canonical
 from slimtable.errors import BudgetError
 from slimtable.files import replace_file

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from slimtable.bench.machine import cpu_name, versions
-from slimtable.bench.pool import Failure, run_here, run_parallel
 from slimtable.bench.results import Record
 from slimtable.errors import BudgetError
+from slimtable.pool import Failure, run_here, run_parallel
 from slimtable.progress import watch
 from studies.finished import add_finished, read_finished
 from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Panel

@@ -17,8 +17,8 @@ import pytest
 from slimtable.bench import parse_methods
 from slimtable.bench.grids import run_apart
 from slimtable.bench.jobs import Setting, Source, plan
-from slimtable.bench.pool import Failure, run_here, run_parallel
 from slimtable.errors import SlimtableError
+from slimtable.pool import Failure, run_here, run_parallel
 from tests.bench.test_run import DATA, TRAIN, bench, folder_of, lasting
 
 _LONG = """

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from slimtable.bench.jobs import Job, Setting, Source, check_fits, load_again, plan, run_folder, run_job
-from slimtable.bench.pool import Failure, reason_of, run_here, run_parallel
 from slimtable.bench.results import Record, ResultsFile
 from slimtable.config import Config
 from slimtable.data import Split
 from slimtable.data.clicks.parts import ClickParts
 from slimtable.embeddings.base import MethodConfig
 from slimtable.errors import SlimtableError
+from slimtable.pool import Failure, reason_of, run_here, run_parallel
 from slimtable.progress import watch
 from slimtable.training.ctr_run import CTRRunConfig
 from slimtable.training.run_folder import LOG

@@ -29,7 +29,7 @@ from slimtable.pipeline.repair import new_journal
 from slimtable.pipeline.settings import PipelineSettings
 from slimtable.pipeline.stages import VOCABULARIES, Result, Task
 from slimtable.pipeline.windows import WindowSource, open_source
-from slimtable.training.threads import one_thread
+from slimtable.pool import one_thread
 
 _FORMAT = new_journal()["format"]
 _REMEMBERED = (("accepted", "train"), ("groups", "compress"))

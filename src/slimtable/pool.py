@@ -1,4 +1,4 @@
-"""A process pool with one thread per process; the processes end with their parent.
+"""A process pool with one compute thread per process; the processes end with their parent.
 
 Each process has its own executor, so that a process that dies fails only its own job.
 """
@@ -10,16 +10,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from slimtable.errors import SlimtableError
-from slimtable.training.threads import one_thread
 
 _PATIENCE = 10.0  # seconds that a process gets to end by itself
 
@@ -38,6 +38,18 @@ class Failure(Generic[J]):
 
     job: J
     reason: str
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limits numba and PyTorch, if they are imported, to one thread: results do not depend on the machine's cores."""
+    with ExitStack() as undo:
+        for name in ("numba", "torch"):
+            library: Any = sys.modules.get(name)
+            if library is not None:
+                undo.callback(library.set_num_threads, library.get_num_threads())
+                library.set_num_threads(1)
+        yield
 
 
 def run_here(jobs: Sequence[J], work: Callable[[J], R]) -> Generator[R | Failure[J], None, None]:
@@ -69,8 +81,8 @@ def run_parallel(jobs: Sequence[J], work: Callable[[J], R], workers: int) -> Gen
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SlimtableError(
-            "Every worker process imports the script that called run_bench and calls it again. Put the call below "
-            "`if __name__ == '__main__':`, or pass workers=1."
+            "Every worker process imports the script that started it, and would start workers again. Put the call "
+            "below `if __name__ == '__main__':`, or pass workers=1."
         )
     waiting = list(reversed(jobs))
     idle: list[_Worker] = []
