@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,27 +19,16 @@ from typing import Any
 import numpy as np
 
 from slimtable.artifact import layouts, vocabulary
-from slimtable.artifact.header import (
-    DTYPE_NAMES,
-    DTYPES,
-    MAX_HEADER,
-    MAX_RANK,
-    Extent,
-    decode_header,
-    encode_header,
-    is_name,
-    plain_json,
-)
+from slimtable.artifact.file_plan import MODEL, bytes_of, check_tensor, plan_file, sha256_of
+from slimtable.artifact.header import DTYPES, MAX_HEADER, Extent, decode_header
 from slimtable.artifact.layout import naming
 from slimtable.artifact.packed import Packed
 from slimtable.errors import (
     ArtifactChecksumError,
     ArtifactFormatError,
-    ArtifactValueError,
 )
 from slimtable.files import replace_file
 
-_MODEL = "model"
 _SIGNATURES = (
     (b"PK", "a PyTorch or zip file"),
     (b"\x80", "a pickle or an old PyTorch file"),
@@ -104,69 +92,25 @@ def write_artifact(
         ValueError: if a name cannot be used or a vocabulary does not fit its table.
         FileNotFoundError: if the folder does not exist.
     """
-    if not tables and not tensors:
-        raise ValueError("`tables` must hold at least one table, or `tensors` one tensor.")
-    arrays, heads = {}, {}
     for name, packed in tables.items():
-        _check_name(name, "table")
         with naming(f"table `{name}`"):
             layouts.validate(packed)
-            heads[name] = _table_head(packed)
-        arrays.update({f"{name}/{key}": array for key, array in packed.arrays.items()})
-    for name, raw_ids in (vocabularies or {}).items():
-        if name not in tables:
-            raise ValueError(f"`vocabularies` names a table `{name}` that is not written; there are {sorted(tables)}.")
-        with naming(f"vocabulary of `{name}`"):
-            encoded = vocabulary.encode(raw_ids, tables[name].num_embeddings)
-        arrays.update({f"{name}/{key}": array for key, array in encoded.items()})
-    for name, tensor in (tensors or {}).items():
-        _check_name(name, "tensor")
-        arrays[f"{_MODEL}/{name}"] = _check_tensor(name, tensor)
-    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items(), key=_by_alignment)}
-    head = _head(tables, heads, arrays, model, _sha256)
+    plan = plan_file(tables, tensors=tensors, vocabularies=vocabularies, model=model)
     with replace_file(Path(path)) as file:
-        file.write(head)
-        for array in arrays.values():
-            file.write(_bytes(array))
-    return len(head) + sum(array.nbytes for array in arrays.values())
+        file.write(plan.header({name: sha256_of(array) for name, array in plan.arrays.items()}))
+        for array in plan.arrays.values():
+            file.write(bytes_of(array))
+        return file.tell()
 
 
 def header_size(tables: Mapping[str, Packed], *, model: Mapping[str, Any] | None = None) -> int:
     """Bytes that :func:`write_artifact` puts before the arrays of tables; nothing is written.
 
     Args:
-        tables: the compressed tables by name.
+        tables: the compressed tables by name; the values of their arrays do not matter.
         model: description of the model, in JSON types.
     """
-    arrays = {f"{name}/{key}": array for name, packed in tables.items() for key, array in packed.arrays.items()}
-    heads = {name: _table_head(packed) for name, packed in tables.items()}
-    return len(_head(tables, heads, dict(sorted(arrays.items(), key=_by_alignment)), model, lambda _: "0" * 64))
-
-
-def _head(
-    tables: Mapping[str, Packed],
-    heads: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-    model: Mapping[str, Any] | None,
-    digest_of: Callable[[np.ndarray], str],
-) -> bytes:
-    """The first bytes of a file whose arrays follow in the given order."""
-    position, extents = 0, {}
-    for name, array in arrays.items():
-        extents[name] = Extent(DTYPE_NAMES[array.dtype], array.shape, position, position + array.nbytes)
-        position += array.nbytes
-    version = max((layouts.format_version(packed) for packed in tables.values()), default=1)  # the oldest that suffices
-    manifest = {
-        "format_version": version,
-        "min_reader": version,
-        "tables": heads,
-        "arrays": {
-            name: {"dtype": extent.dtype, "shape": extent.shape, "sha256": digest_of(arrays[name])}
-            for name, extent in extents.items()
-        },
-        "model": plain_json(model or {}, "model"),
-    }
-    return encode_header(manifest, extents)
+    return plan_file(tables, model=model).header_size
 
 
 def read_artifact(path: str | os.PathLike[str], *, values: bool = True) -> ArtifactFile:
@@ -226,7 +170,7 @@ def verify_opened(opened: ArtifactFile) -> None:
     """Check every byte and every value of an open file; see :func:`verify_artifact`."""
     with naming(f"`{opened.path}`"):
         for name, array in opened.arrays.items():
-            if _sha256(array) != opened.manifest["arrays"][name]["sha256"]:
+            if sha256_of(array) != opened.manifest["arrays"][name]["sha256"]:
                 raise ArtifactChecksumError(f"array `{name}` is not the one that was written (its SHA-256 differs).")
         _check_values(opened)
 
@@ -235,7 +179,7 @@ def _interpret(
     path: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], file_size: int, header_size: int
 ) -> ArtifactFile:
     """Sort the arrays of a file into tables, vocabularies and tensors; checks structure, reads no values."""
-    owned: dict[str, dict[str, np.ndarray]] = {name: {} for name in (_MODEL, *manifest["tables"])}
+    owned: dict[str, dict[str, np.ndarray]] = {name: {} for name in (MODEL, *manifest["tables"])}
     for full_name, array in arrays.items():
         owner, _, name = full_name.partition("/")
         owned[owner][name] = array
@@ -257,7 +201,7 @@ def _interpret(
     return ArtifactFile(
         path=path,
         tables=tables,
-        tensors=owned[_MODEL],
+        tensors=owned[MODEL],
         vocabularies=vocabularies,
         model=manifest["model"],
         manifest=manifest,
@@ -272,64 +216,7 @@ def _check_values(opened: ArtifactFile) -> None:
         with naming(f"table `{name}`"):
             layouts.validate_values(packed)
     for name, tensor in opened.tensors.items():
-        _check_tensor(name, tensor)
-
-
-def _check_tensor(name: str, tensor: np.ndarray) -> np.ndarray:
-    """The tensor itself, once its type and values are checked.
-
-    Raises:
-        TypeError: if a file cannot hold its type.
-        ValueError: if it has too many dimensions.
-        ArtifactValueError: if a value is not finite.
-    """
-    if not isinstance(tensor, np.ndarray) or tensor.dtype not in DTYPE_NAMES:
-        found = getattr(tensor, "dtype", type(tensor).__name__)
-        known = sorted(dtype.name for dtype in DTYPE_NAMES)
-        raise TypeError(f"tensor `{name}` must be a NumPy array of {known}, got {found}.")
-    if tensor.ndim > MAX_RANK:
-        raise ValueError(f"tensor `{name}` must have at most {MAX_RANK} dimensions, got {tensor.ndim}.")
-    if not np.isfinite(tensor).all():
-        raise ArtifactValueError(f"tensor `{name}` holds a NaN or an infinity; every value must be finite.")
-    return tensor
-
-
-def _check_name(name: Any, what: str) -> None:
-    if not is_name(name) or (what == "table" and name == _MODEL):
-        raise ValueError(
-            f"{name!r} cannot be the name of a {what}: use up to 128 letters, digits, `_`, `.` and `-`, with "
-            f"`.` and `-` not first, and for a table not `{_MODEL}`."
-        )
-
-
-def _table_head(packed: Packed) -> dict[str, Any]:
-    return {
-        "layout": packed.layout,
-        "num_embeddings": packed.num_embeddings,
-        "embedding_dim": packed.embedding_dim,
-        "padding_idx": packed.padding_idx,
-        "layout_config": plain_json(packed.layout_config, "layout_config"),
-        "method": packed.method,
-        "method_config": plain_json(packed.method_config, "method_config"),
-    }
-
-
-def _by_alignment(item: tuple[str, np.ndarray]) -> tuple[int, str]:
-    """Sort key of the arrays in a file: first those whose size is a multiple of 64, then of 32, and so on.
-
-    Each array then begins at a multiple of that number, aligned for its type, with rows in few cache lines.
-    """
-    name, array = item
-    alignment = next(n for n in (64, 32, 16, 8, 4, 2, 1) if array.nbytes % n == 0)
-    return -alignment, name
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(_bytes(np.asarray(array, order="C"))).hexdigest()
+        check_tensor(name, tensor)
 
 
 def _view(mapped: np.ndarray, header_size: int, extent: Extent) -> np.ndarray:
