@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ COUNTS = np.random.default_rng(1).zipf(1.6, len(TABLE)).clip(max=5000)
 
 def drawn(size: int, edges: list[int], order: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     reservoir = Reservoir(size, 4, seed)
-    for start, stop in list(zip(edges, edges[1:], strict=False))[::order]:
+    for start, stop in list(pairwise(edges))[::order]:
         reservoir.add(start, TABLE[start:stop], COUNTS[start:stop])
     found = reservoir.sample()
     assert np.array_equal(found.rows, TABLE[found.ids])

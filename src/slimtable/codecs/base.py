@@ -13,6 +13,8 @@ import numpy as np
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.vectors import Array, Vectors
 
+_CHECKED_AT_ONCE = 1 << 20  # frequencies
+
 
 @dataclass(frozen=True, eq=False)
 class FitContext:
@@ -41,8 +43,10 @@ class FitContext:
                 raise ValueError(f"frequencies must be numbers, got {frequencies.dtype}.")
             if frequencies.shape != (num_embeddings,):
                 raise ValueError(f"frequencies must have shape ({num_embeddings},), got {frequencies.shape}.")
-            if not (np.isfinite(frequencies) & (frequencies >= 0)).all():
-                raise ValueError("frequencies must be finite and not negative.")
+            for start in range(0, num_embeddings, _CHECKED_AT_ONCE):
+                some = frequencies[start : start + _CHECKED_AT_ONCE]
+                if not (np.isfinite(some) & (some >= 0)).all():
+                    raise ValueError("frequencies must be finite and not negative.")
         return self
 
 
@@ -226,13 +230,16 @@ class Fitted(ABC):
     def _place(self, joined: dict[str, np.ndarray], name: str, array: np.ndarray, block: Block) -> None:
         """Copies the array of a block into that of all rows, which is allocated once: nothing is in memory twice."""
         if name not in joined:
-            # A row takes a whole number of values; with packed codes, eight rows do, and the last byte may be padded.
-            size = -(-len(array) * self.num_embeddings // block.num_rows)
-            joined[name] = np.empty((size, *array.shape[1:]), array.dtype)
+            joined[name] = np.empty(self.shape_of_all(array, block.num_rows), array.dtype)
         whole = joined[name]
         start = len(whole) * block.first_id // self.num_embeddings
         per_block = len(array) if block.first_id + block.num_rows < self.num_embeddings else len(whole) - start
         whole[start : start + per_block] = array[:per_block]
+
+    def shape_of_all(self, array: np.ndarray, num_rows: int) -> tuple[int, ...]:
+        """The shape of an array of all rows, from the array of a block of ``num_rows`` rows."""
+        # A row takes a whole number of values; with packed codes, eight rows do, and the last byte may be padded.
+        return (-(-len(array) * self.num_embeddings // num_rows), *array.shape[1:])
 
 
 class Codec(ABC):
@@ -240,6 +247,9 @@ class Codec(ABC):
 
     exact_size: ClassVar[bool] = True
     """False if the size depends on the values of the table, so that :meth:`bits_of` is an upper bound."""
+    streams: ClassVar[bool] = True
+    """False if the fitted codec keeps something for every row, or places rows in an order of its own: such tables are
+    compressed in memory. Otherwise blocks are written straight into a file, whatever the size of the table."""
 
     @abstractmethod
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:

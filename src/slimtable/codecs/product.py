@@ -44,6 +44,8 @@ class Product(Codec):
         codebook_bits: bits per centroid value.
     """
 
+    streams = False
+
     tiers: tuple[Tier, ...]
     share_subspaces: bool = False
     codebook_bits: Literal[32, 16] = 32

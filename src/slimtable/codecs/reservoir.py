@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numba import njit
 
 from slimtable.codecs.vectors import Vectors
-
-Power = Literal[0, 0.5, 1]
 
 _LOG_2 = 0.6931471805599453
 _UNWEIGHTED = 2.0**900  # moves rows without weight behind all others
@@ -120,7 +117,7 @@ def sample_rows(
     size: int,
     frequencies: np.ndarray | None = None,
     *,
-    power: Power = 1,
+    power: float = 1.0,
     floor: float = 0.0,
     padding_idx: int | None = None,
     seed: int = 0,
@@ -131,7 +128,7 @@ def sample_rows(
         rows: rows of the table, which may be in a file.
         size: maximum number of rows; a table with no more is the sample itself.
         frequencies: (N,) how often each id occurs, perhaps memory-mapped; None if all rows weigh the same.
-        power: weights are ``frequencies ** power``.
+        power: weights are ``frequencies ** power``; 0, 0.5 or 1, which all machines compute alike.
         floor: smallest weight of a row, so that ids that were never seen are drawn, too.
         padding_idx: id that is never drawn.
         seed: seed of the draw.
@@ -140,8 +137,10 @@ def sample_rows(
         The sample.
 
     Raises:
-        ValueError: a row holds NaN or infinite values.
+        ValueError: a row holds NaN or infinite values, or an argument is out of range.
     """
+    if power not in (0, 0.5, 1):
+        raise ValueError(f"`power` must be 0, 0.5 or 1, got {power}.")
     reservoir = Reservoir(size, rows.shape[1], seed)
     for first, block in rows.blocks():
         weights = _weights(frequencies, first, len(block), power, floor)
@@ -155,7 +154,7 @@ def sample_rows(
     return reservoir.sample()
 
 
-def _weights(frequencies: np.ndarray | None, first: int, count: int, power: Power, floor: float) -> np.ndarray:
+def _weights(frequencies: np.ndarray | None, first: int, count: int, power: float, floor: float) -> np.ndarray:
     if frequencies is None or power == 0:
         return np.ones(count)
     weights = np.asarray(frequencies[first : first + count], np.float64)

@@ -41,6 +41,8 @@ class Saec(Codec):
         seed: seed of all random draws.
     """
 
+    streams = False
+
     num_rows: int
     head: float = 0.0
     min_frequency: int = 0
