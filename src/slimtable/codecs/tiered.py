@@ -32,6 +32,8 @@ class Tiered(Codec):
         exact_size: False if the size of a part depends on its values.
     """
 
+    streams = False
+
     head: CodecOf
     tail: CodecOf
     head_rows: int = 0
