@@ -44,11 +44,12 @@ MAY_IMPORT = {
     "methods": _CODECS | {"data", "grouping", "embeddings", "methods"},
     "models": _CODECS | {"data", "grouping", "embeddings", "methods", "models"},
     "training": _LEARNING,
-    "compress": _CODECS | {"data", "grouping", "embeddings", "methods", "reporting", "compress"},
+    "tables": _CODECS | {"data", "tables"},
+    "compress": _CODECS | {"data", "tables", "grouping", "embeddings", "methods", "reporting", "compress"},
     "reporting": LEAVES | {"reporting"},
-    "pipeline": _LEARNING | {"serve", "compress", "reporting", "pipeline"},
+    "pipeline": _LEARNING | {"serve", "compress", "tables", "reporting", "pipeline"},
     "bench": _LEARNING | {"serve", "compress", "reporting", "bench"},
-    "cli": _LEARNING | {"serve", "compress", "reporting", "pipeline", "bench", "cli"},
+    "cli": _LEARNING | {"serve", "tables", "compress", "reporting", "pipeline", "bench", "cli"},
 }
 """By package or top module, what its files may import of `slimtable`."""
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slimtable.artifact.packed import Packed
-from slimtable.codecs.vectors import Array, Vectors
+from slimtable.codecs.vectors import Array, TableLike, Vectors
+from slimtable.memory import total_memory
 
 _CHECKED_AT_ONCE = 1 << 20  # frequencies
 
@@ -51,13 +52,14 @@ class FitContext:
 
 
 NOTHING_KNOWN = FitContext()
+_KEPT = 1 / 8  # a table that is slow to read is kept in memory if it takes at most this share of it
 
 
 class Rows(Vectors):
     """The rows of a trained table, read a block at a time; a memory-mapped file is never loaded whole.
 
     Args:
-        table: float (N, d), in memory or a :class:`numpy.memmap`.
+        table: float (N, d): an array, a :class:`numpy.memmap`, or a table of :func:`slimtable.tables.open_tables`.
         padding_idx: id that is served as zeros, or None.
 
     Raises:
@@ -65,13 +67,14 @@ class Rows(Vectors):
         ValueError: the table is not a matrix of floats, or ``padding_idx`` is not one of its ids or has a nonzero row.
     """
 
-    def __init__(self, table: np.ndarray, padding_idx: int | None = None) -> None:
-        if not isinstance(table, np.ndarray):
+    def __init__(self, table: TableLike, padding_idx: int | None = None) -> None:
+        if not isinstance(getattr(table, "dtype", None), np.dtype):
             raise TypeError(f"A table is a NumPy array, got {type(table).__name__}. Convert it with numpy.asarray.")
         if table.ndim != 2 or table.dtype.kind != "f":
             raise ValueError(f"A table is a floating-point matrix, got {table.dtype} of shape {table.shape}.")
         self._table, self._file = table, _mapped_file(table)
-        self.shape = self.num_embeddings, self.embedding_dim = table.shape
+        self.num_embeddings, self.embedding_dim = table.shape
+        self.shape = (self.num_embeddings, self.embedding_dim)
         if not self.num_embeddings or not self.embedding_dim:
             raise ValueError(f"A table needs at least one row and one column, got {table.shape}.")
         if padding_idx is not None:
@@ -107,20 +110,27 @@ class Rows(Vectors):
         return rows
 
     def for_repeated_reads(self) -> Vectors:
-        """The rows for codecs that read them many times: a float32 table in memory is checked only once.
+        """The rows for codecs that read them many times.
+
+        A float32 table in memory is checked only once; a table that is slow to read, such as a text file, is kept in
+        memory if it is small beside the memory of the machine.
 
         Raises:
             ValueError: as :meth:`read`.
         """
         table = self._table
-        if self._file is not None or table.dtype != np.float32 or not table.flags.c_contiguous:
+        if getattr(table, "costly", False) and 4 * table.size <= _KEPT * total_memory():
+            return Array(self.read(0, self.num_embeddings))
+        if not isinstance(table, np.ndarray) or self._file is not None:
+            return self
+        if table.dtype != np.float32 or not table.flags.c_contiguous:
             return self
         for _ in self.blocks():
             pass
         return Array(table)
 
 
-def _mapped_file(table: np.ndarray) -> mmap.mmap | None:
+def _mapped_file(table: TableLike) -> mmap.mmap | None:
     """The map of a file that an array, or the array that it is a part of, lies in; None if pages must stay in memory.
 
     Changes to a copy-on-write map ("c") are in its pages alone, so those stay.

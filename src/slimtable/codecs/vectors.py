@@ -4,12 +4,39 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 BLOCK_ROWS = 1 << 15
 """Vectors per block; a multiple of 8, so that codes of any width end with a whole byte."""
 _SMALL = 4  # a selection is copied if it holds at most one vector in this many
+
+
+@runtime_checkable
+class TableLike(Protocol):
+    """A table as codecs read it: an array in memory, a mapped file, or a reader of a file.
+
+    ``table[start:stop]`` returns rows as an array (stop - start, d).
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the table, (N, d)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values that ``table[start:stop]`` returns."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions, 2."""
+
+    @property
+    def size(self) -> int:
+        """Number of values, N·d."""
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 class Vectors(ABC):

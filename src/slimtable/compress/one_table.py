@@ -7,11 +7,12 @@ import torch
 
 from slimtable.artifact.packed import Packed
 from slimtable.codecs.base import FitContext, Rows
+from slimtable.codecs.vectors import TableLike
 from slimtable.embeddings.base import MethodConfig, method_of
 
 
 def compress_table(
-    table: np.ndarray,
+    table: TableLike,
     config: MethodConfig,
     *,
     padding_idx: int | None = None,
@@ -20,7 +21,7 @@ def compress_table(
     """Compresses one trained table, block by block if the method has a codec.
 
     Args:
-        table: float (N, d), finite; with a codec, a :class:`numpy.memmap` is read a block at a time.
+        table: float (N, d), finite; with a codec, a :class:`numpy.memmap` and a table in a file are read by blocks.
         config: configuration of the method.
         padding_idx: id that is served as zeros; its row must be zeros.
         frequencies: (N,) training counts, for methods with frequency tiers.
