@@ -30,6 +30,9 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"bits": 3, "grid": "uniform", "rounds": 0},
     ],
     "binary": [{"gain_bits": 16}],
+    "nmf": [{"rank": 5, "factor_bits": 16}],
+    "magnitude": [{"keep": 0.6}],
+    "svd": [{"rank": 5, "factor_bits": 16}, {"select": "energy"}, {"select": "nuclear"}],
     "tiered": [
         {"head": "uniform[bits=8;axis=row]", "tail": "uniform[bits=3;axis=row;scale_bits=8]", "head_rows": 5},
         {"head": "full", "tail": "dpq[num_codebooks=2;codebook_size=8]", "head_share": 0.3},
@@ -118,6 +121,11 @@ def from_table(table: torch.Tensor, config: MethodConfig, **options) -> Compress
     """A table taken over, with the row maps that it needs."""
     maps = made_for(config, len(table))
     return method_of(config).from_table(table, config, row_maps=maps, **options)
+
+
+def fitting(config: MethodConfig, table: torch.Tensor) -> torch.Tensor:
+    """A table, or its magnitudes for a method that refuses negative values."""
+    return table if method_of(config).signed else table.abs()
 
 
 def shares_rows(config: MethodConfig) -> bool:

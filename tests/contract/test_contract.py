@@ -16,7 +16,7 @@ from slimtable.artifact.file import read_artifact, verify_artifact, write_artifa
 from slimtable.artifact.layouts import decode, exact_bits, validate
 from slimtable.embeddings.base import CompressedEmbedding, get_config, method_names
 from slimtable.embeddings.frozen import FrozenEmbedding
-from tests.contract.cases import CASES, case_id, create, from_table, make_config, shares_rows
+from tests.contract.cases import CASES, case_id, create, fitting, from_table, make_config, shares_rows
 
 N, D = 50, 8
 
@@ -223,7 +223,7 @@ def test_twenty_steps_lower_the_loss(config) -> None:
 
 def test_from_table_is_close(config) -> None:
     """Every method takes over a trained table; one bit between minimum and maximum is the coarsest."""
-    table = torch.randn(N, 1) * torch.randn(1, D) + 0.3 * torch.randn(N, D)
+    table = fitting(config, torch.randn(N, 1) * torch.randn(1, D) + 0.3 * torch.randn(N, D))
     embedding = from_table(table, config)
     correlation = torch.corrcoef(torch.stack([embedding.weight.flatten(), table.flatten()]))[0, 1]
     # Four ids that share a row by chance correlate with their mean by a half.

@@ -77,6 +77,8 @@ class CompressedEmbedding(EmbeddingTable):
     """The frozen dataclass with this method's options."""
     post_training: ClassVar[bool] = False
     """True if a table is trained as by ``full`` and compressed afterwards."""
+    signed: ClassVar[bool] = True
+    """False if rows cannot have negative values; trained tables that have some are refused."""
     row_prefix: ClassVar[str] = "table"
     """Name prefix of the parameters from which a lookup picks rows."""
     sparse: bool = False
