@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,26 @@ def test_two_tables_in_one_budget(slimtable: Command, folder: Path) -> None:
     said = slimtable(*words, "--out", folder / "out.safetensors", "--force").out
     for text in ("recall@20 kept", "why: 8x are 12,000 bytes", "queries that the guard did not see", "user: 900 × 16"):
         assert text in said
+
+
+def test_a_report_card_beside_the_file(slimtable: Command, folder: Path) -> None:
+    words = ["compress", folder / "user.npy", folder / "item.npy", "--budget", "8x", "--report"]
+    words += ["--interactions", folder / "ratings", "--out", folder / "out.safetensors"]
+    outcome = slimtable(*words)
+    assert outcome.code == 0, outcome.err
+    page = folder / "out.report.html"
+    assert f"report card: {page}" in outcome.out
+    facts = json.loads((folder / "out.report.json").read_text())
+    assert facts["file_bytes"] == (folder / "out.safetensors").stat().st_size
+    assert facts["tables"]["item"]["lists"]["asking"] == "user"
+    held_out = facts["held_out"]
+    kept = facts["result"]["report"]["recall@20"]["share"]
+    pair = held_out["measures"]["recall@20"]
+    assert pair["compressed"] / pair["uncompressed"] == pytest.approx(kept)
+    assert set(held_out["by_group"]) == {"head", "torso", "tail"}
+    assert "Quality on held-out items" in page.read_text()
+    (folder / "out.safetensors").unlink()
+    assert "--force" in slimtable(*words).err
 
 
 def test_one_table_beside_an_uncompressed_one(slimtable: Command, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, compress, data, deltas, demo, group, pipeline, plan, tables, train
+from slimtable.cli import bench, compress, data, deltas, demo, group, pipeline, plan, report, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -89,6 +89,12 @@ app.command(
         "slimtable inspect semantic_ids.npy --codes --codebook-size 256",
     ),
 )(tables.inspect)
+app.command(
+    epilog=examples(
+        "slimtable report items.safetensors items.npy --frequencies table=counts.npy",
+        "slimtable report model.safetensors item.npy user.npy --queries user",
+    ),
+)(report.report)
 app.command(epilog=examples("slimtable verify model.safetensors"))(tables.verify)
 app.command(
     epilog=examples(

@@ -26,11 +26,13 @@ from slimtable.cli.options import (
     reading_options,
     require_free,
 )
+from slimtable.cli.output import show
 from slimtable.cli.tables import TABLE, Out, read_counts
 
 if TYPE_CHECKING:
     from slimtable.artifact.packed import Packed
     from slimtable.compress import Compressed
+    from slimtable.compress.guard import Guard
     from slimtable.compress.plans import Input
     from slimtable.data import Split
     from slimtable.embeddings.base import MethodConfig
@@ -93,6 +95,7 @@ def compress(
     encoding: Encoding = None,
     data_root: DataRoot = None,
     seed: Annotated[int, typer.Option(help="Seed of the users that candidates are judged on.")] = 0,
+    card: Annotated[bool, typer.Option("--report", help="Write a report card beside the file.")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -108,6 +111,12 @@ def compress(
     given = _frequency_files(frequencies)
     require_free(out, force, reads=(*table_files, *(uncompressed or ()), *given.values()))
     _require_folder(out)
+    if card:
+        from slimtable.compress.report import card_of_inputs, card_paths
+        from slimtable.compress.report_page import write_report_card
+
+        for path in card_paths(out):
+            require_free(path, force)
     config = parse_method(method, preset, settings)
     drop = _checked_size(budget, max_drop, config)
     dense = _read_tables(table_files, name)
@@ -118,18 +127,24 @@ def compress(
     tables, kept = inputs.made(parts)
     about: dict[str, Any] = {"compressed_from": ", ".join(path.name for path in table_files)}
     result: Compressed | None = None
+    guard: Guard | None = None
     packed: dict[str, Packed]
     if isinstance(config, Policy):
         if drop is None:
             budget = budget or str(config.to_dict()["budget"])
-        result = _together(tables, kept, parts, config, budget, drop, about, seed)
+        guard = _guard(tables, kept, parts, seed)
+        result = _together(tables, config, budget, drop, about, guard)
         packed = dict(result.tables)
     else:
         packed = _each(tables, config, method, preset, settings, budget)
     file_size = write_artifact(out, packed, model=about)
     vectors = {key: num_vectors(one) for key, one in packed.items()}
     del packed  # may be as large as the tables; only the file is used from here on
+    if card:
+        write_report_card(card_of_inputs(out, tables, kept, result, guard, seed), out)
     report(out, file_size, tables, vectors, result, as_json)
+    if card and not as_json:
+        show(f"report card: {card_paths(out)[1]}")
 
 
 @dataclasses.dataclass
@@ -209,19 +224,15 @@ class _Inputs:
 
 def _together(
     tables: list[Input],
-    kept: list[Input],
-    parts: Split | None,
     policy: Policy,
     budget: str | None,
     max_drop: float | None,
     about: dict[str, Any],
-    seed: int,
+    guard: Guard | None,
 ) -> Compressed:
     """Compresses tables by a policy; on a terminal with a line for each candidate."""
-    from slimtable.compress.inputs import guard_of
     from slimtable.compress.together import compress_tables
 
-    guard = guard_of(tables, parts, kept, seed=seed) if _can_be_judged(tables, kept) else None
     return compress_tables(
         tables,
         budget,
@@ -237,9 +248,13 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _can_be_judged(tables: list[Input], kept: list[Input]) -> bool:
-    """False for tables of one or two rows, which have no neighbours to compare."""
-    return any(one.rows.num_embeddings > 2 for one in (*tables, *kept))
+def _guard(tables: list[Input], kept: list[Input], parts: Split | None, seed: int) -> Guard | None:
+    """What judges candidates; nothing for tables of one or two rows, which have no neighbours to compare."""
+    from slimtable.compress.inputs import guard_of
+
+    if not any(one.rows.num_embeddings > 2 for one in (*tables, *kept)):
+        return None
+    return guard_of(tables, parts, kept, seed=seed)
 
 
 def _each(

@@ -110,11 +110,20 @@ class _Ranked(Guard):
         self.judge({}, half)
         return {name: float(values.mean()) for name, values in self._base[half].items()}
 
-    def _measured(self, tables: Mapping[str, Vectors], half: Half) -> dict[str, np.ndarray]:
+    @property
+    def ranked_name(self) -> str:
+        """Name of the table whose rows are ranked."""
+        return self._names[1]
+
+    def ranks(self, tables: Mapping[str, Vectors], half: Half = "report") -> tuple[Lists, np.ndarray]:
+        """The rows that should come first for each query of a half, and their ranks; arguments as :meth:`judge`."""
         queries_of, ranked = (tables.get(name, self._tables[name]) for name in self._names)
         some = self._halves[half]
-        ranks = rank_of(queries_of.take(some.queries), ranked, some.targets, some.hidden)
-        return self.values(ranks, some.targets)
+        return some.targets, rank_of(queries_of.take(some.queries), ranked, some.targets, some.hidden)
+
+    def _measured(self, tables: Mapping[str, Vectors], half: Half) -> dict[str, np.ndarray]:
+        targets, ranks = self.ranks(tables, half)
+        return self.values(ranks, targets)
 
 
 class TaskGuard(_Ranked):

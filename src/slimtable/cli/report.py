@@ -1,0 +1,82 @@
+"""``slimtable report``: the report card of an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from slimtable.cli.options import Force, Json, require_free
+from slimtable.cli.output import show, show_json
+
+
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An artifact; its card is written beside it.")],
+    table_files: Annotated[
+        list[Path], typer.Argument(metavar="TABLE...", help="The uncompressed tables, in files named like its tables.")
+    ],
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Table whose rows ask for those of the others, such as user.",
+            show_default="the only one that is named like users; else rows of each table ask for rows of the same",
+        ),
+    ] = None,
+    frequencies: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE=FILE", help="A .npy file of counts of the ids of a table. May be repeated."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the tensor, if a file holds several matrices.")] = None,
+    maps: Annotated[bool, typer.Option("--maps/--no-maps", help="Draw rows before and after in a plane.")] = True,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write the report card of an artifact: bytes by purpose, quality, maps and code health, as JSON and a page."""
+    from slimtable.compress.inputs import side_of
+    from slimtable.compress.report import card_paths, report_card
+    from slimtable.compress.report_page import headline, write_report_card
+    from slimtable.serve.reader import open_artifact
+
+    for path in card_paths(file):
+        require_free(path, force)
+    with open_artifact(file, verify=True) as artifact:
+        held = list(artifact)
+    originals = _originals(held, table_files, name)
+    asks = [key for key in originals if side_of(key) == "user"]
+    if queries is None and len(asks) == 1 and len(originals) > 1:
+        queries = asks[0]
+    if queries is not None and queries not in originals:
+        raise ValueError(f"--queries {queries} is not a table that is given. They are: {', '.join(originals)}.")
+    asking = {} if queries is None else {key: queries for key in originals if key != queries and key in held}
+    card = report_card(file, originals, frequencies=_counts(frequencies), asking=asking, maps=maps)
+    json_path, page_path = write_report_card(card, file)
+    if as_json:
+        show_json(card.facts | {"json": str(json_path), "page": str(page_path)})
+        return
+    show(headline(card.facts))
+    show(f"report card: {page_path} and {json_path}")
+
+
+def _originals(held: list[str], files: list[Path], name: str | None) -> dict[str, Any]:
+    """The uncompressed tables by the stem of their file; a lone table belongs to the only one of the artifact."""
+    from slimtable.compress import read_table
+
+    keys = held if len(held) == len(files) == 1 else [path.stem for path in files]
+    if len(set(keys)) < len(keys):
+        raise ValueError("Two tables have the same name. Name their files like the tables of the artifact.")
+    return {key: read_table(path, name) for key, path in zip(keys, files, strict=True)}
+
+
+def _counts(pairs: list[str] | None) -> dict[str, np.ndarray]:
+    from slimtable.cli.tables import read_counts
+
+    counts = {}
+    for pair in pairs or ():
+        table, equals, path = pair.partition("=")
+        if not table or not equals or not path:
+            raise ValueError(f"--frequencies takes TABLE=FILE, such as item=counts.npy, got {pair!r}.")
+        counts[table] = read_counts(Path(path))
+    return counts
