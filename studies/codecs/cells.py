@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from slimtable.bench.machine import cpu_name, versions
-from slimtable.pool import Failure, run_here, run_parallel
 from slimtable.bench.results import Record, canonical
 from slimtable.errors import BudgetError
 from slimtable.files import replace_file
+from slimtable.pool import Failure, run_here, run_parallel
 from slimtable.progress import watch
 from studies.codecs import ours, with_faiss
 from studies.codecs.evaluation import per_user, share_kept, share_of
