@@ -266,6 +266,27 @@ def test_parts_of_maps_are_opened_by_other_processes(table_file, tmp_path) -> No
         reopen()
 
 
+class OnTheFly:
+    """A table that is computed when it is read; other processes get a copy."""
+
+    shape, dtype, ndim, size = SHAPE, np.dtype(np.float32), 2, SHAPE[0] * SHAPE[1]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(SHAPE[0])
+        ids = np.arange(start * SHAPE[1], stop * SHAPE[1], dtype=np.float64)
+        return np.sin(ids).astype(np.float32).reshape(-1, SHAPE[1])
+
+
+def test_readers_of_files_are_sent_to_other_processes(tmp_path) -> None:
+    table, codec = OnTheFly(), CODECS["rows"]
+    for workers in (1, 2):
+        compress_to_file({"t": Source(table, codec)}, tmp_path / str(workers), workers=workers, chunk_rows=BLOCK_ROWS)
+    write_artifact(tmp_path / "whole", {"t": codec.compress(Rows(table[:]))})
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes() == (tmp_path / "whole").read_bytes()
+    table.rows = np.zeros(1 << 20)  # too much to be sent with every chunk
+    assert for_other_processes(table) is None
+
+
 def test_equal_values_have_no_error(tmp_path) -> None:
     table = np.full((100, 3), 0.1, np.float32)
     found = compress_to_file({"t": Source(table, Uniform())}, tmp_path / "out").quality["t"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from slimtable.cli.compress_report import report
+from slimtable.cli.compress_job import best_guesses, compress_by_job, compress_input, is_large
+from slimtable.cli.compress_report import report, report_job
 from slimtable.cli.options import (
     Column,
     DataRoot,
@@ -96,6 +97,10 @@ def compress(
     data_root: DataRoot = None,
     seed: Annotated[int, typer.Option(help="Seed of the users that candidates are judged on.")] = 0,
     card: Annotated[bool, typer.Option("--report", help="Write a report card beside the file.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that encode tables of 1 GB and more.", show_default="one for each core"),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -103,6 +108,7 @@ def compress(
 
     The tables are named after their files; one table alone is named "table". With --method auto, candidates are
     compared on a guard: the held-out interactions of half of the users, or which rows have the largest scores.
+    Tables of 1 GB and more are compressed block by block, not compared; after a kill the same command continues.
     """
     from slimtable.artifact.file import write_artifact
     from slimtable.artifact.layouts import num_vectors
@@ -129,14 +135,25 @@ def compress(
     result: Compressed | None = None
     guard: Guard | None = None
     packed: dict[str, Packed]
+    if isinstance(config, Policy) and drop is None:
+        budget = budget or str(config.to_dict()["budget"])
+    if drop is None and is_large(tables):
+        if card:
+            raise ValueError("--report compares all rows in memory, and these tables are large. Leave it out.")
+        chosen, reasons = (
+            best_guesses(tables, config, str(budget))
+            if isinstance(config, Policy)
+            else (_chosen(tables, config, method, preset, settings, budget), [])
+        )
+        report_job(out, compress_by_job(tables, chosen, out, about, workers), tables, reasons, as_json)
+        return
     if isinstance(config, Policy):
-        if drop is None:
-            budget = budget or str(config.to_dict()["budget"])
         guard = _guard(tables, kept, parts, seed)
         result = _together(tables, config, budget, drop, about, guard)
         packed = dict(result.tables)
     else:
-        packed = _each(tables, config, method, preset, settings, budget)
+        chosen = _chosen(tables, config, method, preset, settings, budget)
+        packed = {one.name: compress_input(one, chosen[one.name]) for one in tables}
     file_size = write_artifact(out, packed, model=about)
     vectors = {key: num_vectors(one) for key, one in packed.items()}
     del packed  # may be as large as the tables; only the file is used from here on
@@ -257,29 +274,28 @@ def _guard(tables: list[Input], kept: list[Input], parts: Split | None, seed: in
     return guard_of(tables, parts, kept, seed=seed)
 
 
-def _each(
+def _chosen(
     tables: list[Input],
     config: MethodConfig,
     method: str,
     preset: str | None,
     settings: list[str] | None,
     budget: str | None,
-) -> dict[str, Packed]:
-    """Compresses every table by the same method, each within the budget."""
-    from slimtable.compress import compress_table
+) -> dict[str, MethodConfig]:
+    """The configuration of every table: the same method, each within the budget."""
     from slimtable.embeddings.fitting import fit_budget
 
     if budget is not None and "budget" in config.to_dict():
         if getattr(config, "num_rows", None) is not None:
             raise ValueError("--budget and num_rows both set the size of the table. Give one of them.")
         config = parse_method(method, preset, [*(settings or ()), f"budget={budget}"])
-    packed = {}
+    found = {}
     for one in tables:
         chosen = config
         if budget is not None and "budget" not in config.to_dict():
             chosen = fit_budget(config, budget, *one.rows.shape, one.frequencies)
-        packed[one.name] = compress_table(one.table, chosen, padding_idx=one.padding_idx, frequencies=one.frequencies)
-    return packed
+        found[one.name] = chosen
+    return found
 
 
 def _require_folder(out: Path) -> None:

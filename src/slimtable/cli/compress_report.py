@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slimtable.artifact.layouts import exact_bits, num_vectors
 from slimtable.cli.output import show, show_json, size, table
 from slimtable.cli.tables import facts_of
 from slimtable.codecs.base import Rows
@@ -14,6 +15,7 @@ from slimtable.serve.reader import Table, open_artifact
 
 if TYPE_CHECKING:
     from slimtable.compress import Candidate, Compressed, Kept
+    from slimtable.compress.job import Written
     from slimtable.compress.plans import Input
 
 _ROWS_AT_A_TIME = 65_536
@@ -46,18 +48,61 @@ def report(
         if result is not None:
             _show_candidates(result, sum(one.dense_bits for one in tables))
         for one in tables:
-            _show_table(artifact[one.name], one, found[one.name], len(tables) > 1)
+            _show_table(one, found[one.name], len(tables) > 1)
+    _show_file(out, file_size, tables)
+
+
+def report_job(out: Path, written: Written, tables: list[Input], reasons: list[str], as_json: bool) -> None:
+    """Prints what a job has written, and why; the file, which may be larger than memory, is not read."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in tables:
+        packed, quality = written.tables[one.name], written.quality.get(one.name)  # None if compressed in memory
+        bits = exact_bits(packed)
+        found[one.name] = {
+            "num_embeddings": packed.num_embeddings,
+            "embedding_dim": packed.embedding_dim,
+            "padding_idx": packed.padding_idx,
+            "method": packed.method,
+            "method_config": dict(packed.method_config),
+            "layout": packed.layout,
+            "bits": bits,
+            "bytes": packed.nbytes,
+            "compression_ratio": one.dense_bits / bits,
+            "size_percent": 100 * bits / one.dense_bits,
+            "has_vocabulary": False,
+            "vectors": num_vectors(packed),
+            "relative_error": None if quality is None else quality.relative_error,
+            "distortion": None if quality is None else quality.distortion,
+        }
+    if as_json:
+        alone = next(iter(found.values())) if len(found) == 1 else {}
+        about = {"reasons": reasons, "resumed_rows": written.resumed_rows}
+        show_json({"path": str(out), "file_bytes": written.file_size, **alone, "tables": found, **about})
+        return
+    if written.resumed_rows:
+        show(f"resumed: {written.resumed_rows:,} rows were encoded before")
+    for reason in reasons:
+        show(f"why: {reason}")
+    for one in tables:
+        _show_table(one, found[one.name], len(tables) > 1)
+    _show_file(out, written.file_size, tables)
+
+
+def _show_file(out: Path, file_size: int, tables: list[Input]) -> None:
     dense = sum(one.dense_bits for one in tables) / 8
     ratio = "" if len(tables) == 1 else f", {dense / file_size:.2f}× smaller than {size(dense)} in float32"
     show(f"{out}: {file_size:,} bytes{ratio}")
 
 
-def _show_table(served: Table, one: Input, found: dict[str, Any], named: bool) -> None:
-    shape = f"{served.num_embeddings:,} × {served.embedding_dim}"
-    show(f"{one.name + ': ' if named else ''}{shape} by {served.method}: {served.compression_ratio:.2f}× smaller")
-    show(f"size: {size(one.dense_bits / 8)} in float32, {size(served.bits / 8)} served")
-    if found["vectors"] < served.num_embeddings:
-        show(f"vectors: {found['vectors']:,} for {served.num_embeddings:,} ids")
+def _show_table(one: Input, found: dict[str, Any], named: bool) -> None:
+    num_embeddings = found["num_embeddings"]
+    shape = f"{num_embeddings:,} × {found['embedding_dim']}"
+    show(f"{one.name + ': ' if named else ''}{shape} by {found['method']}: {found['compression_ratio']:.2f}× smaller")
+    show(f"size: {size(one.dense_bits / 8)} in float32, {size(found['bits'] / 8)} served")
+    if found["vectors"] < num_embeddings:
+        show(f"vectors: {found['vectors']:,} for {num_embeddings:,} ids")
+    if found["relative_error"] is None:
+        return
     show(f"relative error: {found['relative_error']:.3g} (mean squared error over variance)")
     weighted = ", weighted by frequency" if one.frequencies is not None and one.frequencies.any() else ""
     show(f"distortion: {found['distortion']:.4g} (mean squared distance of a row{weighted})")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ CHUNK_ROWS = 8 * BLOCK_ROWS
 """Rows that one process encodes before it reports."""
 
 _READ_AT_ONCE = 1 << 22
+_SENT = 1 << 22  # bytes of a reader that are sent with every chunk
 SUMS = ("values", "squares", "errors", "weighted_errors", "weights")
 """What :attr:`Encoded.sums` are: values, their squares, squared errors, those times the weight of the row, weights."""
 
@@ -240,11 +243,10 @@ def for_other_processes(table: Any) -> Callable[[], Any] | None:
     """A function that returns the table in other processes; None if it lies in the memory of this one.
 
     Args:
-        table: a memory-mapped array or a part of one; or a table with a method ``for_other_processes``.
+        table: a memory-mapped array or a part of one; or a reader of a file that can be pickled.
     """
     if not isinstance(table, np.ndarray):
-        own = getattr(table, "for_other_processes", None)
-        return None if own is None else own()
+        return Reader(table) if _is_small(table) else None
     whole: Any = table
     found: np.memmap | None = None
     while isinstance(whole, np.ndarray):
@@ -256,6 +258,45 @@ def for_other_processes(table: Any) -> Callable[[], Any] | None:
     path = str(Path(found.filename).resolve())
     offset = found.offset + table.ctypes.data - found.ctypes.data
     return MappedPart(path, _stamp(path), table.dtype.str, offset, table.shape, table.strides)
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A reader of a file, which other processes get a copy of."""
+
+    table: Any
+
+    def __call__(self) -> Any:
+        return self.table
+
+    @property
+    def stamp(self) -> tuple[int, int, int] | None:
+        """As of :class:`MappedPart`, if the reader has a ``path``."""
+        path = getattr(self.table, "path", None)
+        return None if path is None else _stamp(str(path))
+
+
+class _Limited(io.RawIOBase):
+    """A file that takes little."""
+
+    def __init__(self) -> None:
+        self._left = _SENT
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self._left -= size
+        if self._left < 0:
+            raise OverflowError
+        return size
+
+
+def _is_small(table: Any) -> bool:
+    """True if the table can be sent to other processes, and is not sent row by row."""
+    try:
+        pickle.Pickler(_Limited(), protocol=5).dump(table)
+    except Exception:  # whatever it is, this process has the table
+        return False
+    return True
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
