@@ -24,6 +24,8 @@ class Magnitude(Codec):
         keep: share of the values that are kept, above 0 and up to 1.
     """
 
+    streams = False
+
     keep: float = 0.25
 
     def fit(self, rows: Rows, context: FitContext = NOTHING_KNOWN) -> Fitted:
