@@ -87,7 +87,8 @@ def test_what_training_changes_of_every_method(name, tmp_path):
     new = table.train().eval().pack()
     size = Pair(tmp_path, {"tables": {"t": old}}, {"tables": {"t": new}}).check()
     assert size.arrays
-    assert sum(size.arrays.values()) < 0.9 * new.nbytes
+    refitted = table.post_training and new.layout == "low_rank"  # the basis turns with every change
+    assert sum(size.arrays.values()) < 0.9 * new.nbytes or refitted
     assert size.changed_rows + size.changed_assignments > 0 or new.layout in ("coded", "low_rank", "scaled")
 
 
