@@ -1,5 +1,6 @@
 """Compress tables that are already trained: inside a model, or in files, by a method or within a budget."""
 
+from slimtable.compress.fine_tune import FineTuneConfig, FineTuned, fine_tune
 from slimtable.compress.guard import Guard, NeighbourGuard, TaskGuard
 from slimtable.compress.in_place import compress_
 from slimtable.compress.inputs import guard_of, make_inputs
@@ -13,6 +14,8 @@ __all__ = [
     "Candidate",
     "Choice",
     "Compressed",
+    "FineTuneConfig",
+    "FineTuned",
     "Guard",
     "GuardFacts",
     "Input",
@@ -22,6 +25,7 @@ __all__ = [
     "compress_",
     "compress_table",
     "compress_tables",
+    "fine_tune",
     "guard_of",
     "make_inputs",
     "read_table",
