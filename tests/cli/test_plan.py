@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from slimtable.budget import bits_of_budget
 from tests.cli.commands import Command
@@ -60,11 +61,24 @@ def test_a_table_with_nan_is_planned_with_a_warning(must: Command, tmp_path: Pat
     assert "1 rows hold NaN" in must("plan", tmp_path / "nan.npy").out
 
 
+def test_all_tables_of_a_model(must: Command, tmp_path: Path) -> None:
+    state = {f"field_{i}.weight": torch.randn(50 + i, 8) for i in range(6)} | {"bias": torch.zeros(3)}
+    torch.save(state, tmp_path / "model.pt")
+    found = must("plan", tmp_path / "model.pt", "--method", "uniform", "--json").json
+    assert {name: shape["num_embeddings"] for name, shape in found["tables"].items()} == {
+        f"field_{i}.weight": 50 + i for i in range(6)
+    }
+    shown = must("plan", tmp_path / "model.pt", "--no-statistics").out
+    assert "6 tables of 315 ids together" in shown
+    alone = must("plan", tmp_path / "model.pt", "--name", "field_3.*", "--no-statistics").out
+    assert "model 53 × 8" in alone
+
+
 def test_what_is_refused(slimtable: Command, tables, tmp_path: Path) -> None:
     counts = tmp_path / "counts.npy"
     for words, message in (
         ([tmp_path / "none.npy"], "There is no file"),
-        ([tables[0], tables[0]], "given twice"),
+        ([tables[0], tables[0]], "Two tables are named item"),
         ([*tables, "--frequencies", counts], "Give one per table"),
         ([tables[1], "--frequencies", counts], "must have shape (300,)"),
         ([tables[0], "--method", "nonsense"], "nonsense"),

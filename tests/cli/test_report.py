@@ -52,10 +52,10 @@ def test_a_lone_table_needs_no_name(must: Command, files) -> None:
 def test_what_is_refused(slimtable: Command, files, tmp_path: Path) -> None:
     both = [files["both"], files["item"], files["user"], "--no-maps"]
     for words, message in (
-        ([files["both"], files["counts"]], "does not hold exactly one table"),
+        ([files["both"], files["counts"]], "holds no table"),
         ([*both, "--queries", "nobody"], "--queries nobody"),
         ([*both, "--frequencies", files["counts"]], "TABLE=FILE"),
-        ([files["both"], files["item"], files["item"]], "same name"),
+        ([files["both"], files["item"], files["item"]], "Two tables are named item"),
         ([tmp_path / "none.safetensors", files["item"]], "no such artifact"),
         ([files["alone"], files["user"]], "has shape (120, 8)"),
     ):

@@ -15,6 +15,10 @@ from slimtable.cli.output import show, show_json, size, table
 if TYPE_CHECKING:
     from slimtable.compress.plan import Plan
     from slimtable.compress.statistics import FrequencyStatistics, TableStatistics
+    from slimtable.tables.base import Table
+
+
+_COLUMNS = 4  # tables that have a column of their own; --json has them all
 
 
 def plan(
@@ -25,7 +29,10 @@ def plan(
     budget: Annotated[
         str | None, typer.Option(help="Show only the largest tables within 10%, 16x or 200MB, for all together.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the tensor, if a file holds several matrices.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Only tables with this name, or pattern such as '*.weight'.", show_default="all of a file"),
+    ] = None,
     frequencies: Annotated[
         list[Path] | None, typer.Option(help="A .npy file of counts of ids, one per table, in their order.")
     ] = None,
@@ -43,7 +50,7 @@ def plan(
 
     if plot is not None:
         _check_plot(plot, force)
-    tables = _open(table_files, name)
+    tables = open_files(table_files, name)
     counts = _counts(tables, frequencies)
     shapes = {key: (int(each.shape[0]), int(each.shape[1])) for key, each in tables.items()}
     planned = make_plan(shapes, method, budget, counts)
@@ -71,15 +78,24 @@ def plan(
         show(f"plot: {plot}")
 
 
-def _open(files: list[Path], name: str | None) -> dict[str, Any]:
-    """The tables by the stem of their file; the whole path where stems are equal."""
-    from slimtable.compress import read_table
+def open_files(files: list[Path], names: str | None) -> dict[str, Table]:
+    """The tables of all files: the only one of a file is named after it, others have their own names.
 
-    stems = [file.stem for file in files]
-    keys = [stem if stems.count(stem) == 1 else str(file) for stem, file in zip(stems, files, strict=True)]
-    if len(set(keys)) < len(keys):
-        raise ValueError("A table is given twice. Give each once.")
-    return {key: read_table(file, name) for key, file in zip(keys, files, strict=True)}
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file holds no table, or two tables have the same name.
+    """
+    from slimtable.tables import open_tables
+
+    found: dict[str, Table] = {}
+    for file in files:
+        held = open_tables(file, names)
+        for own, each in held.items():
+            key = file.stem if len(held) == 1 else own
+            if key in found:
+                raise ValueError(f"Two tables are named {key}. Give each table once, and files different names.")
+            found[key] = each
+    return found
 
 
 def _counts(tables: Mapping[str, Any], files: list[Path] | None) -> dict[str, np.ndarray]:
@@ -115,16 +131,15 @@ def _draw(planned: Plan, path: Path) -> None:
 def _show_plan(planned: Plan) -> None:
     from slimtable.compress.plan import method_of_candidate, options_text
 
-    several = len(planned.shapes) > 1
-    shapes = ", ".join(f"{key} {num:,} × {dim}" for key, (num, dim) in planned.shapes.items())
-    show(f"{shapes}: {size(planned.dense_bytes)} in float32")
+    several = 1 < len(planned.shapes) <= _COLUMNS
+    show(f"{planned.title()}: {size(planned.dense_bytes)} in float32")
     rows = []
     for candidate in planned.candidates:
         options = dict.fromkeys(options_text(choice) for choice in candidate.tables.values())
         rows.append(
             [
                 method_of_candidate(candidate),
-                " / ".join(options),
+                " / ".join(list(options)[:_COLUMNS]) + (" / …" if len(options) > _COLUMNS else ""),
                 *([f"{-(-choice.bits // 8):,}" for choice in candidate.tables.values()] if several else []),
                 f"{candidate.bytes:,}",
                 f"{100 * candidate.bytes / planned.dense_bytes:.2f}%",

@@ -29,7 +29,10 @@ def report(
         list[str] | None,
         typer.Option(metavar="TABLE=FILE", help="A .npy file of counts of the ids of a table. May be repeated."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the tensor, if a file holds several matrices.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Only tables with this name, or pattern such as '*.weight'.", show_default="all of a file"),
+    ] = None,
     maps: Annotated[bool, typer.Option("--maps/--no-maps", help="Draw rows before and after in a plane.")] = True,
     force: Force = False,
     as_json: Json = False,
@@ -60,14 +63,12 @@ def report(
     show(f"report card: {page_path} and {json_path}")
 
 
-def _originals(held: list[str], files: list[Path], name: str | None) -> dict[str, Any]:
-    """The uncompressed tables by the stem of their file; a lone table belongs to the only one of the artifact."""
-    from slimtable.compress import read_table
+def _originals(held: list[str], files: list[Path], names: str | None) -> dict[str, Any]:
+    """The uncompressed tables by name; a lone table belongs to the only one of the artifact."""
+    from slimtable.cli.plan import open_files
 
-    keys = held if len(held) == len(files) == 1 else [path.stem for path in files]
-    if len(set(keys)) < len(keys):
-        raise ValueError("Two tables have the same name. Name their files like the tables of the artifact.")
-    return {key: read_table(path, name) for key, path in zip(keys, files, strict=True)}
+    found = open_files(files, names)
+    return dict(zip(held, found.values(), strict=True)) if len(held) == len(found) == 1 else dict(found)
 
 
 def _counts(pairs: list[str] | None) -> dict[str, np.ndarray]:

@@ -22,6 +22,8 @@ ALL_SIZES = 16
 
 Shape = tuple[int, int]
 
+_TITLED = 4  # tables that a title names
+
 ID_MAPS: Mapping[str, float] = MappingProxyType(
     {
         "raw ids in the file, 64-bit integers": 8.0,
@@ -56,6 +58,12 @@ class Plan:
     def dense_bytes(self) -> int:
         """Bytes of all tables in float32."""
         return 4 * self.num_values
+
+    def title(self) -> str:
+        """The tables and their shapes as a text; only their number and ids if there are many."""
+        if len(self.shapes) > _TITLED:
+            return f"{len(self.shapes)} tables of {sum(num for num, _ in self.shapes.values()):,} ids together"
+        return ", ".join(f"{name} {num:,} × {dim}" for name, (num, dim) in self.shapes.items())
 
     def ratio(self, candidate: Candidate) -> float:
         """How many times smaller than float32 a candidate is."""

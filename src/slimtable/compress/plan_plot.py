@@ -54,8 +54,7 @@ def plot_plan(plan: Plan) -> Figure:
     top.set_xticks(ratios, [f"{ratio:g}×" for ratio in ratios])
     top.minorticks_off()
     top.set_xlabel("times smaller than float32")
-    shapes = ", ".join(f"{name} {num:,} × {dim}" for name, (num, dim) in plan.shapes.items())
-    axes.set_title(f"Sizes of {shapes}", loc="left", fontsize=10)
+    axes.set_title(f"Sizes of {plan.title()}", loc="left", fontsize=10)
     figure.tight_layout()
     return figure
 
