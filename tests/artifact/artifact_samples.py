@@ -246,8 +246,8 @@ def product_samples():
 
 def tiered_samples():
     """Tables of the layouts ``tiered`` and ``sparse``, and of ``scaled`` with scales in 8 bits."""
-    head = quantized(9, 12, 3, 16, "sum", gain=8)
-    tail = quantized(30, 12, 2, 16, gain=8)
+    head = quantized(9, 12, 3, 4, "sum", gain=8)
+    tail = quantized(30, 12, 2, 9, gain=8)
     return {
         "scaled-short": short_scales(11, 5, 3),
         "sparse": sparse(),

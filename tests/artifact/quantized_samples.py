@@ -131,7 +131,7 @@ def quantized(
         arrays["gain"][0] = 0
         arrays["gain_range"] = np.array([0.01, 1.03])
     if rotation == "stored":
-        arrays["rotation"] = np.linalg.qr(rng.normal(size=(dim, dim)))[0].astype(dtype)
+        arrays["rotation"] = (rng.normal(size=(dim, dim)) / dim**0.5).astype(dtype)
     elif rotation is not None:
         rotation = dict(zip(("seed", "rounds"), rotation, strict=True))
     if offset:

@@ -41,6 +41,21 @@ ROWS = {
     "v3-quotient-joined": "f3cf62194aac200b",
     "v3-quotient-multiplied": "57ca87f9a4af545d",
     "v3-quotient-summed": "020ee55048c47518",
+    "v4-mixed": "3289c068263d9d4c",
+    "v4-quantized-joined-gain": "8a8f0e98fdba7804",
+    "v4-quantized-joined-turned": "dba8bac6be540a24",
+    "v4-quantized-joined": "6bd1043c861df069",
+    "v4-quantized-scalar-1-bit": "94ec765e5fc4bb29",
+    "v4-quantized-scalar-2-bit": "3ea6c2db32bacc2d",
+    "v4-quantized-scalar-3-bit": "d7918cba9aa8fc70",
+    "v4-quantized-summed-gain": "0c0fecf3c7340a58",
+    "v4-quantized-summed": "e6b6697aef3c9248",
+    "v4-scaled-short": "8d5dc765dbaa3c91",
+    "v4-sparse": "97512c4c47dddd45",
+    "v4-tiered-four": "377a2f0f207c96b4",
+    "v4-tiered-sorted": "bea58b85a21d336e",
+    "v4-tiered-tiers": "8dd631604477c160",
+    "v4-tiered-unsorted": "5de9dc580895de70",
 }
 
 

@@ -166,7 +166,7 @@ def read_tiers(packed: Packed) -> list[PackedTier]:
 
 
 def _open_tier(packed: Packed, t: int, tier: PackedTier) -> RowsOfTier:
-    from slimtable.artifact import coded_kernels
+    from slimtable.artifact import coded_kernels, kernels
 
     codes = read_only(packed.arrays[f"codes.{t}"])
     book = packed.arrays[f"codebook.{tier.codebook}"].astype(np.float32, copy=False)
@@ -178,6 +178,7 @@ def _open_tier(packed: Packed, t: int, tier: PackedTier) -> RowsOfTier:
     flat = read_only(book.reshape(-1))
 
     def rows_into(rows: np.ndarray, slots: np.ndarray, out: np.ndarray) -> None:
-        coded_kernels.coded_rows(codes, tier.width, tier.num_codebooks, flat, stride, rows, slots, out)
+        block = np.empty((kernels.BLOCK, tier.num_codebooks), np.uint16)
+        coded_kernels.coded_rows(codes, tier.width, tier.num_codebooks, flat, stride, rows, slots, block, out)
 
     return rows_into

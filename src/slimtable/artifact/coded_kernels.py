@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from slimtable.artifact.kernels import AHEAD, copy_floats, prefetch_bytes, unpack
+from slimtable.artifact.kernels import BLOCK, borrowed, copy_floats, unpack_rows
 
 
 @njit(cache=True, nogil=True)
-def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, out):
+def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, block, out):
     """Write the centroids of row ``rows[i]`` of the codes to row ``slots[i]`` of ``out``.
 
     Args:
@@ -23,38 +23,44 @@ def coded_rows(codes, width, num_codebooks, book, book_stride, rows, slots, out)
         book_stride: floats from one codebook to the next; 0 if all subspaces share one.
         rows: int64 (n,) rows inside the codes.
         slots: int64 (n,) rows of ``out``; empty means 0, 1, 2, ...
+        block: uint16 (BLOCK, M), overwritten.
         out: float32 (n', d).
     """
-    dim = out.shape[1]
+    codes, book, rows, slots = borrowed(codes), borrowed(book), borrowed(rows), borrowed(slots)
+    block, flat, dim = borrowed(block), borrowed(out).reshape(-1), out.shape[1]
+    for start in range(0, rows.size, BLOCK):
+        stop = min(start + BLOCK, rows.size)
+        unpack_rows(codes, width, num_codebooks, rows, start, stop, block, flat, dim)
+        place_centroids(block, book, book_stride, start, stop, slots, flat, dim)
+
+
+@njit(cache=True, nogil=True)
+def place_centroids(codes, book, book_stride, start, stop, slots, flat, dim):
+    """Write the centroids of ``codes`` (BLOCK, M) to the rows ``start`` to ``stop``, or to their slots.
+
+    ``flat`` has the rows of width ``dim``, flat: a view that is made for each block takes longer than the copy.
+    """
+    num_codebooks = codes.shape[1]
     size = dim // num_codebooks
-    row_bits = num_codebooks * width
-    flat = out.reshape(-1)
-    row = np.empty(num_codebooks, np.uint16)
-    for i in range(rows.size):
-        if i + AHEAD < rows.size:
-            bit = rows[i + AHEAD] * row_bits
-            prefetch_bytes(codes, bit >> 3, (bit + row_bits + 7) >> 3)
+    for i in range(start, stop):
         target = (slots[i] if slots.size > 0 else i) * dim
-        if width == 8 and size == 8:  # the common shape: straight from the stream
-            byte = np.uint64(rows[i] * num_codebooks)
-            for m in range(num_codebooks):
-                code = np.int64(codes[byte + np.uint64(m)])
-                copy_floats(flat, target + 8 * m, book, m * book_stride + 8 * code, 8)
-            continue
-        unpack(codes, rows[i] * row_bits, width, num_codebooks, row)
+        line = i - start
         # The compiler inlines a copy of constant size, hence one loop for each common size.
-        if size == 1:
+        if size == 8:
             for m in range(num_codebooks):
-                copy_floats(flat, target + m, book, m * book_stride + np.int64(row[m]), 1)
-        elif size == 2:
-            for m in range(num_codebooks):
-                copy_floats(flat, target + 2 * m, book, m * book_stride + 2 * np.int64(row[m]), 2)
+                copy_floats(flat, target + 8 * m, book, m * book_stride + 8 * np.int64(codes[line, m]), 8)
         elif size == 4:
             for m in range(num_codebooks):
-                copy_floats(flat, target + 4 * m, book, m * book_stride + 4 * np.int64(row[m]), 4)
-        elif size == 8:
+                copy_floats(flat, target + 4 * m, book, m * book_stride + 4 * np.int64(codes[line, m]), 4)
+        elif size == 2:
             for m in range(num_codebooks):
-                copy_floats(flat, target + 8 * m, book, m * book_stride + 8 * np.int64(row[m]), 8)
+                copy_floats(flat, target + 2 * m, book, m * book_stride + 2 * np.int64(codes[line, m]), 2)
+        elif size == 1:
+            for m in range(num_codebooks):
+                copy_floats(flat, target + m, book, m * book_stride + np.int64(codes[line, m]), 1)
+        elif size == 16:
+            for m in range(num_codebooks):
+                copy_floats(flat, target + 16 * m, book, m * book_stride + 16 * np.int64(codes[line, m]), 16)
         else:
             for m in range(num_codebooks):
-                copy_floats(flat, target + size * m, book, m * book_stride + size * np.int64(row[m]), size)
+                copy_floats(flat, target + size * m, book, m * book_stride + size * np.int64(codes[line, m]), size)

@@ -19,6 +19,8 @@ from slimtable.errors import ArtifactError, ArtifactFormatError, ArtifactValueEr
 FLOATS = ("float32", "float16")
 LARGEST = 3.4e38  # slightly below the largest float32, to allow for rounding in sums
 
+SMALLEST = 2.0**-149  # the smallest float32
+
 # Together these limits keep every bit position below 2**61, so that the kernels' int64 cannot overflow.
 MAX_EMBEDDINGS = 1 << 40
 MAX_DIM = 1 << 16
@@ -226,7 +228,7 @@ def check_scale_range(packed: Packed, name: str) -> float:
     """
     check_finite(packed, name)
     smallest, ratio = packed.arrays[name].tolist()
-    if ratio < 1 or smallest > LARGEST or np.float32(smallest) <= 0:
+    if ratio < 1 or not SMALLEST <= smallest <= LARGEST:
         raise ArtifactValueError(
             f"array `{name}` must be a positive float32 and a ratio >= 1, got {smallest}, {ratio}."
         )

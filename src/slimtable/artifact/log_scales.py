@@ -29,7 +29,7 @@ def scale_table(smallest: float, ratio: float) -> np.ndarray:
     """
     scales = np.full(NUM_CODES, ratio, np.float64)
     scales[:2] = 0, smallest
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         scales[1:] = np.multiply.accumulate(scales[1:])
         return scales.astype(np.float32)
 

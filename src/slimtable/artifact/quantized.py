@@ -29,6 +29,7 @@ from slimtable.artifact.log_scales import NUM_CODES, scale_table
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role
 from slimtable.artifact.rotation import MAX_ROUNDS, MAX_SEED, scaled_signs, transform_size
+from slimtable.artifact.scaled import scale_bits
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 MAX_CODEBOOK_SIZE = 1 << 16
@@ -36,6 +37,7 @@ MAX_STAGES = 256  # codebooks whose centroids are summed
 STORED = "stored"
 _ROUNDING = 1.01  # allows for the rounding of the many sums of a rotation
 _IDS_AT_ONCE = 1024
+_CODES_AT_ONCE = {1: 8, 2: 4, 3: 2, 4: 2}  # by width: scalar codes that are looked up together
 _KEYS = (
     "num_codebooks",
     "codebook_size",
@@ -152,41 +154,25 @@ class QuantizedLayout(Layout):
         return {"codes": Role("assignments", config.width, count, config.num_codebooks, stream=True)}
 
     def open(self, packed: Packed) -> RowsInto:
-        from slimtable.artifact import kernels, quantized_kernels
+        from slimtable.artifact import kernels
 
         config = read_quantized(packed)
-        codes = read_only(packed.arrays["codes"])
-        book = padded_codebook(packed, config)
-        strides = read_only(np.array([0 if config.shared else book[0].size, book.shape[2]], np.int64))
-        flat = read_only(book.reshape(-1))
-        gains, table = _open_gains(packed, config)
-        signs = np.empty((0, 1), np.float32)
-        if config.seed is not None:
-            signs = scaled_signs(packed.embedding_dim, config.seed, config.rounds)
-        signs = read_only(signs)
-        offset = read_only(packed.arrays["offset"] if config.has_offset else np.empty(0, np.float32))
-        summed, width, number = config.summed, config.width, config.num_codebooks
-
-        def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
-            quantized_kernels.quantized_rows(
-                codes, width, number, flat, strides, summed, gains, table, signs, offset, ids, out
-            )
-
-        if not config.stored_rotation:
-            return rows_into
-        rotation = read_only(packed.arrays["rotation"].astype(np.float32))
         nothing = read_only(np.empty(0, np.float32))
+        offset = read_only(packed.arrays["offset"]) if config.has_offset else nothing
+        if not config.stored_rotation:
+            return _open_rows(packed, config, offset)
+        rows_into = _open_rows(packed, config, nothing)
+        rotation = read_only(packed.arrays["rotation"].astype(np.float32))
 
         def rotated_into(ids: np.ndarray, out: np.ndarray) -> None:
             rows = np.empty((min(ids.size, _IDS_AT_ONCE), out.shape[1]), np.float32)
             for start in range(0, ids.size, _IDS_AT_ONCE):
                 some, place = ids[start : start + _IDS_AT_ONCE], out[start : start + _IDS_AT_ONCE]
-                quantized_kernels.quantized_rows(
-                    codes, width, number, flat, strides, summed, gains, table, signs, nothing, some, rows[: some.size]
-                )
+                rows_into(some, rows[: some.size])
                 kernels.low_rank_rows(rows[: some.size], rotation, place)
                 if config.has_offset:
-                    place += offset
+                    with np.errstate(all="ignore"):  # values may not have been checked
+                        place += offset
 
         return rotated_into
 
@@ -232,8 +218,9 @@ def padded_codebook(packed: Packed, config: PackedQuantized) -> np.ndarray:
     used = padded[:, : book.shape[1]]
     used[:] = book
     if config.codebook_bits == 8:
-        used -= np.float32(128)
-        used *= packed.arrays["codebook_scale"][:, :, None]
+        with np.errstate(all="ignore"):  # values may not have been checked
+            used -= np.float32(128)
+            used *= packed.arrays["codebook_scale"][:, :, None]
     return padded
 
 
@@ -289,13 +276,47 @@ def _rotation_bound(rotation: np.ndarray) -> float:
     return _ROUNDING * float(sums.max())
 
 
+def _open_rows(packed: Packed, config: PackedQuantized, offset: np.ndarray) -> RowsInto:
+    """The function that decodes rows, without a stored rotation; ``offset`` is (d,), or empty for none."""
+    from slimtable.artifact import kernels, quantized_kernels
+
+    codes, width, number = read_only(packed.arrays["codes"]), config.width, config.num_codebooks
+    book = padded_codebook(packed, config)
+    gains, table = _open_gains(packed, config)
+    signs = np.empty((0, 1), np.float32)
+    if config.seed is not None:
+        signs = scaled_signs(packed.embedding_dim, config.seed, config.rounds)
+    end = (gains, table, read_only(signs.reshape(-1)), signs.shape[1], offset)
+    group = _CODES_AT_ONCE.get(width, 0)
+    if config.shared and number == packed.embedding_dim and group and number % 8 == 0:
+        values = read_only(_values_of_groups(book.reshape(-1), width, group))
+
+        def scalar_into(ids: np.ndarray, out: np.ndarray) -> None:
+            quantized_kernels.scalar_rows(codes, width, group, values, *end, ids, out)
+
+        return scalar_into
+    decode = quantized_kernels.summed_rows if config.summed else quantized_kernels.joined_rows
+    stride = 0 if config.shared else book[0].size
+    flat = read_only(book.reshape(-1))
+
+    def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
+        block = np.empty((kernels.BLOCK, number), np.uint16)
+        begins = np.empty(number if config.summed else 0, np.int64)
+        decode(codes, width, block, begins, flat, stride, *end, ids, out)
+
+    return rows_into
+
+
+def _values_of_groups(values: np.ndarray, width: int, group: int) -> np.ndarray:
+    """The values (2**width,) of every possible group of codes, flat: (2**(width · group) · group,)."""
+    codes = np.arange(1 << width * group)[:, None] >> width * np.arange(group) & (1 << width) - 1
+    return values[codes].reshape(-1)
+
+
 def _open_gains(packed: Packed, config: PackedQuantized) -> tuple[np.ndarray, np.ndarray]:
-    """The gains as unsigned codes (N,), or empty, and the float32 gain of each code."""
+    """The gains as kernels take them (N,), or empty, and the float32 gain of each 8-bit code."""
     if config.gain_bits == 0:
         return read_only(np.empty(0, np.uint8)), read_only(np.ones(NUM_CODES, np.float32))
-    gains = packed.arrays["gain"]
-    if config.gain_bits == 8:
-        return read_only(gains), read_only(scale_table(*packed.arrays["gain_range"].tolist()))
-    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    with np.errstate(invalid="ignore"):
-        return read_only(gains.view(np.uint16)), read_only(every.astype(np.float32))
+    if config.gain_bits == 16:
+        return scale_bits(packed.arrays["gain"]), read_only(np.ones(NUM_CODES, np.float32))
+    return read_only(packed.arrays["gain"]), read_only(scale_table(*packed.arrays["gain_range"].tolist()))

@@ -63,7 +63,8 @@ def unrotate(rows: np.ndarray, seed: int, rounds: int) -> np.ndarray:
     from slimtable.artifact import rotation_kernels
 
     _check(rows)
-    rotation_kernels.unrotate_rows(scaled_signs(rows.shape[1], seed, rounds), rows)
+    signs = scaled_signs(rows.shape[1], seed, rounds)
+    rotation_kernels.unrotate_rows(signs.reshape(-1), signs.shape[1], rows.reshape(-1), rows.shape[1], 0, len(rows))
     return rows
 
 

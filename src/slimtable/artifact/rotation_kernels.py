@@ -5,122 +5,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
+from numba import njit
 
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
-
-_LANES = 16
-BLOCK = 64  # values that one transform keeps in registers
-
-
-def _transform_in_registers(count: int) -> Any:
-    """An intrinsic ``(array, begin)`` that transforms float32 ``array[begin : begin + count]`` in place.
-
-    The stages are those of :func:`_stages`, ``count / 2`` to 1. Stages of at least 16 add and subtract whole vectors;
-    in the others each lane adds its partner to itself, or, with its sign changed, subtracts itself from its partner.
-    """
-
-    @intrinsic
-    def transform(_typing: Any, array: Any, begin: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            floats, bits = ir.VectorType(ir.FloatType(), _LANES), ir.VectorType(ir.IntType(32), _LANES)
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            places = []
-            for lane in range(0, count, _LANES):
-                index = builder.add(args[1], ir.Constant(args[1].type, lane))
-                places.append(builder.bitcast(builder.gep(data, [index]), floats.as_pointer()))
-            vectors = [builder.load(place, align=4) for place in places]
-            half = count // 2
-            while half >= _LANES:
-                step = half // _LANES
-                for v in range(len(vectors)):
-                    if not v & step:
-                        a, b = vectors[v], vectors[v + step]
-                        vectors[v], vectors[v + step] = builder.fadd(a, b), builder.fsub(a, b)
-                half //= 2
-            while half >= 1:
-                order = ir.Constant(bits, [lane ^ half for lane in range(_LANES)])
-                minus = ir.Constant(bits, [1 << 31 if lane & half else 0 for lane in range(_LANES)])
-                for v, vector in enumerate(vectors):
-                    partner = builder.shuffle_vector(vector, ir.Constant(floats, ir.Undefined), order)
-                    signed = builder.bitcast(builder.xor(builder.bitcast(vector, bits), minus), floats)
-                    vectors[v] = builder.fadd(partner, signed)
-                half //= 2
-            for place, vector in zip(places, vectors, strict=True):
-                builder.store(vector, place, align=4)
-            return context.get_dummy_value()
-
-        return types.void(array, begin), emit
-
-    return transform
-
-
-transform_64 = _transform_in_registers(BLOCK)
-transform_16 = _transform_in_registers(_LANES)
+from slimtable.artifact.lanes import LANES, TILE, transform_16, transform_64
 
 
 @njit(cache=True, nogil=True)
-def transform(row, begin, size):
-    """The Walsh-Hadamard transform of ``row[begin : begin + size]``, not scaled; ``size`` is a power of two.
+def transform_rows(flat, dim, start, stop, column, size, signs, s):
+    """The Walsh-Hadamard transform of the ``size`` columns from ``column`` on, then times ``signs[s : s + size]``.
 
     Stages ``half = size / 2, …, 2, 1`` replace each pair ``a, b`` that is ``half`` apart by ``a + b, a - b``.
+
+    Args:
+        flat: float32 rows of width ``dim``, flat; rows ``start`` to ``stop`` are changed in place.
+        dim: width of a row.
+        start: the first row.
+        stop: one after the last row.
+        column: the first column.
+        size: number of columns, a power of two.
+        signs: float32, flat.
+        s: the first sign.
     """
-    if size >= BLOCK:
-        _stages(row, begin, size, BLOCK)
-        for first in range(begin, begin + size, BLOCK):
-            transform_64(row, first)
-    elif size >= 16:
-        _stages(row, begin, size, 16)
-        for first in range(begin, begin + size, 16):
-            transform_16(row, first)
-    else:
-        _stages(row, begin, size, 1)
-
-
-@njit(cache=True, nogil=True)
-def _stages(row, begin, size, last):
-    """The stages ``size / 2`` to ``last``."""
-    half = size >> 1
-    while half >= last:
-        for first in range(begin, begin + size, 2 * half):
-            left, right = row[first : first + half], row[first + half : first + 2 * half]
-            for j in range(half):
-                a, b = left[j], right[j]
-                left[j] = a + b
-                right[j] = a - b
-        half >>= 1
+    last = TILE if size >= TILE else LANES if size >= LANES else 1  # size of the stages in registers
+    for i in range(start, stop):
+        begin = i * dim + column
+        half = size >> 1
+        while half >= last:
+            for first in range(begin, begin + size, 2 * half):
+                for j in range(first, first + half):
+                    a, b = flat[j], flat[j + half]
+                    flat[j] = a + b
+                    flat[j + half] = a - b
+            half >>= 1
+        if last == TILE:
+            for first in range(0, size, TILE):
+                transform_64(flat, begin + first, signs, s + first)
+        elif last == LANES:
+            for first in range(0, size, LANES):
+                transform_16(flat, begin + first, signs, s + first)
+        else:
+            for j in range(size):
+                flat[begin + j] *= signs[s + j]
 
 
 @njit(cache=True, nogil=True)
 def rotate_rows(signs, rows):
     """Rotate rows (n, d) in place: for each transform, multiply by ``signs`` (transforms, p), then transform."""
-    size = signs.shape[1]
-    last = rows.shape[1] - size
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for t in range(signs.shape[0]):
-            begin = last if t & 1 else 0  # both are 0 if the transforms cover the row
+    flat, size = rows.reshape(-1), signs.shape[1]
+    ones = np.ones(size, np.float32)
+    for t in range(signs.shape[0]):
+        column = rows.shape[1] - size if t & 1 else 0  # the same if the transforms cover the row
+        for i in range(rows.shape[0]):
             for j in range(size):
-                row[begin + j] *= signs[t, j]
-            transform(row, begin, size)
+                rows[i, column + j] *= signs[t, j]
+        transform_rows(flat, rows.shape[1], 0, rows.shape[0], column, size, ones, 0)
 
 
 @njit(cache=True, nogil=True)
-def unrotate_row(signs, row):
-    """Undo :func:`rotate_rows` for one row (d,): the transforms in reverse order, each followed by its signs."""
-    size = signs.shape[1]
-    last = row.size - size
-    for t in range(signs.shape[0] - 1, -1, -1):
-        begin = last if t & 1 else 0
-        transform(row, begin, size)
-        for j in range(size):
-            row[begin + j] *= signs[t, j]
+def unrotate_rows(signs, size, flat, dim, start, stop):
+    """Undo :func:`rotate_rows` for the rows ``start`` to ``stop``: the transforms in reverse order, then their signs.
 
-
-@njit(cache=True, nogil=True)
-def unrotate_rows(signs, rows):
-    """Undo :func:`rotate_rows` in place for rows (n, d)."""
-    for i in range(rows.shape[0]):
-        unrotate_row(signs, rows[i])
+    Args:
+        signs: float32 (transforms · p,), flat.
+        size: of a transform, p.
+        flat: float32 rows of width ``dim``, flat.
+        dim: width of a row.
+        start: the first row.
+        stop: one after the last row.
+    """
+    for t in range(signs.size // size - 1, -1, -1):
+        transform_rows(flat, dim, start, stop, dim - size if t & 1 else 0, size, signs, t * size)

@@ -25,7 +25,6 @@ from slimtable.artifact.roles import Role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 ZEROS = 255  # the largest zero point
-_IDS_AT_ONCE = 4096
 
 
 class ScaledLayout(Layout):
@@ -82,7 +81,7 @@ class ScaledLayout(Layout):
         return {"codes": Role("rows", packed.layout_config["bits"], packed.num_embeddings * dim, dim, stream=True)}
 
     def open(self, packed: Packed) -> RowsInto:
-        from slimtable.artifact import scaled_kernels
+        from slimtable.artifact import kernels, scaled_kernels
 
         codes = read_only(packed.arrays["codes"])
         bits = packed.layout_config["bits"]
@@ -92,24 +91,24 @@ class ScaledLayout(Layout):
             points = read_only(zero_points(bits))
 
             def short_rows_into(ids: np.ndarray, out: np.ndarray) -> None:
-                scaled_kernels.rows_scaled_shortly(codes, bits, steps, table, zeros, points, ids, out)
+                scratch = np.empty((kernels.BLOCK, out.shape[1]), np.uint16)
+                scaled_kernels.rows_scaled_shortly(codes, bits, steps, table, zeros, points, ids, scratch, out)
 
             return short_rows_into
-        offset, step = read_only(packed.arrays["offset"]), read_only(packed.arrays["step"])
-        if packed.layout_config["axis"] == "column":
+        offset, step = scale_bits(packed.arrays["offset"]), scale_bits(packed.arrays["step"])
+        by_column = packed.layout_config["axis"] == "column"
+        decode = scaled_kernels.rows_scaled_by_column if by_column else scaled_kernels.rows_scaled_by_row
 
-            def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
-                scaled_kernels.scaled_rows(codes, bits, offset, step, False, ids, out)
+        def rows_into(ids: np.ndarray, out: np.ndarray) -> None:
+            scratch = np.empty((kernels.BLOCK, out.shape[1]), np.uint16)
+            decode(codes, bits, offset, step, ids, scratch, out)
 
-            return rows_into
+        return rows_into
 
-        def scaled_into(ids: np.ndarray, out: np.ndarray) -> None:
-            for start in range(0, ids.size, _IDS_AT_ONCE):
-                some = ids[start : start + _IDS_AT_ONCE]
-                offsets, steps = (read_only(scale[some].astype(np.float32)) for scale in (offset, step))
-                scaled_kernels.scaled_rows(codes, bits, offsets, steps, True, some, out[start : start + some.size])
 
-        return scaled_into
+def scale_bits(scales: np.ndarray) -> np.ndarray:
+    """Scales as kernels take them: float32, or float16 as uint16."""
+    return read_only(scales.view(np.uint16) if scales.dtype == np.float16 else scales)
 
 
 def zero_points(bits: int) -> np.ndarray:

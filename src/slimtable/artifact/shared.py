@@ -27,6 +27,7 @@ from slimtable.artifact.layout import (
 )
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role
+from slimtable.artifact.scaled import scale_bits
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 
 MAX_PARTS = 256  # tables, and terms
@@ -387,7 +388,7 @@ def _open_map(packed: Packed, t: int, term: PackedTerm, table: SharedTable) -> C
 
 def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
     """The function that decodes rows of float16 or codes to float32."""
-    from slimtable.artifact import scaled_kernels
+    from slimtable.artifact import kernels, scaled_kernels
 
     values = read_only(packed.arrays[f"rows.{r}"])
     if not table.coded:
@@ -396,10 +397,10 @@ def _open_rows(packed: Packed, r: int, table: SharedTable) -> Gather:
             out[:] = np.take(values, rows, axis=0, mode="clip")
 
         return widen
-    scales = [packed.arrays[f"{name}.{r}"] for name in ("offset", "step")]
+    offset, step = (scale_bits(packed.arrays[f"{name}.{r}"]) for name in ("offset", "step"))
 
     def decode(rows: np.ndarray, out: np.ndarray) -> None:
-        offset, step = (read_only(scale[rows].astype(np.float32, copy=False)) for scale in scales)
-        scaled_kernels.scaled_rows(values, table.bits, offset, step, True, rows, out)
+        scratch = np.empty((kernels.BLOCK, table.width), np.uint16)
+        scaled_kernels.rows_scaled_by_row(values, table.bits, offset, step, rows, scratch, out)
 
     return decode

@@ -40,7 +40,17 @@ def test_bytes_at_the_end(extra, path):
 
 
 @pytest.mark.parametrize(
-    "golden", ["v1-dense", "v1-scaled-row", "v1-coded-shared", "v1-coded", "v2-shared-one-row", "v3-quotient-joined"]
+    "golden",
+    [
+        "v1-dense",
+        "v1-scaled-row",
+        "v1-coded-shared",
+        "v1-coded",
+        "v2-shared-one-row",
+        "v3-quotient-joined",
+        "v4-quantized-scalar-1-bit",
+        "v4-sparse",
+    ],
 )
 def test_every_flipped_bit_is_found(golden, path):
     whole = (GOLDEN / f"{golden}.safetensors").read_bytes()

@@ -13,8 +13,19 @@ sys.path.insert(0, str(HERE.parents[2]))
 
 from slimtable.artifact import write_artifact  # noqa: E402
 from slimtable.artifact.delta import write_delta  # noqa: E402
-from tests.artifact.artifact_samples import coded, dense, low_rank, product_samples, scaled, shared, shared_samples  # noqa: E402
+from tests.artifact.artifact_samples import (  # noqa: E402
+    coded,
+    dense,
+    low_rank,
+    product_samples,
+    scaled,
+    shared,
+    shared_samples,
+    tiered_samples,
+)
 from tests.artifact.delta_samples import follower  # noqa: E402
+from tests.artifact.quantized_samples import quantized_samples  # noqa: E402
+from tests.artifact.tiered_samples import sparse  # noqa: E402
 
 
 def golden_files():
@@ -42,7 +53,13 @@ def golden_files():
     second = {f"v2-shared-{name}": {"tables": {"t": packed}} for name, packed in shared_samples().items()}
     second["v2-mixed"] = {"tables": {"user": shared_samples()["mean-of-two"], "item": dense(4, 6)}}
     third = {f"v3-{name}": {"tables": {"t": packed}} for name, packed in product_samples().items()}
-    return first | second | third
+    kinds = {f"quantized-{name}": packed for name, packed in quantized_samples().items()} | tiered_samples()
+    fourth = {f"v4-{name}": {"tables": {"t": packed}} for name, packed in kinds.items()}
+    fourth["v4-mixed"] = {
+        "tables": {"user": sparse(), "item": quantized_samples()["scalar-2-bit"], "old": scaled(5, 3, 2)},
+        "vocabularies": {"user": np.arange(11) * 5},
+    }
+    return first | second | third | fourth
 
 
 def golden_pair():
