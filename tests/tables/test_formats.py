@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from slimtable.codecs.base import Rows
+from slimtable.errors import SlimtableError
 from slimtable.tables import open_tables, read_table
 from slimtable.tables.base import Table
 
@@ -133,9 +135,20 @@ def test_codecs_read_every_format_a_block_at_a_time(table: Table) -> None:
     np.testing.assert_array_equal(rows.for_repeated_reads().read(10, 30), TABLE[10:30])
 
 
-def test_tables_travel_to_other_processes(table: Table) -> None:
+IN_MEMORY = {"npy-fortran", "torch-transposed"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind not in IN_MEMORY])
+def test_tables_travel_to_other_processes(tmp_path: Path, kind: str) -> None:
+    WRITERS[kind](tmp_path / "file")
+    table = only(tmp_path / "file")
     table[0:5]
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(table))[7:9], TABLE[7:9])  # noqa: S301
+    reopen = pickle.loads(pickle.dumps(table.for_other_processes()))  # noqa: S301
+    np.testing.assert_array_equal(reopen()[7:9], TABLE[7:9])
+    for path in reopen.files:
+        os.utime(path, ns=(1, 1))
+    with pytest.raises(SlimtableError, match="changed while it was compressed"):
+        reopen()
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])

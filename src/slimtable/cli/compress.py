@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from slimtable.cli.compress_job import best_guesses, compress_by_job, compress_input, is_large
@@ -32,6 +32,7 @@ from slimtable.cli.tables import TABLE, Out, read_counts
 
 if TYPE_CHECKING:
     from slimtable.artifact.packed import Packed
+    from slimtable.codecs.vectors import TableLike
     from slimtable.compress import Compressed
     from slimtable.compress.guard import Guard
     from slimtable.compress.plans import Input
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 def compress(
     table_files: Annotated[
-        list[Path], typer.Argument(metavar="TABLE...", help="Trained tables: .npy, .safetensors or PyTorch files.")
+        list[Path], typer.Argument(metavar="TABLE...", help="Trained tables: files or folders in any format of docs/tables.md.")
     ],
     out: Out,
     budget: Annotated[
@@ -90,6 +91,15 @@ def compress(
     ] = None,
     padding_idx: Annotated[int | None, typer.Option(help="Id that is served as zeros; its row must be zeros.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the tensor, if the file holds several matrices.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--tables",
+            metavar="NAME,…",
+            help="Tables of the files by name or pattern, such as 'user_*,*.item_embedding.weight'; all go into one file.",
+            show_default="the only table of each file",
+        ),
+    ] = None,
     column: Column = None,
     file_format: FileFormat = None,
     separator: Separator = None,
@@ -125,7 +135,7 @@ def compress(
             require_free(path, force)
     config = parse_method(method, preset, settings)
     drop = _checked_size(budget, max_drop, config)
-    dense = _read_tables(table_files, name)
+    dense = _read_tables(table_files, name, pattern)
     names = {"users": users, "items": items}
     reading = reading_options(column, file_format, separator, encoding)
     inputs = _Inputs(dense, uncompressed or [], given, padding_idx, names)
@@ -176,14 +186,14 @@ class _Inputs:
         names: names of the tables of "users" and "items", or None.
     """
 
-    dense: dict[str, np.ndarray]
+    dense: Mapping[str, TableLike]
     uncompressed: list[Path]
     frequencies: dict[str, Path]
     padding_idx: int | None
     names: dict[str, str | None]
 
     def __post_init__(self) -> None:
-        self.kept = _read_tables(self.uncompressed, None, alone=False) if self.uncompressed else {}
+        self.kept = _read_tables(self.uncompressed, alone=False) if self.uncompressed else {}
         self.every = {**self.kept, **self.dense}
         if len(self.every) < len(self.dense) + len(self.kept):
             raise ValueError("A table to compress and an uncompressed one have the same name. Rename a file.")
@@ -212,7 +222,7 @@ class _Inputs:
         from slimtable.data import split as split_data
 
         sides = self.sides
-        rows = {side: [len(self.every[name]) for name in sides if sides[name] == side] for side in ("user", "item")}
+        rows = {side: [self.every[name].shape[0] for name in sides if sides[name] == side] for side in ("user", "item")}
         if any(len(counts) != 1 for counts in rows.values()):
             raise ValueError(
                 f"--interactions needs one table of users and one of items, but there are {len(rows['user'])} and "
@@ -330,18 +340,24 @@ def _checked_size(budget: str | None, max_drop: str | None, config: MethodConfig
     return drop
 
 
-def _read_tables(paths: list[Path], name: str | None, alone: bool = True) -> dict[str, np.ndarray]:
-    """Tables by name: the stem of their file, or "table" for one alone."""
-    from slimtable.compress import read_table
+def _read_tables(
+    paths: list[Path], name: str | None = None, pattern: str | None = None, alone: bool = True
+) -> Mapping[str, TableLike]:
+    """Tables by name: the stem of their file, or "table" for one alone; with patterns, the names in their file."""
+    from slimtable.tables import open_tables, read_table
 
-    if name is not None and len(paths) > 1:
-        raise ValueError("--name is for one file. Save the tables of several models in one file each.")
-    found: dict[str, np.ndarray] = {}
+    if name is not None and (len(paths) > 1 or pattern is not None):
+        raise ValueError("--name is for one table of one file. Select several by --tables.")
+    found: dict[str, TableLike] = {}
     for path in paths:
-        key = TABLE if alone and len(paths) == 1 else path.stem
-        if key in found:
-            raise ValueError(f"Two files are named {key}. Rename one, since tables are named after their files.")
-        found[key] = read_table(path, name)
+        if pattern is None:
+            opened: Mapping[str, TableLike] = {TABLE if alone and len(paths) == 1 else path.stem: read_table(path, name)}
+        else:
+            opened = open_tables(path, pattern)
+        for key, table in opened.items():
+            if key in found:
+                raise ValueError(f"Two tables are named {key}. Tables are named after their files, or by --tables.")
+            found[key] = table
     return found
 
 

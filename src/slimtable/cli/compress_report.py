@@ -11,6 +11,7 @@ from slimtable.artifact.layouts import exact_bits, num_vectors
 from slimtable.cli.output import show, show_json, size, table
 from slimtable.cli.tables import facts_of
 from slimtable.codecs.base import Rows
+from slimtable.codecs.vectors import TableLike
 from slimtable.serve.reader import Table, open_artifact
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _described(candidate: Candidate) -> str:
     return "; ".join(f"{name}: {choice}" for name, choice in candidate.tables.items())
 
 
-def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> float:
+def _distortion(dense: TableLike, served: Table, counts: np.ndarray | None) -> float:
     """Mean squared distance between rows and served rows, weighted by counts if there are any above 0."""
     if counts is not None and not counts.any():
         counts = None
@@ -154,7 +155,7 @@ def _distortion(dense: np.ndarray, served: Table, counts: np.ndarray | None) -> 
     return total / weight
 
 
-def _relative_error(dense: np.ndarray, served: Table) -> float:
+def _relative_error(dense: TableLike, served: Table) -> float:
     """Mean squared error over the variance of all values (or over 1 if all are equal)."""
     rows, total = Rows(dense), 0.0
     for _, block in rows.blocks(size=_ROWS_AT_A_TIME):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from slimtable.codecs.vectors import Vectors
+from slimtable.codecs.vectors import TableLike, Vectors
 from slimtable.compress.guard import Guard, NeighbourGuard, TaskGuard, Worst
 from slimtable.compress.plans import Input
 from slimtable.data.interactions.interactions import Interactions
@@ -28,7 +28,7 @@ def side_of(name: str) -> Side:
 
 
 def make_inputs(
-    tables: Mapping[str, np.ndarray],
+    tables: Mapping[str, TableLike],
     *,
     sides: Mapping[str, Side] | None = None,
     frequencies: Mapping[str, np.ndarray] | None = None,

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from slimtable.codecs.base import FitContext, Rows
+from slimtable.codecs.vectors import TableLike
 from slimtable.compress.allocation import Demand, allocate, spectrum
 from slimtable.compress.result import Choice
 from slimtable.embeddings.base import MethodConfig, method_of
@@ -36,7 +37,7 @@ class Input:
     """
 
     name: str
-    table: np.ndarray
+    table: TableLike
     side: Side = "item"
     frequencies: np.ndarray | None = None
     padding_idx: int | None = None

@@ -178,6 +178,9 @@ class _Column(Streamed):
             return np.concatenate(parts) if parts else np.zeros(0, np.int64)
         return [text for part in parts for text in part]
 
+    def files(self) -> tuple[Path, ...]:
+        return (self._path,)
+
     def _width(self, array: Any) -> int:
         first = array[0].as_py()
         if first is None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from slimtable.codecs.vectors import BLOCK_ROWS, TableLike
+from slimtable.errors import SlimtableError
 from slimtable.memory import require_memory
 
 Ids = np.ndarray | Sequence[str]
@@ -87,6 +88,15 @@ class Table(ABC):
         require_memory(self.size * self.dtype.itemsize, "The table", "Open it with open_tables to read it by blocks.")
         return np.asarray(self)
 
+    def files(self) -> tuple[Path, ...] | None:
+        """The files that are read; None if the values are in memory."""
+        return None
+
+    def for_other_processes(self) -> Reopened | None:
+        """What gives the same table in another process, once it is sent there; None if the values are in memory."""
+        files = self.files()
+        return None if files is None else Reopened(self, files, _stamp(files))
+
     def verify(self) -> None:  # noqa: B027
         """Checks the checksum of the values, where the file has one, in one pass.
 
@@ -97,6 +107,35 @@ class Table(ABC):
     @abstractmethod
     def _read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start … stop - 1``, a new array; ``0 <= start <= stop <= len(self)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reopened:
+    """A table to be sent to other processes, as long as its files are the same.
+
+    Attributes:
+        table: the table.
+        files: the files that it reads.
+        stamp: their sizes and times.
+    """
+
+    table: Table
+    files: tuple[Path, ...]
+    stamp: tuple[tuple[int, int, int], ...]
+
+    def __call__(self) -> Table:
+        """The table.
+
+        Raises:
+            SlimtableError: a file has changed.
+        """
+        if _stamp(self.files) != self.stamp:
+            raise SlimtableError(f"{self.files[0]} changed while it was compressed. Run the same command again.")
+        return self.table
+
+
+def _stamp(files: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((found.st_ino, found.st_size, found.st_mtime_ns) for found in (path.stat() for path in files))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +183,9 @@ class Stored(Table):
         if self.bfloat16:
             return widened(values)
         return values.astype(self.dtype, copy=False)
+
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)
 
     def as_array(self) -> np.ndarray:
         if self.bfloat16 or not self.size or not self.shape:
@@ -200,6 +242,9 @@ class WithIds(Table):
     def ids(self) -> Ids | None:
         return self._ids
 
+    def for_other_processes(self) -> Reopened | None:
+        return self._table.for_other_processes() if isinstance(self._table, Table) else None
+
     def verify(self) -> None:
         verify(self._table)
 
@@ -224,6 +269,15 @@ class Joined(Table):
         if all(isinstance(each, np.ndarray) for each in found):
             return np.concatenate(found)  # type: ignore[arg-type]
         return [str(name) for each in found for name in each or ()]
+
+    def files(self) -> tuple[Path, ...] | None:
+        found: tuple[Path, ...] = ()
+        for part in self._parts:
+            files = part.files()
+            if files is None:
+                return None
+            found += files
+        return found
 
     def verify(self) -> None:
         for part in self._parts:

@@ -57,6 +57,9 @@ class Int8Rows(Table):
     def ids(self) -> Ids | None:
         return self._rows.ids if isinstance(self._rows, Table) else None
 
+    def files(self) -> tuple[Path, ...] | None:
+        return self._rows.files() if isinstance(self._rows, Table) else None
+
     def verify(self) -> None:
         verify(self._rows)
 
@@ -77,6 +80,9 @@ class SplitInt8Rows(Table):
         self._codes, self._scales, self._offsets = codes, scales, offsets
         self.shape, self.dtype = codes.shape, np.dtype(np.float32)
         self.costly = codes.costly
+
+    def files(self) -> tuple[Path, ...] | None:
+        return self._codes.files()
 
     def verify(self) -> None:
         for each in (self._codes, self._scales, self._offsets):

@@ -168,6 +168,9 @@ class _Compressed(Streamed):
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 1
 
+    def files(self) -> tuple[Path, ...]:
+        return (self._path,)
+
     def _stream(self, part: int) -> Iterator[np.ndarray]:
         width = math.prod(self.shape[1:]) * self._header.dtype.itemsize
         with opened(self._path, self._name) as member:
@@ -190,6 +193,9 @@ class _FortranMember(Table):
     def __init__(self, path: Path, name: str, header: _Header) -> None:
         self._path, self._name, self._header = path, name, header
         self.shape, self.dtype = header.shape, header.dtype.newbyteorder("=")
+
+    def files(self) -> tuple[Path, ...]:
+        return (self._path,)
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         from slimtable.memory import require_memory

@@ -86,6 +86,9 @@ class _Text(Table):
             raise TableError(f"{self._path} is cut off: it says {len(self):,} rows, but has {row:,}.")
         return np.concatenate([*found, [self._end]])
 
+    def files(self) -> tuple[Path, ...]:
+        return (self._path,)
+
     @property
     def ids(self) -> Ids | None:
         words: list[str] = []
@@ -142,6 +145,9 @@ class _Binary(Table):
                 f"{path} is not a readable word2vec file: of the {shape[0]:,} rows that it says, row {row:,} is cut "
                 "off or has no word. A text has single spaces between numbers."
             )
+
+    def files(self) -> tuple[Path, ...]:
+        return (self._path,)
 
     @property
     def ids(self) -> Ids | None:
