@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,9 @@ def test_names_that_are_not_there(slimtable: Command, tmp_path: Path) -> None:
     outcome = slimtable("compress", *files, "--tables", "user_*", "--out", tmp_path / "out")
     assert (outcome.code, "Two tables are named user_a" in outcome.err) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_of_several_tables_of_a_model(must: Command, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "model.pt")
+    planned = must("plan", tmp_path / "model.pt", "--tables", "user_*,*.item_embedding.weight", "--json")
+    assert set(json.loads(planned.out)["statistics"]) == {"user_a", "m.item_embedding.weight"}

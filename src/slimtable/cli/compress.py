@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 def compress(
     table_files: Annotated[
-        list[Path], typer.Argument(metavar="TABLE...", help="Trained tables: files or folders in any format of docs/tables.md.")
+        list[Path],
+        typer.Argument(metavar="TABLE...", help="Trained tables, in any format of docs/tables.md."),
     ],
     out: Out,
     budget: Annotated[
@@ -96,7 +97,7 @@ def compress(
         typer.Option(
             "--tables",
             metavar="NAME,…",
-            help="Tables of the files by name or pattern, such as 'user_*,*.item_embedding.weight'; all go into one file.",
+            help="Tables of the files, by names or patterns such as 'user_*,*.item_embedding.weight'.",
             show_default="the only table of each file",
         ),
     ] = None,
@@ -351,7 +352,8 @@ def _read_tables(
     found: dict[str, TableLike] = {}
     for path in paths:
         if pattern is None:
-            opened: Mapping[str, TableLike] = {TABLE if alone and len(paths) == 1 else path.stem: read_table(path, name)}
+            alone_key = TABLE if alone and len(paths) == 1 else path.stem
+            opened: Mapping[str, TableLike] = {alone_key: read_table(path, name)}
         else:
             opened = open_tables(path, pattern)
         for key, table in opened.items():

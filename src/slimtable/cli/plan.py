@@ -31,7 +31,12 @@ def plan(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="Only tables with this name, or pattern such as '*.weight'.", show_default="all of a file"),
+        typer.Option(
+            "--tables",
+            "--name",
+            help="Only tables with these names, or patterns such as 'user_*,*.weight'.",
+            show_default="all of a file",
+        ),
     ] = None,
     frequencies: Annotated[
         list[Path] | None, typer.Option(help="A .npy file of counts of ids, one per table, in their order.")
