@@ -37,7 +37,10 @@ def size_within(
     Raises:
         BudgetError: even the smallest is larger.
     """
-    return fit_budget(get_config(method, dict(options)), bits, *shape, frequencies).to_dict()
+    config = get_config(method, dict(options))
+    if "budget" in config.to_dict() and len(config.sizes(*shape)) == 1:  # it finds its size by itself
+        config = get_config(method, {**options, "budget": f"{int(bits // 8)}B"})
+    return fit_budget(config, bits, *shape, frequencies).to_dict()
 
 
 def compress(

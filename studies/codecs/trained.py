@@ -33,6 +33,9 @@ TUNING = "tuning.json"
 Scorer = Callable[[np.ndarray], np.ndarray]
 """User ids (B,) -> scores of all items (B, N)."""
 Part = Literal["valid", "test"]
+VALIDATED = 2_000
+"""Users of a panel that codecs are chosen by; fewer than those that are reported."""
+PARTS: tuple[Part, ...] = ("valid", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +78,9 @@ def lists_of(panel: Panel, part: Part, data_root: Path | None) -> Lists:
     hidden = parts.train if part == "valid" else parts.train.followed_by(parts.valid)
     wanted = without_duplicates(*held_out.csr())
     users = np.flatnonzero(np.diff(wanted[0]))
-    if panel.users and panel.users < len(users):
-        users = np.sort(np.random.default_rng(0).permutation(users)[: panel.users])
+    most = panel.users if part == "test" else min(panel.users, VALIDATED)
+    if most and most < len(users):
+        users = np.sort(np.random.default_rng(0).permutation(users)[:most])
     return Lists(users, *wanted, *without_duplicates(*hidden.csr()))
 
 

@@ -38,6 +38,7 @@ from studies.codecs.trained import dot_products, lists_of, load_split, load_tabl
 
 IALS, SASREC, LIGHTGCN = QUICK_PANELS
 UNIFORM = next(entry for entry in entries() if entry.kind == "uniform")
+FAISS_RABITQ = next(entry for entry in entries() if entry.name == "faiss RaBitQ")
 FAISS_SQ = next(entry for entry in entries() if entry.name == "faiss SQ")
 
 
@@ -101,6 +102,28 @@ def test_a_lost_cell_is_measured_again_and_is_the_same(done: Path, tmp_path: Pat
     measure_cells([lost], tmp_path, None, progress=False)
     for name in ("recall", "ndcg", "bits", "settings", "validation"):
         assert read_cells(tmp_path)[lost.key][name] == before[lost.key][name]
+
+
+def test_the_same_table_at_another_rate_is_not_evaluated_again(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    evaluate_ = codec_cells.per_user
+    monkeypatch.setattr(codec_cells, "per_user", lambda *given: counted.append(1) or evaluate_(*given))
+    cells = [Cell(LIGHTGCN, "items", FAISS_RABITQ, rate) for rate in (200, 201)]
+    measure_cells(cells, tmp_path, None, progress=False)
+    first, second = (read_cells(tmp_path)[cell.key] for cell in cells)
+    assert first["settings"] == second["settings"]
+    assert first["recall"] == second["recall"]
+    assert len(counted) == 4  # the validation and the test part, uncompressed and compressed
+
+
+def test_a_method_that_finds_its_size_itself_gets_the_budget(rows: np.ndarray) -> None:
+    counts = np.ones(len(rows))
+    for rate in (40, 136):
+        options = ours.size_within("auto", {}, rows.shape, counts, rate * len(rows))
+        assert ours.compress("auto", options, rows, counts, None).bits <= rate * len(rows)
+        assert options["budget"] == f"{rate * len(rows) // 8}B"
 
 
 def test_what_a_codec_refuses_is_kept_with_the_reason(done: Path) -> None:
