@@ -31,10 +31,11 @@ from slimtable.artifact import Packed
 from slimtable.serve import Table
 
 DIM = 64
+SEED = {"seed": 1, "rounds": 1}
 Lookup = Callable[[int], object]
 
 
-def coded(rows: int, num_codebooks: int, codebook_size: int, rng: np.random.Generator) -> Table:
+def coded(rows: int, num_codebooks: int, codebook_size: int, rng: np.random.Generator) -> Packed:
     width = (codebook_size - 1).bit_length()
     shape = (num_codebooks, codebook_size, DIM // num_codebooks)
     tier = {"num_rows": rows, "num_codebooks": num_codebooks, "codebook_size": codebook_size, "codebook": 0}
@@ -42,16 +43,71 @@ def coded(rows: int, num_codebooks: int, codebook_size: int, rng: np.random.Gene
         "codes.0": rng.integers(0, 256, rows * num_codebooks * width // 8, dtype=np.uint8),
         "codebook.0": rng.normal(size=shape).astype(np.float32),
     }
-    return Table("coded", Packed("coded", rows, DIM, arrays, {"tiers": [tier], "share_subspaces": False}))
+    return Packed("coded", rows, DIM, arrays, {"tiers": [tier], "share_subspaces": False})
 
 
-def scaled(rows: int, bits: int, rng: np.random.Generator) -> Table:
+def scaled(rows: int, bits: int, rng: np.random.Generator) -> Packed:
     arrays: dict[str, np.ndarray] = {
         "codes": rng.integers(0, 256, rows * DIM * bits // 8, dtype=np.uint8),
         "offset": rng.normal(size=DIM).astype(np.float32),
         "step": rng.random(DIM).astype(np.float32),
     }
-    return Table("scaled", Packed("scaled", rows, DIM, arrays, {"bits": bits, "axis": "column"}))
+    return Packed("scaled", rows, DIM, arrays, {"bits": bits, "axis": "column"})
+
+
+def scaled_rows(rows: int, bits: int, rng: np.random.Generator) -> Packed:
+    arrays: dict[str, np.ndarray] = {
+        "codes": rng.integers(0, 256, rows * DIM * bits // 8, dtype=np.uint8),
+        "offset": rng.normal(size=rows).astype(np.float16),
+        "step": rng.random(rows).astype(np.float16),
+    }
+    return Packed("scaled", rows, DIM, arrays, {"bits": bits, "axis": "row"})
+
+
+def short_rows(rows: int, bits: int, rng: np.random.Generator) -> Packed:
+    arrays: dict[str, np.ndarray] = {
+        "codes": rng.integers(0, 256, rows * DIM * bits // 8, dtype=np.uint8),
+        "step": rng.integers(0, 256, rows, dtype=np.uint8),
+        "step_range": np.array([0.01, 1.02]),
+        "zero": rng.integers(0, 256, rows, dtype=np.uint8),
+    }
+    return Packed("scaled", rows, DIM, arrays, {"bits": bits, "axis": "row", "scale_bits": 8})
+
+
+def quantized(rows: int, number: int, size: int, rng: np.random.Generator, **config: Any) -> Packed:
+    """Codes of a gain in 8 bits and a shape: residual codes if summed, a scalar grid if one codebook is shared."""
+    config = {"combine": "concat", "shared": False, "rotation": None} | config
+    config |= {"num_codebooks": number, "codebook_size": size, "codebook_bits": 32, "gain_bits": 8, "offset": False}
+    width = (size - 1).bit_length()
+    books = 1 if config["shared"] else number
+    arrays: dict[str, np.ndarray] = {
+        "codes": rng.integers(0, 256, rows * number * width // 8, dtype=np.uint8),
+        "codebook": rng.normal(size=(books, size, DIM if config["combine"] == "sum" else DIM // number)).astype("f4"),
+        "gain": rng.integers(0, 256, rows, dtype=np.uint8),
+        "gain_range": np.array([0.01, 1.02]),
+    }
+    return Packed("quantized", rows, DIM, arrays, config)
+
+
+def sparse(rows: int, share: float, rng: np.random.Generator) -> Packed:
+    stored = rng.random(rows * DIM, dtype=np.float32) < share
+    arrays: dict[str, np.ndarray] = {
+        "bitmap": np.packbits(stored, bitorder="little"),
+        "values": rng.integers(0, 256, int(stored.sum()), dtype=np.uint8),
+        "step": rng.random(rows).astype(np.float16),
+    }
+    return Packed("sparse", rows, DIM, arrays)
+
+
+def tiered(rows: int, head: Packed, tail: Packed) -> Packed:
+    """The ids of ``head``, then those of ``tail``."""
+    parts = [head, tail]
+    arrays = {f"part.{i}.{name}": array for i, part in enumerate(parts) for name, array in part.arrays.items()}
+    described = [
+        {"num_rows": part.num_embeddings, "layout": part.layout, "layout_config": dict(part.layout_config)}
+        for part in parts
+    ]
+    return Packed("tiered", rows, DIM, arrays, {"parts": described})
 
 
 def lookup_into(table: Table, batches: np.ndarray, out: np.ndarray, b: int) -> object:
@@ -79,14 +135,29 @@ def contenders(rows: int, batches: np.ndarray, rng: np.random.Generator) -> dict
         "faiss PQ decode, M=8 K=256": (8, lambda b: pq.decode(codes[batches[b]])),
     }
     out = np.empty((batches.shape[1], DIM), np.float32)
-    tables = {
-        "dense, float32": Table("dense", Packed("dense", rows, DIM, {"table": weight.numpy()})),
+    packed = {
+        "dense, float32": Packed("dense", rows, DIM, {"table": weight.numpy()}),
         "scaled, 8 bit": scaled(rows, 8, rng),
         "scaled, 4 bit": scaled(rows, 4, rng),
         "coded, M=8 K=256": coded(rows, 8, 256, rng),
         "coded, M=64 K=256": coded(rows, 64, 256, rng),
         "coded, M=64 K=64": coded(rows, 64, 64, rng),
+        "scaled, 2 bit": scaled(rows, 2, rng),
+        "scaled per row, 4 bit": scaled_rows(rows, 4, rng),
+        "scaled per row, 2 bit": scaled_rows(rows, 2, rng),
+        "scaled per row, 3 bit, scales 8 bit": short_rows(rows, 3, rng),
+        "scaled per row, 2 bit, scales 8 bit": short_rows(rows, 2, rng),
+        "quantized, pq M=8 K=256": quantized(rows, 8, 256, rng),
+        "quantized, rq M=8 K=256": quantized(rows, 8, 256, rng, combine="sum"),
+        "quantized, rabitq 4 bit": quantized(rows, DIM, 16, rng, shared=True, rotation=SEED),
+        "quantized, rabitq 2 bit": quantized(rows, DIM, 4, rng, shared=True, rotation=SEED),
+        "quantized, rabitq 1 bit": quantized(rows, DIM, 2, rng, shared=True, rotation=SEED),
+        "sparse, 20 % stored": sparse(rows, 0.2, rng),
+        "tiered, 4 bit and rq M=8": tiered(
+            rows, scaled_rows(rows // 10, 4, rng), quantized(rows - rows // 10, 8, 256, rng, combine="sum")
+        ),
     }
+    tables = {name: Table(name, table) for name, table in packed.items()}
     for name, table in tables.items():
         found[f"slimtable {name}"] = (table.nbytes / rows, partial(lookup_into, table, batches, out))
     most = tables["coded, M=8 K=256"]

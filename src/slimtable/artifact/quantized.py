@@ -35,7 +35,7 @@ from slimtable.errors import ArtifactFormatError, ArtifactValueError
 MAX_CODEBOOK_SIZE = 1 << 16
 MAX_STAGES = 256  # codebooks whose centroids are summed
 STORED = "stored"
-_ROUNDING = 1.01  # allows for the rounding of the many sums of a rotation
+_ROUNDING = 1.01  # allows for rounding in sums
 _IDS_AT_ONCE = 1024
 _CODES_AT_ONCE = {1: 8, 2: 4, 3: 2, 4: 2}  # by width: scalar codes that are looked up together
 _KEYS = (
@@ -245,18 +245,13 @@ def _read_rotation(value: Any) -> tuple[int | None, int]:
 
 def _check_codebook(packed: Packed, config: PackedQuantized) -> float:
     """Check the values of the codebook; returns a bound of the values of a shape."""
-    if config.codebook_bits == 8:
-        magnitude = 128 * check_finite(packed, "codebook_scale")
-    else:
-        magnitude = check_finite(packed, "codebook")
+    name = "codebook_scale" if config.codebook_bits == 8 else "codebook"
+    factor = 128 if config.codebook_bits == 8 else 1
+    magnitude = factor * check_finite(packed, name)
     if not config.summed:
         return magnitude
-    number = config.num_codebooks
-    if number * magnitude <= LARGEST / _ROUNDING:
-        return number * magnitude
-    books = packed.arrays["codebook_scale" if config.codebook_bits == 8 else "codebook"]
-    factor = 128 if config.codebook_bits == 8 else 1
-    return _ROUNDING * sum(factor * float(np.abs(book.astype(np.float64)).max()) for book in books)
+    books = (float(np.abs(book).max()) for book in packed.arrays[name])
+    return _ROUNDING * factor * sum(books)
 
 
 def _check_gains(packed: Packed, config: PackedQuantized) -> float:
