@@ -13,6 +13,7 @@ from slimtable.codecs.vectors import BLOCK_ROWS
 from slimtable.tables.base import Ids, Streamed, Table, TableError
 
 PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+_BUFFER = 1 << 20  # bytes of a column read at once; else a whole group of rows would be
 _ID_NAMES = ("id", "ids", "key", "key_id", "item_id", "user_id", "word")
 
 
@@ -103,7 +104,7 @@ class _Parquet:
     def batches(self, column: str, first: int) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self.path) as file:
+        with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER) as file:
             groups = list(range(first, file.metadata.num_row_groups))
             for batch in file.iter_batches(BLOCK_ROWS, row_groups=groups, columns=[column], use_threads=False):
                 yield batch.column(0)
@@ -180,6 +181,9 @@ class _Column(Streamed):
 
     def files(self) -> tuple[Path, ...]:
         return (self._path,)
+
+    def verify(self) -> None:
+        """Nothing to check beforehand: every batch is validated when it is read."""
 
     def _width(self, array: Any) -> int:
         first = array[0].as_py()
