@@ -49,6 +49,20 @@ def test_a_lone_table_needs_no_name(must: Command, files) -> None:
     assert found["tables"]["table"]["lists"]["asking"] == "table"
 
 
+def test_inspect_tells_of_the_card_of_this_very_file(must: Command, files) -> None:
+    assert must("inspect", files["alone"], "--json").json["report"] is None
+    must("report", files["alone"], files["item"], "--no-maps")
+    shown = must("inspect", files["alone"]).out
+    assert f"report card: {files['alone'].with_name('alone.report.html')}" in shown
+    assert "of the 20 best rows of table stay the best" in shown
+    found = must("inspect", files["alone"], "--json").json["report"]
+    assert found["tables"]["table"]["neighbours_kept"] > 0.5
+    write_artifact(files["alone"], {"table": compress_table(np.load(files["user"]), get_config("uniform"))})
+    assert "report card" not in must("inspect", files["alone"]).out
+    files["alone"].with_name("alone.report.json").write_text("{")
+    assert must("inspect", files["alone"], "--json").json["report"] is None
+
+
 def test_what_is_refused(slimtable: Command, files, tmp_path: Path) -> None:
     both = [files["both"], files["item"], files["user"], "--no-maps"]
     for words, message in (

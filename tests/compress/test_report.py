@@ -11,8 +11,9 @@ import pytest
 from matplotlib.image import imread
 
 from slimtable.artifact import write_artifact
+from slimtable.artifact.card import card_paths, read_card
 from slimtable.compress import Candidate, Choice, Compressed, GuardFacts, Kept, compress_table
-from slimtable.compress.report import card_paths, report_card
+from slimtable.compress.report import report_card
 from slimtable.compress.report_figures import draw_frontier
 from slimtable.compress.report_page import headline, ledger_table, quality_table, readable, write_report_card
 from slimtable.embeddings.base import get_config
@@ -80,7 +81,9 @@ def test_a_card_and_its_page(artifact) -> None:
     assert (json_path, page_path) == card_paths(artifact)
     assert [path.name for path in (json_path, page_path)] == ["both.report.json", "both.report.html"]
     facts = json.loads(json_path.read_text())
-    assert facts == card.facts
+    assert facts == {"headline": headline(card.facts), **card.facts}
+    assert read_card(artifact, card.facts["digest"]) == facts
+    assert read_card(artifact, "another") is None
     text = page_path.read_text()
     page = _Page()
     page.feed(text)
@@ -149,6 +152,20 @@ def test_a_table_that_only_asks_need_not_be_in_the_file(tmp_path) -> None:
     facts = report_card(path, TABLES, asking={"item": "user"}, maps=False).facts
     assert list(facts["tables"]) == ["item"]
     assert facts["tables"]["item"]["lists"]["kept"] > 0.9
+
+
+@pytest.mark.parametrize(("largest", "label"), [(1200, "bytes"), (9000, "times smaller")])
+def test_candidates_of_like_sizes_are_drawn_by_bytes(largest: int, label: str) -> None:
+    kept = {"recall@20": Kept(0.9, 0.8, 1.0).to_dict()}
+    candidates = [{"bytes": size, "kept": kept, "chosen": size > 1000} for size in (1000, largest)]
+    figure = draw_frontier({"float32_bytes": 20_000, "result": {"candidates": candidates}})
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.get_xlabel().startswith(label)
+    assert [text.get_text() for text in axes.texts] == ["1", "2, chosen"]
+    low, high = axes.get_xlim()
+    for size in (1000, largest):
+        assert low < (size if label == "bytes" else 20_000 / size) < high
 
 
 def test_a_card_without_judged_candidates_has_no_frontier(artifact) -> None:

@@ -129,7 +129,8 @@ def compress(
     require_free(out, force, reads=(*table_files, *(uncompressed or ()), *given.values()))
     _require_folder(out)
     if card:
-        from slimtable.compress.report import card_of_inputs, card_paths
+        from slimtable.artifact.card import card_paths
+        from slimtable.compress.report import card_of_inputs
         from slimtable.compress.report_page import write_report_card
 
         for path in card_paths(out):

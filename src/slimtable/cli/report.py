@@ -38,8 +38,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report card of an artifact: bytes by purpose, quality, maps and code health, as JSON and a page."""
+    from slimtable.artifact.card import card_paths
     from slimtable.compress.inputs import side_of
-    from slimtable.compress.report import card_paths, report_card
+    from slimtable.compress.report import report_card
     from slimtable.compress.report_page import headline, write_report_card
     from slimtable.serve.reader import open_artifact
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from slimtable.artifact.card import card_paths, read_card
 from slimtable.cli.options import Force, Json, require_free
 from slimtable.cli.output import show, show_json, table
 from slimtable.serve.reader import Artifact, Table, open_artifact
@@ -85,6 +86,7 @@ def inspect(
                         for name, tensor in artifact.tensors.items()
                     },
                     "model": artifact.model,
+                    "report": read_card(file, artifact.digest),
                 }
             )
         else:
@@ -176,6 +178,9 @@ def _show_artifact(artifact: Artifact) -> None:
             texts=("method", "layout"),
         )
     )
+    card = read_card(artifact.path, artifact.digest)
+    if card is not None:
+        show(f"report card: {card_paths(artifact.path)[1]}: {card.get('headline', '')}")
     for name, tensor in artifact.tensors.items():
         show(f"tensor {name}: {' × '.join(map(str, tensor.shape))} {tensor.dtype.name}, uncompressed")
 

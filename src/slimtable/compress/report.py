@@ -151,13 +151,6 @@ def card_of_inputs(
     )
 
 
-def card_paths(file: str | Path) -> tuple[Path, Path]:
-    """Where the card of an artifact lies: its JSON file and its page, beside the artifact."""
-    path = Path(file)
-    stem = path.with_suffix("") if path.suffix == ".safetensors" else path
-    return stem.with_name(f"{stem.name}.report.json"), stem.with_name(f"{stem.name}.report.html")
-
-
 def _check(
     opened: ArtifactFile,
     originals: Mapping[str, Any],

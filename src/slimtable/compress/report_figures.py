@@ -12,6 +12,7 @@ from slimtable.artifact.ledger import KINDS
 from slimtable.reporting.figures import COLOURS, blank_figure, legend_entries, mark
 
 _SMALL = 0.03  # share of a bar from which its part is labelled
+_ALIKE = 1.3  # candidates whose sizes differ less are drawn by bytes
 _GREYS = ("#555555", "#999999", "#bbbbbb")
 _RATIOS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 
@@ -66,12 +67,14 @@ def draw_frontier(facts: Mapping[str, Any]) -> Figure | None:
         return None
     measure = next(iter(judged[0]["kept"]))
     figure, (axes,) = blank_figure(1, 1, (8.5, 4.4))
-    ratios = [facts["float32_bytes"] / candidate["bytes"] for candidate in judged]
-    for candidate, ratio in zip(judged, ratios, strict=True):
+    sizes = [candidate["bytes"] for candidate in judged]
+    alike = max(sizes) < _ALIKE * min(sizes)
+    places = sizes if alike else [facts["float32_bytes"] / size for size in sizes]
+    for candidate, place in zip(judged, places, strict=True):
         kept, chosen = candidate["kept"][measure], candidate["chosen"]
         share, low, high = (100 * kept[name] for name in ("share", "low", "high"))
         axes.errorbar(
-            ratio,
+            place,
             share,
             yerr=[[max(0.0, share - low)], [max(0.0, high - share)]],
             color=COLOURS[1] if chosen else COLOURS[0],
@@ -81,14 +84,20 @@ def draw_frontier(facts: Mapping[str, Any]) -> Figure | None:
             linewidth=1.0,
             zorder=3 if chosen else 2,
         )
-        if chosen:
-            axes.annotate("chosen", (ratio, share), xytext=(9, 7), textcoords="offset points", fontsize=9)
+        number = 1 + facts["result"]["candidates"].index(candidate)
+        text = f"{number}, chosen" if chosen else str(number)
+        axes.annotate(text, (place, share), xytext=(9, 7), textcoords="offset points", fontsize=9)
     axes.axhline(100, color="#555555", linewidth=1.0, linestyle="--", zorder=1)
-    axes.set_xscale("log")
-    axes.set_xlim(min(ratios) / 1.15, max(ratios) * 1.2)
-    mark(axes.xaxis, _RATIOS, "{:g}×")
-    axes.margins(y=0.15)
-    axes.set_xlabel("times smaller than float32 (log scale)")
+    axes.margins(x=0.1, y=0.15)
+    if alike:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel("bytes; numbers are those of the table of candidates")
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(min(places) / 1.15, max(places) * 1.2)
+        mark(axes.xaxis, _RATIOS, "{:g}×")
+        axes.set_xlabel("times smaller than float32 (log scale); numbers are those of the table of candidates")
     axes.set_ylabel(f"{measure} kept, in %, with its 95 % interval")
     figure.tight_layout()
     return figure

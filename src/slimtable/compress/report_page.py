@@ -7,8 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from slimtable.artifact.card import card_paths
 from slimtable.artifact.ledger import KINDS
-from slimtable.compress.report import ReportCard, card_paths
+from slimtable.compress.report import ReportCard
 from slimtable.compress.report_figures import draw_frontier, draw_ledger
 from slimtable.files import replace_file, write_json
 from slimtable.reporting.figures import to_png
@@ -33,7 +34,7 @@ def write_report_card(card: ReportCard, file: str | Path) -> tuple[Path, Path]:
     """
     json_path, page_path = card_paths(file)
     page = card_page(card).encode()
-    write_json(json_path, card.facts)
+    write_json(json_path, {"headline": headline(card.facts), **card.facts})
     with replace_file(page_path) as opened:
         opened.write(page)
     return json_path, page_path
@@ -219,8 +220,8 @@ def _candidate_table(facts: Facts) -> Table:
     result = facts["result"]
     measures = list(dict.fromkeys(name for candidate in result["candidates"] for name in candidate["kept"]))
     rows = []
-    for candidate in result["candidates"]:
-        choices = "; ".join(_choice_text(name, choice) for name, choice in candidate["tables"].items())
+    for number, candidate in enumerate(result["candidates"], start=1):
+        choices = f"{number}. " + "; ".join(_choice_text(name, choice) for name, choice in candidate["tables"].items())
         kept = candidate["kept"]
         rows.append(
             (

@@ -203,6 +203,7 @@ class Artifact(Mapping[str, Table]):
         file_size: bytes of the file.
         tensors: the uncompressed tensors of the model by name, read only.
         model: description of the model by the writer (JSON values).
+        digest: digest of the header, which holds the checksums of all arrays.
     """
 
     def __init__(self, opened: ArtifactFile) -> None:
@@ -210,6 +211,7 @@ class Artifact(Mapping[str, Table]):
         self.file_size = opened.file_size
         self.tensors = opened.tensors
         self.model = opened.model
+        self.digest: str = opened.manifest["digest"]
         self._opened: ArtifactFile | None = opened
         self._origin = Origin(Path(os.path.realpath(opened.path)), opened.manifest["digest"])
         self._tables = {
