@@ -1,8 +1,8 @@
 """Writes the files of tests/tables/files with the libraries themselves: `python tests/tables/make_fixtures.py`.
 
 Needs recbole, implicit, lightfm (builds with `pip install --no-use-pep517`), gensim, torchrec and fbgemm-gpu-cpu, which
-the tests do not need. Each part is skipped
-if its library is missing. `expected.npz` holds the values that each library says its file has.
+the tests do not need. Each part is skipped if its library is missing. `expected.npz` holds the values that each library
+says its file has.
 """
 
 from __future__ import annotations
