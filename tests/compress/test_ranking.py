@@ -42,6 +42,20 @@ def test_ranks_are_those_of_sorting() -> None:
     assert rank_of(queries, Array(table), targets, hidden).tolist() == ranks_by_sorting(queries, table, targets, hidden)
 
 
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("limit", [1, 7, 30])
+def test_ranks_below_a_limit_are_exact(limit, monkeypatch) -> None:
+    monkeypatch.setattr(ranking, "_SCORES_AT_A_TIME", 4)
+    random = np.random.default_rng(3)
+    queries, table = (random.integers(-3, 4, (size, 5)).astype(np.float32) for size in (20, 50))
+    targets = lists(*(sorted(random.choice(50, 5, replace=False).tolist()) for _ in range(20)))
+    hidden = lists(*(sorted(random.choice(50, size, replace=False).tolist()) for size in random.integers(0, 9, 20)))
+    exact = np.array(ranks_by_sorting(queries, table, targets, hidden))
+    found = rank_of(queries, Array(table), targets, hidden, limit)
+    assert (found[exact < limit] == exact[exact < limit]).all()
+    assert (found[exact >= limit] >= limit).all()
+
+
 def test_equal_rows_share_their_ranks_although_float32_may_differ() -> None:
     random = np.random.default_rng(1)
     table = np.repeat(random.standard_normal((1, 64)).astype(np.float32), 40, axis=0)

@@ -83,6 +83,9 @@ class _Half:
 class _Ranked(Guard):
     """A guard by the ranks of given rows of one table for queries that are rows of another, or of the same."""
 
+    length = _TOP
+    """Length of the lists that are compared."""
+
     def __init__(
         self, tables: Mapping[str, Vectors], query_name: str, ranked_name: str, halves: Mapping[Half, _Half], seed: int
     ) -> None:

@@ -15,6 +15,7 @@ from slimtable.codecs.vectors import Vectors
 
 _QUERIES_AT_A_TIME = 128
 _ROWS_AT_A_TIME = 1 << 13  # scores of a block of queries take 4 MB
+_SCORES_AT_A_TIME = 512  # between looks at whether a rank is beyond the limit
 _SPARE = 32  # rows behind the last of a list that are scored exactly, too
 
 
@@ -41,7 +42,7 @@ class Lists:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def rank_of(queries: np.ndarray, table: Vectors, targets: Lists, hidden: Lists) -> np.ndarray:
+def rank_of(queries: np.ndarray, table: Vectors, targets: Lists, hidden: Lists, limit: float = np.inf) -> np.ndarray:
     """The rank of each target among all rows of the table by dot product with its query.
 
     Args:
@@ -49,9 +50,11 @@ def rank_of(queries: np.ndarray, table: Vectors, targets: Lists, hidden: Lists) 
         table: (N, d) rows.
         targets: rows to rank, for each query.
         hidden: rows that do not count, for each query; a target of a query counts even if it is hidden.
+        limit: ranks from here on need not be exact, which saves most of the time.
 
     Returns:
-        float64 (targets,): rows that score higher plus half of those with an equal score.
+        float64 (targets,): rows that score higher plus half of those with an equal score; some number of at least
+        ``limit`` where that is ``limit`` or more.
     """
     ranks = np.zeros(len(targets.ids))
     needed, places = np.unique(np.concatenate((targets.ids, hidden.ids)), return_inverse=True)
@@ -59,6 +62,7 @@ def rank_of(queries: np.ndarray, table: Vectors, targets: Lists, hidden: Lists) 
     of_targets, of_hidden = places[: len(targets.ids)], places[len(targets.ids) :]
     exact = np.empty(len(targets.ids))
     wide = queries.astype(np.float64)
+    enough = limit + np.diff(hidden.starts).astype(np.float64)  # so many rows, hidden ones included, decide
     _exact_scores(wide, known, targets.starts, of_targets, exact)
     for first_row, rows in table.blocks(size=_ROWS_AT_A_TIME):
         turned, rows64 = np.ascontiguousarray(rows.T), rows.astype(np.float64)
@@ -68,7 +72,7 @@ def rank_of(queries: np.ndarray, table: Vectors, targets: Lists, hidden: Lists) 
             scores = queries[some] @ turned
             margins = _margin(wide[some], longest)
             starts = targets.starts[first : first + len(scores) + 1]
-            _count(scores, wide[some], rows64, margins, starts, targets.ids, first_row, exact, ranks)
+            _count(scores, wide[some], rows64, margins, enough[some], starts, targets.ids, first_row, exact, ranks)
     _uncount(wide, known, hidden.starts, of_hidden, targets.starts, of_targets, exact, ranks)
     return ranks
 
@@ -129,25 +133,30 @@ def _exact_scores(queries, known, starts, places, exact):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def _count(scores, queries, rows, margins, starts, ids, first_row, exact, ranks):  # type: ignore[no-untyped-def]
+def _count(  # type: ignore[no-untyped-def]
+    scores, queries, rows, margins, enough, starts, ids, first_row, exact, ranks
+):
     """Adds the rows of a block that score higher than each target, and half of the equal ones except itself."""
     for q in range(scores.shape[0]):
-        line = scores[q]
         for t in range(starts[q], starts[q + 1]):
             # As float32 and one step outwards, so that the loop compares numbers of one type.
             low = np.float32(exact[t] - margins[q])
             high = np.float32(exact[t] + margins[q])
-            above, near = 0, 0
-            for j in range(line.size):
-                above += line[j] > high
-                near += line[j] >= low
-            ranks[t] += above
-            if near == above:
-                continue
-            for j in range(line.size):
-                if line[j] >= low and not line[j] > high and first_row + j != ids[t]:
-                    score = _dot(queries[q], rows[j])
-                    ranks[t] += (score > exact[t]) + 0.5 * (score == exact[t])
+            for first in range(0, scores.shape[1], _SCORES_AT_A_TIME):
+                if ranks[t] >= enough[q]:
+                    break
+                line = scores[q, first : first + _SCORES_AT_A_TIME]
+                above, near = 0, 0
+                for j in range(line.size):
+                    above += line[j] > high
+                    near += line[j] >= low
+                ranks[t] += above
+                if near == above:
+                    continue
+                for j in range(line.size):
+                    if line[j] >= low and not line[j] > high and first_row + first + j != ids[t]:
+                        score = _dot(queries[q], rows[first + j])
+                        ranks[t] += (score > exact[t]) + 0.5 * (score == exact[t])
 
 
 @njit(cache=True, nogil=True)
