@@ -14,6 +14,7 @@ from slimtable.artifact.layout import (
     MAX_DIM,
     Layout,
     RowsInto,
+    aligned_zeros,
     check_array,
     check_arrays,
     check_codes,
@@ -214,7 +215,7 @@ def read_quantized(packed: Packed) -> PackedQuantized:
 def padded_codebook(packed: Packed, config: PackedQuantized) -> np.ndarray:
     """The centroids as float32 (books, 2**width, values), zeros after the last: no code points outside."""
     book = packed.arrays["codebook"]
-    padded = np.zeros((book.shape[0], 1 << config.width, book.shape[2]), np.float32)
+    padded = aligned_zeros((book.shape[0], 1 << config.width, book.shape[2]))
     used = padded[:, : book.shape[1]]
     used[:] = book
     if config.codebook_bits == 8:
