@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from slimtable.artifact.kernels import AHEAD, prefetch, prefetch_bytes
+from slimtable.artifact.kernels import AHEAD, borrowed, prefetch, prefetch_bytes
 from slimtable.artifact.tier_kernels import ones
 
 BLOCK_BYTES = 64  # bytes of the bitmap per entry of the directory
@@ -57,6 +57,7 @@ def count_ones(bitmap, directory):
 @njit(cache=True, nogil=True)
 def first_values(bitmap, directory, dim, ids, firsts):
     """``firsts[i]`` = number of ones before row ``ids[i]``, which begins at bit ``ids[i] · dim``."""
+    bitmap, directory = borrowed(bitmap), borrowed(directory)
     for i in range(ids.size):
         if i + AHEAD < ids.size:
             ahead = ids[i + AHEAD] * dim >> 3
@@ -85,11 +86,12 @@ def sparse_rows(bitmap, values, steps, ids, firsts, out):
         firsts: int64 (n,), index of the first value of each row.
         out: float32 (n, d).
     """
-    dim = out.shape[1]
+    bitmap, values, dim = borrowed(bitmap), borrowed(values), out.shape[1]
     for i in range(ids.size):
         if i + AHEAD < ids.size:
             prefetch(values, firsts[i + AHEAD])
-        out[i, :] = np.float32(0)
+        for j in range(dim):
+            out[i, j] = np.float32(0)
         place = firsts[i]
         bit = ids[i] * dim
         column = 0
