@@ -16,7 +16,7 @@ help: ## show this list
 
 setup: $(STAMP) ## install everything, at pinned versions, in .venv
 
-demo: $(STAMP) ## train, compare, pack, verify and look up on synthetic data (about a minute)
+demo: $(STAMP) ## train on synthetic data, compress 16 times, and write a report card (about a minute)
 	$(VENV)/bin/slimtable demo
 
 check: $(STAMP) ## format, lint and types
