@@ -31,7 +31,7 @@ def demo(
     from slimtable.compress.report import card_of_inputs
     from slimtable.compress.report_page import headline, write_report_card
     from slimtable.data import load_dataset, split
-    from slimtable.embeddings.base import get_config
+    from slimtable.embeddings.base import EmbeddingTable, get_config
     from slimtable.training.trainer import TrainConfig, train
 
     parts = split(load_dataset(_DATA), _SPLIT)
@@ -43,7 +43,11 @@ def demo(
         learning_rate=_LEARNING_RATE,
     )
     model = train(parts, "bprmf", get_config("full"), config, out=out / "run").model
-    tables = {side: model.get_submodule(f"{side}_embedding").weight.detach().numpy() for side in ("user", "item")}
+    tables = {}
+    for side in ("user", "item"):
+        embedding = model.get_submodule(f"{side}_embedding")
+        assert isinstance(embedding, EmbeddingTable)
+        tables[side] = embedding.weight.detach().numpy()
     for side, table in tables.items():
         np.save(out / f"{side}.npy", table)
 
