@@ -291,7 +291,8 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from slimtable.cli import main
 path, delta, patched = {[str(artifact), str(tmp_path / "delta"), str(tmp_path / "patched")]!r}
-for words in (["--help"], ["inspect", path], ["inspect", path, "--codes"], ["verify", path], ["lookup", path, "item", "0"], ["data", "list"],
+for words in (["--help"], ["inspect", path], ["inspect", path, "--codes"], ["verify", path],
+              ["lookup", path, "item", "0"], ["data", "list"],
               ["delta", path, path, "--out", delta], ["patch", path, delta, "--out", patched]):
     assert main(words) == 0, words
 assert main(["compress", path, "--out", "none"]) == main(["train", "--help"]) == 2
