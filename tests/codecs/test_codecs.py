@@ -255,18 +255,26 @@ import sys
 sys.modules["torch"] = None
 import numpy as np
 from slimtable.codecs.base import Rows
+from slimtable.codecs.binary import Binary
 from slimtable.codecs.dense import Dense
 from slimtable.codecs.low_rank import LowRank
+from slimtable.codecs.magnitude import Magnitude
+from slimtable.codecs.nmf import NonNegative
 from slimtable.codecs.product import Product, Tier
+from slimtable.codecs.rabitq import Rabitq
 from slimtable.codecs.saec import Saec
+from slimtable.codecs.ternary import Ternary
+from slimtable.codecs.tiered import Tiered
 from slimtable.codecs.uniform import Uniform
 table = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
 product = Product((Tier(10, 2, 4, 0), Tier(40, 2, 2, 0)))
-print([codec.compress(Rows(table)).nbytes for codec in (Dense(), Uniform(4), LowRank(2), Saec(7), product)])
+tiered = Tiered(lambda n, d: Dense(), lambda n, d: Rabitq(2), head_rows=9)
+codecs = (Dense(), Uniform(4), LowRank(2), Saec(7), product, Rabitq(2), Binary(), Ternary(), Magnitude(0.5), tiered)
+print([codec.compress(Rows(table)).nbytes for codec in codecs], NonNegative(2).compress(Rows(abs(table))).nbytes)
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[800, 132, 432, 131, 79]"
+    assert done.stdout.strip() == "[800, 132, 432, 131, 79, 132, 115, 128, 225, 258] 432"
 
 
 @pytest.mark.slow

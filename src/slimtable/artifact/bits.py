@@ -69,6 +69,8 @@ def pack_bits(values: np.ndarray, width: int) -> np.ndarray:
     values = np.ascontiguousarray(values).reshape(-1)
     if values.dtype.kind not in "iu":
         raise TypeError(f"`values` must be integers, got {values.dtype}.")
+    if width == 8 and values.dtype == np.uint8:
+        return values.copy()
     if values.size and (int(values.min()) < 0 or int(values.max()) >> width):
         worst = max(int(values.max()), -int(values.min()), key=abs)
         raise ValueError(f"`values` must be in 0..{(1 << width) - 1} to fit {width} bits, got {worst}.")

@@ -95,11 +95,29 @@ def first_outside(ids, limit):
 
 @njit(cache=True, nogil=True)
 def pack(values, width, packed):
-    """Write ``values`` (n,) as a little-endian stream of ``width``-bit codes into ``packed`` uint8."""
+    """Write ``values`` (n,) as a little-endian stream of ``width``-bit codes into ``packed`` uint8.
+
+    Widths that divide a byte have a loop that can be vectorised.
+    """
     pending = 0
     filled = 0
     byte = 0
-    for i in range(values.size):
+    if width == 4:
+        byte = values.size >> 1
+        for i in range(byte):
+            packed[i] = values[2 * i] | values[2 * i + 1] << 4
+    elif width == 2:
+        byte = values.size >> 2
+        for i in range(byte):
+            low = values[4 * i] | values[4 * i + 1] << 2
+            packed[i] = low | values[4 * i + 2] << 4 | values[4 * i + 3] << 6
+    elif width == 1:
+        byte = values.size >> 3
+        for i in range(byte):
+            low = values[8 * i] | values[8 * i + 1] << 1 | values[8 * i + 2] << 2 | values[8 * i + 3] << 3
+            high = values[8 * i + 4] | values[8 * i + 5] << 1 | values[8 * i + 6] << 2 | values[8 * i + 7] << 3
+            packed[i] = low | high << 4
+    for i in range(byte * 8 // width, values.size):
         pending |= np.int64(values[i]) << filled
         filled += width
         while filled >= 8:

@@ -22,8 +22,8 @@ GAUSSIAN_LEVELS = {
     4: (0.12839503, 0.388048299, 0.656759119, 0.942340456, 1.2562312, 1.61804639, 2.06901723, 2.73258957),
 }
 """Positive levels of the grid with the least squared error for normal values (Max 1960), by bits."""
-_SCALES = 15
-_LEAST_SCALE, _LARGEST_SCALE = 0.7, 1.4
+_SCALES = 8
+_LEAST_SCALE, _LARGEST_SCALE = 0.8, 1.3
 """Rows are scaled before they are coded, and the best of these scales is kept: with few values per row, the spread of
 a row's values differs from that of the normal distribution."""
 

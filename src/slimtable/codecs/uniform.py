@@ -12,7 +12,7 @@ from slimtable.artifact.log_scales import scale_codes, scale_range, scale_table
 from slimtable.artifact.scaled import zero_points
 from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 from slimtable.codecs.quantize.clipping import least_error, search_grid
-from slimtable.codecs.quantize.scalar import codes_of, make_grid, refusal, round_half
+from slimtable.codecs.quantize.scalar import codes_of, ends_of, make_grid, refusal, round_half
 
 _ADVICE = "Use scale_bits=32"
 _FINEST = 0.3
@@ -95,7 +95,7 @@ class _FittedUniform(Fitted):
     def _row_grids(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Offset and step of each row, float32 (n, 1) each."""
         codec = self.codec
-        low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+        low, high = (end[:, None] for end in ends_of(rows))
         offset, step = make_grid(low, high, codec.bits, codec.scale_bits, self._largest, _ADVICE)
         if not codec.clip:
             return offset, step
@@ -160,4 +160,5 @@ class _FittedUniform(Fitted):
 
 def _reach(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest value of each row, or 0, which a grid with a zero point must hold; (n,) each."""
-    return np.minimum(rows.min(axis=1), 0), np.maximum(rows.max(axis=1), 0)
+    low, high = ends_of(rows)
+    return np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from slimtable import Saec, SaecConfig, Uniform, UniformConfig
-from slimtable.codecs.quantize.scalar import codes_of, make_grid
+from slimtable.codecs.quantize.scalar import codes_of, ends_of, make_grid
 from slimtable.embeddings import scalar_grid
 
 _ROWS = UniformConfig(axis="row", scale_bits=16)
@@ -55,3 +55,19 @@ def test_arrays_and_tensors_give_the_same_grid(bits: int, scale_bits: int) -> No
     assert np.array_equal(step, by_torch[1].numpy())
     codes = scalar_grid.codes_of(torch.from_numpy(table), *by_torch, bits)
     assert np.array_equal(codes_of(table, offset, step, bits), codes.numpy())
+
+
+def test_ends_and_codes_are_those_of_plain_arithmetic() -> None:
+    generator = np.random.default_rng(0)
+    rows = (generator.standard_normal((500, 13)) * 10.0 ** generator.integers(-30, 30, (500, 1))).astype(np.float32)
+    rows[3], rows[4] = 0, -2.5
+    low, high = ends_of(rows)
+    np.testing.assert_array_equal(low, rows.min(axis=1))
+    np.testing.assert_array_equal(high, rows.max(axis=1))
+    for bits in (1, 4, 8):
+        step = (high - low) / np.float32(2**bits - 1)
+        for offset, width in ((low[:, None], step[:, None]), (rows[7], np.abs(rows[8])), (low[9], step[9])):
+            safe = np.where(width > 0, width, np.float32(1))
+            with np.errstate(over="ignore"):
+                expected = np.rint((rows - offset) / safe).clip(0, 2**bits - 1)
+            np.testing.assert_array_equal(codes_of(rows, offset, width, bits), expected)

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
+from slimtable.codecs.quantize.scalar_kernels import WHOLE
+
 _FURTHEST = 0.45
 """How far either end moves at most, as a share of the range of the row."""
 _POSITIONS = 8
@@ -20,8 +22,6 @@ _FINE = 6
 """From this number of bits on clipping gains nothing, and only least squares are used."""
 _ROUNDS = 4
 """Rounds of least squares."""
-
-_WHOLE = np.float32(12582912.0)  # adding and subtracting it rounds float32 numbers below 2^22, halves to even
 
 
 def search_grid(rows: np.ndarray, low: np.ndarray, high: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +89,7 @@ def _search(rows, low, high, positions, top, offset, step):  # type: ignore[no-u
             x = rows[i, j]
             for k in range(count):
                 t = min(max((x - start[k]) * inverse[k], np.float32(0)), top)
-                difference = (start[k] + width[k] * ((t + _WHOLE) - _WHOLE)) - x
+                difference = (start[k] + width[k] * ((t + WHOLE) - WHOLE)) - x
                 error[k] += difference * difference
         best = 0
         for k in range(count):
@@ -109,7 +109,7 @@ def _least_squares(rows, i, offset, step, top):  # type: ignore[no-untyped-def]
         for j in range(width):
             x = rows[i, j]
             t = min(max((x - offset) * inverse, np.float32(0)), top)
-            code = (t + _WHOLE) - _WHOLE
+            code = (t + WHOLE) - WHOLE
             difference = np.float64((offset + step * code) - x)
             error += difference * difference
             codes += code
@@ -135,6 +135,6 @@ def _errors(rows, offset, step, top, error):  # type: ignore[no-untyped-def]
         total = 0.0
         for j in range(rows.shape[1]):
             t = min(max((rows[i, j] - offset[i]) / safe, np.float32(0)), top)
-            difference = np.float64((offset[i] + step[i] * ((t + _WHOLE) - _WHOLE)) - rows[i, j])
+            difference = np.float64((offset[i] + step[i] * ((t + WHOLE) - WHOLE)) - rows[i, j])
             total += difference * difference
         error[i] = total

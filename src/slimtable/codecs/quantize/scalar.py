@@ -49,13 +49,29 @@ def codes_of(rows: np.ndarray, offset: np.ndarray, step: np.ndarray, bits: int) 
 
     Args:
         rows: float (n, d).
-        offset: float32, broadcast to the rows, like ``step``.
+        offset: float32 (n, 1), or (d,) or a number for all rows, like ``step``.
         step: float32.
         bits: bits per value, 1 to 8.
     """
-    safe = np.where(step > 0, step, np.float32(1))
-    codes = np.rint((np.asarray(rows, np.float32) - offset) / safe)
-    return codes.clip(0, 2**bits - 1).astype(np.uint8)
+    from slimtable.codecs.quantize import scalar_kernels  # numba is imported on first use
+
+    rows, top = np.ascontiguousarray(rows, np.float32), np.float32(2**bits - 1)
+    codes = np.empty(rows.shape, np.uint8)
+    if offset.shape == (len(rows), 1):
+        scalar_kernels.code_rows(rows, offset[:, 0], step[:, 0], top, codes)
+    else:
+        scales = (np.broadcast_to(scale, rows.shape[1:]) for scale in (offset, step))
+        scalar_kernels.code_columns(rows, *map(np.ascontiguousarray, scales), top, codes)
+    return codes
+
+
+def ends_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each row, float32 (n,) each, of finite float32 rows (n, d)."""
+    from slimtable.codecs.quantize import scalar_kernels
+
+    low, high = np.empty((2, len(rows)), np.float32)
+    scalar_kernels.row_ends(np.ascontiguousarray(rows).view(np.int32), low.view(np.int32), high.view(np.int32))
+    return low, high
 
 
 def refusal(scale_bits: int, advice: str) -> str:
