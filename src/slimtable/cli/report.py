@@ -29,9 +29,14 @@ def report(
         list[str] | None,
         typer.Option(metavar="TABLE=FILE", help="A .npy file of counts of the ids of a table. May be repeated."),
     ] = None,
-    name: Annotated[
+    names: Annotated[
         str | None,
-        typer.Option(help="Only tables with this name, or pattern such as '*.weight'.", show_default="all of a file"),
+        typer.Option(
+            "--tables",
+            "--name",
+            help="Only tables with these names, or patterns such as 'user_*,*.weight'.",
+            show_default="all of a file",
+        ),
     ] = None,
     maps: Annotated[bool, typer.Option("--maps/--no-maps", help="Draw rows before and after in a plane.")] = True,
     force: Force = False,
@@ -48,7 +53,7 @@ def report(
         require_free(path, force)
     with open_artifact(file, verify=True) as artifact:
         held = list(artifact)
-    originals = _originals(held, table_files, name)
+    originals = _originals(held, table_files, names)
     asks = [key for key in originals if side_of(key) == "user"]
     if queries is None and len(asks) == 1 and len(originals) > 1:
         queries = asks[0]
