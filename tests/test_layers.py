@@ -37,6 +37,7 @@ MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
     "artifact": LEAVES | {"artifact"},
     "serve": _FILES | {"serve"},
+    "export": _FILES | {"export"},
     "codecs": _CODECS,
     "data": _DATA,
     "grouping": _DATA | {"grouping"},
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "reporting": LEAVES | {"reporting"},
     "pipeline": _LEARNING | {"serve", "compress", "tables", "reporting", "pipeline"},
     "bench": _LEARNING | {"serve", "compress", "reporting", "bench"},
-    "cli": _LEARNING | {"serve", "tables", "compress", "reporting", "pipeline", "bench", "cli"},
+    "cli": _LEARNING | {"serve", "tables", "compress", "reporting", "pipeline", "bench", "cli", "export"},
 }
 """By package or top module, what its files may import of `slimtable`."""
 

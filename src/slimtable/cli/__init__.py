@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from slimtable._version import __version__
-from slimtable.cli import bench, compress, data, deltas, demo, group, pipeline, plan, report, tables, train
+from slimtable.cli import bench, compress, data, deltas, demo, export, group, pipeline, plan, report, tables, train
 from slimtable.cli.options import GridCommand, TrainingCommand
 from slimtable.cli.output import show
 from slimtable.errors import SlimtableError
@@ -95,6 +95,12 @@ app.command(
         "slimtable report model.safetensors item.npy user.npy --queries user",
     ),
 )(report.report)
+app.command(
+    epilog=examples(
+        "slimtable export items.safetensors --format faiss --out items.faiss",
+        "slimtable export model.safetensors --table item --format parquet --out item.parquet",
+    ),
+)(export.export)
 app.command(epilog=examples("slimtable verify model.safetensors"))(tables.verify)
 app.command(
     epilog=examples(

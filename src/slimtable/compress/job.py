@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -90,12 +91,14 @@ class Written:
         tables: the packed tables; the arrays that hold rows have their type and shape alone.
         quality: of each table that was compressed.
         resumed_rows: rows that an earlier process had finished.
+        seconds: of this process to "fit", to "encode" and to "finish".
     """
 
     file_size: int
     tables: Mapping[str, Packed]
     quality: Mapping[str, Quality]
     resumed_rows: int
+    seconds: Mapping[str, float]
 
 
 def compress_to_file(
@@ -150,18 +153,23 @@ class _Job:
         self._row_arrays: dict[str, list[str]] = {}
 
     def run(self, workers: int, vocabularies: Mapping[str, Any] | None, model: Mapping[str, Any] | None) -> Written:
+        times = [time.perf_counter()]
         tables = {name: self._described(name, source) for name, source in self._sources.items()}
+        times.append(time.perf_counter())
         plan = plan_file(tables, vocabularies=vocabularies, model=model)
         targets = self._targets(plan)
         finished = self._verified(self._journal.begin(self._identity(plan), plan.file_size), targets)
         self._write_others(plan, targets)
         resumed = sum(chunk.stop - chunk.first for chunk in self._chunks() if _key(chunk) in finished)
         self._encode(targets, finished, workers)
+        times.append(time.perf_counter())
         self._write_header(plan)
         read_artifact(self._journal.output, values=False)  # its structure; values were checked block by block
         quality = {name: self._quality(name, finished) for name in self._compressed}
         self._journal.finish()
-        return Written(plan.file_size, tables, quality, resumed)
+        times.append(time.perf_counter())
+        seconds = dict(zip(("fit", "encode", "finish"), np.diff(times).tolist(), strict=True))
+        return Written(plan.file_size, tables, quality, resumed, seconds)
 
     def _described(self, name: str, source: Source | Packed) -> Packed:
         """The packed table with the types and shapes of its arrays; fits the codec."""
