@@ -6,10 +6,10 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from slimtable.pool import Failure, run_here, run_parallel
 from slimtable.progress import watch
 from studies.codecs import ours, with_faiss
 from studies.codecs.evaluation import per_user, share_kept, share_of
-from studies.codecs.experiments import CONSTANT_BITS, OF_FAISS, Cell, Entry, K, Panel, Side
+from studies.codecs.experiments import CONSTANT_BITS, OF_FAISS, Cell, K, Panel, Side
 from studies.codecs.ours import Coded
 from studies.codecs.trained import PARTS, Part, Tables, lists_of, load_tables
 from studies.finished import add_finished, read_finished
@@ -117,7 +117,8 @@ def measure_cell(cell: Cell, out: Path, data_root: Path | None) -> Record:
     tables = load_tables(cell.panel, out, data_root)
     coded, seconds = {}, 0.0
     for table in _compressed_tables(cell, tables):
-        coded[table.name], spent = _coded(cell.panel, cell.entry, table, cell.rate, out)
+        judge = partial(_judge, cell.panel, table.name, out, data_root)
+        coded[table.name], spent = _coded(cell, table, out, judge)
         seconds += spent
     settings = {name: each.setting for name, each in coded.items()}
     figures = _known(cell, settings, out) or _figures(cell, coded, tables, out, data_root)
@@ -207,23 +208,31 @@ def _compressed_tables(cell: Cell, tables: Tables) -> list[Table]:
     return found
 
 
-def _coded(panel: Panel, entry: Entry, table: Table, rate: int, out: Path) -> tuple[Coded, float]:
+def _judge(panel: Panel, name: str, out: Path, data_root: Path | None, rows: np.ndarray) -> float:
+    """Validation Recall of rows in place of a table, the other one as trained."""
+    tables = load_tables(panel, out, data_root)
+    items, users = (rows, tables.users) if name == "items" else (tables.items, rows)
+    return float(per_user(tables.scorer(items, users, "valid"), lists_of(panel, "valid", data_root), K)[0].mean())
+
+
+def _coded(cell: Cell, table: Table, out: Path, judge: Callable[[np.ndarray], float]) -> tuple[Coded, float]:
     """A table compressed within a rate, and the seconds; read where the same was made for another cell."""
-    budget = float(rate * len(table.rows) + CONSTANT_BITS)
+    entry = cell.entry
+    budget = float(cell.rate * len(table.rows) + CONSTANT_BITS)
     options = dict(entry.options)
     found: Any = (
         ours.size_within(entry.kind, options, table.rows.shape, table.frequencies, budget)
         if entry.ours
         else with_faiss.settings_within(entry.kind, table.rows.shape, budget)
     )
-    words = canonical([panel.name, table.name, entry.name, found])
+    words = canonical([cell.panel.name, table.name, entry.name, found])
     path = out / "decoded" / f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npz"
     if not path.is_file():
         started = time.perf_counter()
         coded = (
             ours.compress(entry.kind, found, table.rows, table.frequencies, table.padding_idx)
             if entry.ours
-            else with_faiss.compress_best(entry.kind, found, table.rows)
+            else with_faiss.compress_best(entry.kind, found, table.rows, judge)
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         if coded.bits > budget:

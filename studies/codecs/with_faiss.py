@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,17 @@ import numpy as np
 from slimtable.errors import BudgetError
 from studies.codecs.ours import Coded
 
-_CODE_BITS = range(4, 9)
 _SCALAR = {"QT_4bit": 4, "QT_6bit": 6, "QT_8bit": 8, "QT_fp16": 16}
 _SEED_BITS = 64
 _BEAM = 16
 _MOST_ADDITIVE = 16
 """Codebooks of LSQ; with more its search takes minutes."""
-_SMALL = 20_000
-_TRIES = {"PQ": 3, "RQ": 3, "OPQ": 2, "LSQ": 2}
-_NEARLY = 0.85
+_TRIED = {"PQ": range(4, 9), "OPQ": (4, 6, 8), "RQ": (4, 6, 8), "LSQ": (4, 6, 8)}
+"""Bits of a code that are tried; codebooks weigh more the larger they are, and are worth more."""
 
 
 def settings_within(kind: str, shape: tuple[int, int], bits: float) -> list[dict[str, Any]]:
-    """The settings of a quantizer to be tried within a budget, likely the best first.
-
-    The more bits there are in codes rather than codebooks, the better; of those with nearly as many, that with the
-    largest codebooks. On a table of few rows, where codebooks weigh, several are to be tried.
+    """The settings of a quantizer to be tried within a budget: of each size of codebooks, as many as fit.
 
     Args:
         kind: "PQ", "OPQ", "RQ", "LSQ", "SQ" or "RaBitQ".
@@ -41,20 +36,23 @@ def settings_within(kind: str, shape: tuple[int, int], bits: float) -> list[dict
     found = [setting for setting in _settings(kind, *shape) if setting["bits"] <= bits]
     if not found:
         raise BudgetError(f"No setting of {kind} of faiss fits into {bits / 8:,.0f} bytes.")
-    if kind not in _TRIES:
-        return [max(found, key=lambda setting: setting["bits"])]
-    fullest = {setting["code_bits"]: setting for setting in sorted(found, key=_bits_of_codes)}
-    by_codes = sorted(fullest.values(), key=_bits_of_codes, reverse=True)
-    if shape[0] < _SMALL:
-        return by_codes[: _TRIES[kind]]
-    near = [setting for setting in by_codes if _bits_of_codes(setting) >= _NEARLY * _bits_of_codes(by_codes[0])]
-    return [max(near, key=lambda setting: setting["code_bits"])]
+    fullest = {setting.get("code_bits"): setting for setting in sorted(found, key=lambda setting: setting["bits"])}
+    return list(fullest.values())
 
 
-def compress_best(kind: str, settings: Sequence[dict[str, Any]], table: np.ndarray) -> Coded:
-    """Compresses a table with each of some settings; that with the smallest squared error counts."""
-    coded = (compress(kind, setting, table) for setting in settings)
-    return min(coded, key=lambda each: float(np.square(each.rows - table).sum(dtype=np.float64)))
+def compress_best(
+    kind: str, settings: Sequence[dict[str, Any]], table: np.ndarray, judge: Callable[[np.ndarray], float]
+) -> Coded:
+    """Compresses a table with each of some settings; the one that is judged best counts.
+
+    Args:
+        kind: as in :func:`settings_within`.
+        settings: the settings.
+        table: float32 (N, d).
+        judge: decoded rows -> a figure that should be high.
+    """
+    coded = [compress(kind, setting, table) for setting in settings]
+    return coded[0] if len(coded) == 1 else max(coded, key=lambda each: judge(each.rows))
 
 
 def compress(kind: str, setting: dict[str, Any], table: np.ndarray) -> Coded:
@@ -106,7 +104,7 @@ def _settings(kind: str, rows: int, width: int) -> Iterator[dict[str, Any]]:
             yield {"dimension_bits": each, "bits": 8 * rows * index.code_size + _SEED_BITS}
         return
     products = kind in ("PQ", "OPQ")
-    for each in _CODE_BITS:
+    for each in _TRIED[kind]:
         if 2**each > rows:
             continue
         for codebooks in range(1, 1 + (_MOST_ADDITIVE if kind == "LSQ" else width)):
@@ -115,10 +113,6 @@ def _settings(kind: str, rows: int, width: int) -> Iterator[dict[str, Any]]:
             book = (1 if products else codebooks) * 32 * width * 2**each
             rotation = 32 * width * width if kind == "OPQ" else 0
             yield {"codebooks": codebooks, "code_bits": each, "bits": rows * codebooks * each + book + rotation}
-
-
-def _bits_of_codes(setting: dict[str, Any]) -> int:
-    return int(setting["codebooks"] * setting["code_bits"])
 
 
 def _rabitq(table: np.ndarray, bits: int) -> np.ndarray:

@@ -194,14 +194,20 @@ def test_faiss_keeps_the_budget_and_gets_better_with_it(rows: np.ndarray, kind: 
         with pytest.raises(BudgetError, match=f"No setting of {kind} of faiss"):
             with_faiss.settings_within(kind, rows.shape, rate * len(rows))
         return
+
+    def closeness(decoded: np.ndarray) -> float:
+        return -float(np.square(decoded - rows).sum())
+
     settings = with_faiss.settings_within(kind, rows.shape, rate * len(rows))
-    coded = with_faiss.compress_best(kind, settings, rows)
+    coded = with_faiss.compress_best(kind, settings, rows, closeness)
     assert coded.setting in settings
     assert coded.bits <= rate * len(rows)
     assert coded.rows.shape == rows.shape
     error = np.square(coded.rows - rows).sum() / np.square(rows).sum()
     assert error < 0.95
-    more = with_faiss.compress_best(kind, with_faiss.settings_within(kind, rows.shape, 4 * rate * len(rows)), rows)
+    more = with_faiss.compress_best(
+        kind, with_faiss.settings_within(kind, rows.shape, 4 * rate * len(rows)), rows, closeness
+    )
     assert np.square(more.rows - rows).sum() <= np.square(coded.rows - rows).sum()
 
 
