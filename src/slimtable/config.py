@@ -120,6 +120,8 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
         bounds.check(value, name)
         return value
     if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
         for option in get_args(hint):
             try:
                 return _checked(value, option, name)

@@ -62,13 +62,18 @@ def plain_quantized(packed):
     number = config["num_codebooks"]
     codes = plain_bits(arrays["codes"], code_bits(config["codebook_size"]), num * number).reshape(num, number)
     book = arrays["codebook"].astype(np.float32)
+    if config["codebook_bits"] == 4:
+        scale = arrays["codebook_scale"].astype(np.float32)
+        width = dim if config["combine"] == "sum" else dim // number
+        book = plain_bits(arrays["codebook"], 4, scale.size * width).reshape(*scale.shape, width).astype(np.float32)
+        book = scale[:, :, None] * (book - np.float32(8))
     if config["codebook_bits"] == 8:
         book = arrays["codebook_scale"][:, :, None] * (book - np.float32(128))
     gains = np.ones(num, np.float32)
-    if config["gain_bits"]:
+    if config["gain_bits"] == 16:
         gains = arrays["gain"].astype(np.float32)
-    if config["gain_bits"] == 8:
-        gains = plain_scales(*arrays["gain_range"])[arrays["gain"]]
+    elif config["gain_bits"]:
+        gains = plain_scales(*arrays["gain_range"])[plain_bits(arrays["gain"], config["gain_bits"], num)]
     rows = np.zeros((num, dim), np.float32)
     for i in range(num):
         found = [book[0 if config["shared"] else m, codes[i, m]] for m in range(number)]
@@ -119,16 +124,20 @@ def quantized(
     codes[-1] = size - 1  # the last centroid occurs
     shape = (1 if shared else number, size, dim if combine == "sum" else dim // number)
     arrays = {"codes": pack_bits(codes, code_bits(size))}
-    if bits == 8:
+    if bits == 4:
+        arrays["codebook"] = pack_bits(rng.integers(0, 16, shape), 4)
+        arrays["codebook_scale"] = rng.random(shape[:2]).astype(np.float16)
+    elif bits == 8:
         arrays["codebook"] = rng.integers(0, 256, shape).astype(np.uint8)
         arrays["codebook_scale"] = rng.random(shape[:2]).astype(np.float32)
     else:
         arrays["codebook"] = rng.normal(size=shape).astype(f"f{bits // 8}")
     if gain == 16:
         arrays["gain"] = rng.random(num).astype(np.float16)
-    elif gain == 8:
-        arrays["gain"] = rng.integers(0, 256, num).astype(np.uint8)
-        arrays["gain"][0] = 0
+    elif gain:
+        gains = rng.integers(0, 1 << gain, num)
+        gains[0] = 0
+        arrays["gain"] = pack_bits(gains, gain)
         arrays["gain_range"] = np.array([0.01, 1.03])
     if rotation == "stored":
         arrays["rotation"] = (rng.normal(size=(dim, dim)) / dim**0.5).astype(dtype)
@@ -157,6 +166,7 @@ def quantized_samples():
         "joined-turned": quantized(rotation="stored", offset=True, gain=16),
         "summed": quantized(number=3, combine="sum"),
         "summed-gain": quantized(number=3, combine="sum", bits=8, gain=8),
+        "coarse": quantized(number=2, combine="sum", size=5, bits=4, gain=5),
         "scalar-2-bit": quantized(dim=16, number=16, size=4, shared=True, gain=8, rotation=(1, 1), offset=True),
         "scalar-1-bit": quantized(dim=12, number=12, size=2, shared=True, gain=16, rotation=(2**53 - 1, 2)),
         "scalar-3-bit": quantized(dim=12, number=12, size=7, shared=True, gain=8, rotation=(12345, 3)),

@@ -62,6 +62,7 @@ def test_every_file_of_a_codec_is_under_test() -> None:
         "blockwise",
         "reservoir",
         "vectors",
+        "gain_shape",
     }
     assert {f"slimtable.codecs.{name}" for name in files} == tested
 

@@ -39,6 +39,17 @@ _OPTIONS: dict[str, list[dict[str, object]]] = {
         {"head": "low_rank[rank=5]", "tail": "saec[budget=20%]"},
     ],
     "ternary": [{"gain_bits": 16}],
+    "pq": [
+        {"num_codebooks": 4, "codebook_size": 5, "gain_bits": 5, "codebook_bits": 4},
+        {"num_codebooks": 2, "codebook_size": 8, "gain_bits": 16, "codebook_bits": 16, "power": 0.0},
+        {"num_codebooks": 4, "codebook_size": 8, "gain_bits": 0, "codebook_bits": 32, "share_subspaces": True},
+    ],
+    "opq": [{"num_codebooks": 4, "codebook_size": 4, "rotation_bits": 32}],
+    "rq": [
+        {"num_codebooks": 1, "codebook_size": 9, "gain_bits": 4, "codebook_bits": 4},
+        {"num_codebooks": 3, "codebook_size": 4, "gain_bits": 8, "codebook_bits": 8, "beam": 1},
+        {"num_codebooks": 2, "codebook_size": 5, "gain_bits": 0, "codebook_bits": 16},
+    ],
     "dpq": [
         {"num_codebooks": 4, "codebook_size": 5},
         {"num_codebooks": 2, "codebook_size": 16, "share_subspaces": True},

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from slimtable.artifact.bits import code_bits, packed_size
-from slimtable.artifact.log_scales import scale_table
+from slimtable.artifact.log_scales import NUM_CODES, scale_table
 from slimtable.artifact.packed import Packed
 from slimtable.artifact.roles import Role, plain_role
 from slimtable.errors import ArtifactError, ArtifactFormatError, ArtifactValueError
@@ -216,8 +216,8 @@ def check_codes(packed: Packed, name: str, count: int, codebook_size: int) -> No
         )
 
 
-def check_scale_range(packed: Packed, name: str) -> float:
-    """Check the range of scales in 8 bits: (smallest, ratio).
+def check_scale_range(packed: Packed, name: str, num_codes: int = NUM_CODES) -> float:
+    """Check the range of coded scales, (smallest, ratio), of which ``num_codes`` codes are used.
 
     Returns:
         The largest scale.
@@ -232,7 +232,7 @@ def check_scale_range(packed: Packed, name: str) -> float:
         raise ArtifactValueError(
             f"array `{name}` must be a positive float32 and a ratio >= 1, got {smallest}, {ratio}."
         )
-    largest = float(scale_table(smallest, ratio)[-1])
+    largest = float(scale_table(smallest, ratio)[num_codes - 1])
     if not largest <= LARGEST:
         raise ArtifactValueError(f"array `{name}` must not lead to scales that overflow float32.")
     return largest

@@ -34,11 +34,12 @@ def scale_table(smallest: float, ratio: float) -> np.ndarray:
         return scales.astype(np.float32)
 
 
-def scale_range(scales: np.ndarray) -> np.ndarray:
+def scale_range(scales: np.ndarray, num_codes: int = NUM_CODES) -> np.ndarray:
     """The range of codes that holds all scales of a table.
 
     Args:
         scales: (n,) finite, >= 0. Zeros do not count: they have a code of their own.
+        num_codes: number of codes in use, 3 to 256.
 
     Returns:
         float64 (2,): the smallest scale, and the smallest ratio that reaches the largest scale; (1, 1) without a
@@ -54,25 +55,27 @@ def scale_range(scales: np.ndarray) -> np.ndarray:
     if scales.size == 0:
         return np.ones(2)
     smallest, largest = float(scales.min()), scales.max()
-    low, high = 1.0, 4.0  # 4**254 spans more than float32
-    if scale_table(smallest, low)[-1] >= largest:
+    last = num_codes - 1
+    low, high = 1.0, 2.0 ** (508 / (last - 1))  # its powers span more than float32
+    if scale_table(smallest, low)[last] >= largest:
         return np.array([smallest, low])
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if scale_table(smallest, middle)[-1] >= largest:
+        if scale_table(smallest, middle)[last] >= largest:
             high = middle
         else:
             low = middle
     return np.array([smallest, high])
 
 
-def scale_codes(scales: np.ndarray, smallest: float, ratio: float) -> np.ndarray:
+def scale_codes(scales: np.ndarray, smallest: float, ratio: float, num_codes: int = NUM_CODES) -> np.ndarray:
     """The nearest code of each scale.
 
     Args:
         scales: (n,) >= 0; those outside the range get its first or last code.
         smallest: scale of code 1.
         ratio: scale of a code over that of the code before.
+        num_codes: number of codes in use.
 
     Returns:
         uint8 (n,): 0 for zeros only; of two codes equally near, the lower.
@@ -81,7 +84,7 @@ def scale_codes(scales: np.ndarray, smallest: float, ratio: float) -> np.ndarray
         >>> scale_codes(np.array([0, 0.1, 0.8, 7]), 0.5, 2.0).tolist()
         [0, 1, 2, 5]
     """
-    table = scale_table(smallest, ratio)[1:].astype(np.float64)
+    table = scale_table(smallest, ratio)[1:num_codes].astype(np.float64)
     scales = np.asarray(scales, np.float32)
     codes = 1 + np.searchsorted(0.5 * (table[1:] + table[:-1]), scales)
     return np.where(scales > 0, codes, 0).astype(np.uint8)

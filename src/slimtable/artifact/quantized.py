@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from slimtable.artifact.bits import code_bits
+from slimtable.artifact.bits import code_bits, unpack_bits
 from slimtable.artifact.layout import (
     FLOATS,
     LARGEST,
@@ -22,8 +23,8 @@ from slimtable.artifact.layout import (
     check_config_integer,
     check_finite,
     check_scale_range,
-    check_steps,
     check_stream,
+    check_stream_end,
     read_only,
 )
 from slimtable.artifact.log_scales import NUM_CODES, scale_table
@@ -60,8 +61,8 @@ class PackedQuantized:
         codebook_size: centroids that a code can point to, K.
         summed: True if the centroids are added; False if they are joined.
         shared: True if all codes use one codebook.
-        codebook_bits: bits of a value of a centroid: 32, 16, or 8 with a scale per centroid.
-        gain_bits: bits of the gain of an id: 8, 16, or 0 for a gain of 1.
+        codebook_bits: bits of a value of a centroid: 32, 16, or 8 or 4 with a scale per centroid.
+        gain_bits: bits of the gain of an id: 4 to 8 on a logarithmic scale, 16, or 0 for a gain of 1.
         seed: seed of the rotation, or None.
         rounds: rounds of a rotation with a seed, or 0.
         stored_rotation: True if array ``rotation`` holds the rotation.
@@ -84,6 +85,11 @@ class PackedQuantized:
         """Bits of one code."""
         return code_bits(self.codebook_size)
 
+    @property
+    def coded_gain(self) -> bool:
+        """True if gains are codes of a logarithmic scale."""
+        return 0 < self.gain_bits <= 8
+
     def codebook_shape(self, dim: int) -> tuple[int, int, int]:
         """Shape of the codebook for rows of width ``dim``."""
         books = 1 if self.shared else self.num_codebooks
@@ -92,9 +98,9 @@ class PackedQuantized:
     def array_names(self) -> list[str]:
         """Names of all arrays."""
         names = ["codes", "codebook"]
-        names += ["codebook_scale"] if self.codebook_bits == 8 else []
+        names += ["codebook_scale"] if self.codebook_bits <= 8 else []
         names += ["gain"] if self.gain_bits else []
-        names += ["gain_range"] if self.gain_bits == 8 else []
+        names += ["gain_range"] if self.coded_gain else []
         names += ["rotation"] if self.stored_rotation else []
         return names + (["offset"] if self.has_offset else [])
 
@@ -102,9 +108,9 @@ class PackedQuantized:
 class QuantizedLayout(Layout):
     """``Rᵀ · (gain · shape) + offset``, where the shape is the centroids of M codes, joined or summed.
 
-    ``codes`` is a bit stream of N·M codes. ``codebook`` is float32 or float16, or uint8 with ``codebook_scale``.
-    ``gain`` holds one per id: float16, or uint8 codes of the geometric series ``gain_range``. The rotation is a seed,
-    or the array ``rotation``. Everything but codes and codebook is optional.
+    ``codes`` is a bit stream of N·M codes. ``codebook`` is float32 or float16, or, with ``codebook_scale``, uint8 or a
+    bit stream of 4-bit values. ``gain`` holds one per id: float16, or a bit stream of codes of the geometric series
+    ``gain_range``. The rotation is a seed, or the array ``rotation``. Everything but codes and codebook is optional.
     """
 
     format_version: ClassVar[int] = 4
@@ -115,14 +121,18 @@ class QuantizedLayout(Layout):
         check_arrays(packed, config.array_names())
         check_stream(packed, "codes", num * config.num_codebooks, config.width)
         shape = config.codebook_shape(dim)
-        dtype = "uint8" if config.codebook_bits == 8 else f"float{config.codebook_bits}"
-        check_array(packed, "codebook", (dtype,), shape)
-        if config.codebook_bits == 8:
-            check_array(packed, "codebook_scale", ("float32",), shape[:2])
-        if config.gain_bits:
-            check_array(packed, "gain", ("uint8" if config.gain_bits == 8 else "float16",), (num,))
-        if config.gain_bits == 8:
+        if config.codebook_bits == 4:
+            check_stream(packed, "codebook", math.prod(shape), 4)
+        else:
+            dtype = "uint8" if config.codebook_bits == 8 else f"float{config.codebook_bits}"
+            check_array(packed, "codebook", (dtype,), shape)
+        if config.codebook_bits <= 8:
+            check_array(packed, "codebook_scale", FLOATS, shape[:2])
+        if config.coded_gain:
+            check_stream(packed, "gain", num, config.gain_bits)
             check_array(packed, "gain_range", ("float64",), (2,))
+        elif config.gain_bits:
+            check_array(packed, "gain", ("float16",), (num,))
         if config.stored_rotation:
             check_array(packed, "rotation", FLOATS, (dim, dim))
         if config.has_offset:
@@ -145,14 +155,20 @@ class QuantizedLayout(Layout):
             raise ArtifactValueError("rows may overflow float32: codebook, gains, rotation and offset are too large.")
 
     def exact_bits(self, packed: Packed) -> int:
-        config = read_quantized(packed)
-        plain = sum(array.nbytes for name, array in packed.arrays.items() if name != "codes")
-        return packed.num_embeddings * config.num_codebooks * config.width + 8 * plain
+        streams = self.streams(packed)
+        plain = sum(array.nbytes for name, array in packed.arrays.items() if name not in streams)
+        return sum(role.width * role.count for role in streams.values()) + 8 * plain
 
     def streams(self, packed: Packed) -> dict[str, Role]:
         config = read_quantized(packed)
-        count = packed.num_embeddings * config.num_codebooks
-        return {"codes": Role("assignments", config.width, count, config.num_codebooks, stream=True)}
+        num, number = packed.num_embeddings, config.num_codebooks
+        roles = {"codes": Role("assignments", config.width, num * number, number, stream=True)}
+        if config.coded_gain and config.gain_bits < 8:
+            roles["gain"] = Role("other", config.gain_bits, num, 1, stream=True)
+        if config.codebook_bits == 4:
+            books, size, values = config.codebook_shape(packed.embedding_dim)
+            roles["codebook"] = Role("other", 4, books * size * values, values, stream=True)
+        return roles
 
     def open(self, packed: Packed) -> RowsInto:
         from slimtable.artifact import kernels
@@ -187,8 +203,8 @@ def read_quantized(packed: Packed) -> PackedQuantized:
     config, what = packed.layout_config, "layout_config"
     check_config(config, what, _KEYS)
     _check_choice(config, "combine", ("concat", "sum"))
-    _check_choice(config, "codebook_bits", (32, 16, 8))
-    _check_choice(config, "gain_bits", (0, 8, 16))
+    _check_choice(config, "codebook_bits", (32, 16, 8, 4))
+    _check_choice(config, "gain_bits", (0, 4, 5, 6, 7, 8, 16))
     for key in ("shared", "offset"):
         _check_choice(config, key, (False, True))
     summed = config["combine"] == "sum"
@@ -214,14 +230,17 @@ def read_quantized(packed: Packed) -> PackedQuantized:
 
 def padded_codebook(packed: Packed, config: PackedQuantized) -> np.ndarray:
     """The centroids as float32 (books, 2**width, values), zeros after the last: no code points outside."""
+    shape = config.codebook_shape(packed.embedding_dim)
     book = packed.arrays["codebook"]
-    padded = aligned_zeros((book.shape[0], 1 << config.width, book.shape[2]))
-    used = padded[:, : book.shape[1]]
+    if config.codebook_bits == 4:
+        book = unpack_bits(np.array(book), 4, math.prod(shape)).reshape(shape)
+    padded = aligned_zeros((shape[0], 1 << config.width, shape[2]))
+    used = padded[:, : shape[1]]
     used[:] = book
-    if config.codebook_bits == 8:
+    if config.codebook_bits <= 8:
         with np.errstate(all="ignore"):  # values may not have been checked
-            used -= np.float32(128)
-            used *= packed.arrays["codebook_scale"][:, :, None]
+            used -= np.float32(1 << config.codebook_bits - 1)
+            used *= packed.arrays["codebook_scale"][:, :, None].astype(np.float32)
     return padded
 
 
@@ -246,12 +265,15 @@ def _read_rotation(value: Any) -> tuple[int | None, int]:
 
 def _check_codebook(packed: Packed, config: PackedQuantized) -> float:
     """Check the values of the codebook; returns a bound of the values of a shape."""
-    name = "codebook_scale" if config.codebook_bits == 8 else "codebook"
-    factor = 128 if config.codebook_bits == 8 else 1
+    name, factor = "codebook", 1
+    if config.codebook_bits <= 8:
+        name, factor = "codebook_scale", 1 << config.codebook_bits - 1
+    if config.codebook_bits == 4:
+        check_stream_end(packed, "codebook", math.prod(config.codebook_shape(packed.embedding_dim)), 4)
     magnitude = factor * check_finite(packed, name)
     if not config.summed:
         return magnitude
-    books = (float(np.abs(book).max()) for book in packed.arrays[name])
+    books = (float(np.abs(book.astype(np.float64)).max()) for book in packed.arrays[name])
     return _ROUNDING * factor * sum(books)
 
 
@@ -259,9 +281,15 @@ def _check_gains(packed: Packed, config: PackedQuantized) -> float:
     """Check the values of the gains; returns the largest possible one."""
     if config.gain_bits == 0:
         return 1.0
-    if config.gain_bits == 8:
-        return check_scale_range(packed, "gain_range")
-    return check_steps(packed, "gain", "gains")
+    if config.coded_gain:
+        check_stream_end(packed, "gain", packed.num_embeddings, config.gain_bits)
+        return check_scale_range(packed, "gain_range", 1 << config.gain_bits)
+    largest = check_finite(packed, "gain")
+    negative = packed.arrays["gain"] < 0
+    if negative.any():
+        place = int(negative.argmax())
+        raise ArtifactValueError(f"array `gain` holds {packed.arrays['gain'][place]:g} at {place}; gains are >= 0.")
+    return largest
 
 
 def _rotation_bound(rotation: np.ndarray) -> float:
@@ -315,4 +343,7 @@ def _open_gains(packed: Packed, config: PackedQuantized) -> tuple[np.ndarray, np
         return read_only(np.empty(0, np.uint8)), read_only(np.ones(NUM_CODES, np.float32))
     if config.gain_bits == 16:
         return scale_bits(packed.arrays["gain"]), read_only(np.ones(NUM_CODES, np.float32))
-    return read_only(packed.arrays["gain"]), read_only(scale_table(*packed.arrays["gain_range"].tolist()))
+    gains = packed.arrays["gain"]
+    if config.gain_bits < 8:
+        gains = unpack_bits(np.array(gains), config.gain_bits, packed.num_embeddings).astype(np.uint8)
+    return read_only(gains), read_only(scale_table(*packed.arrays["gain_range"].tolist()))

@@ -147,9 +147,7 @@ def _quantized(table: PackedRows, ids: Tensor) -> Tensor:
     subspace = torch.arange(number, device=ids.device)
     codes = table.codes("codes", ids.unsqueeze(1) * number + subspace, code_bits(config["codebook_size"]))
     codes = codes.clamp(max=config["codebook_size"] - 1)  # (B, M)
-    codebook = table.array("codebook").float()
-    if config["codebook_bits"] == 8:
-        codebook = table.array("codebook_scale").unsqueeze(2) * (codebook - 128)
+    codebook = _codebook(table, number)
     if config["combine"] == "concat":
         rows = codebook.expand(number, -1, -1)[subspace, codes].flatten(1)
     else:
@@ -166,10 +164,31 @@ def _quantized(table: PackedRows, ids: Tensor) -> Tensor:
     return rows + table.array("offset") if config["offset"] else rows
 
 
+def _codebook(table: PackedRows, number: int) -> Tensor:
+    """The codebook of the layout ``quantized``, float32 (books, K, width)."""
+    config = table.layout_config
+    bits = config["codebook_bits"]
+    if bits > 8:
+        return table.array("codebook").float()
+    scale = table.array("codebook_scale").float()
+    if bits == 8:
+        values = table.array("codebook").float()
+    else:
+        width = table.embedding_dim // (1 if config["combine"] == "sum" else number)
+
+        def unpacked() -> tuple[Tensor, ...]:
+            places = torch.arange(scale.numel() * width, device=scale.device)
+            return (table.codes("codebook", places, bits).reshape(*scale.shape, width).to(torch.uint8),)
+
+        values = table.directory("codebook", unpacked)[0].float()
+    return scale.unsqueeze(2) * (values - (1 << bits - 1))
+
+
 def _gains(table: PackedRows, ids: Tensor) -> Tensor:
     """The gain of each id of the layout ``quantized``, float32 (B,)."""
-    gains = table.array("gain")[ids]
-    if table.layout_config["gain_bits"] == 16:
+    bits = table.layout_config["gain_bits"]
+    gains = table.array("gain")[ids] if bits >= 8 else table.codes("gain", ids, bits)
+    if bits == 16:
         return gains.float()
     return _scales(table, "gain_range")[gains.long()]
 
