@@ -5,7 +5,7 @@ The rules were chosen on validation data and confirmed on other data; docs/decis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +13,11 @@ from slimtable.budget import bits_of_budget
 from slimtable.codecs.base import Codec
 from slimtable.embeddings.base import MethodConfig, get_config, register
 from slimtable.embeddings.fitting import fit_budget
-from slimtable.embeddings.policy import NOTHING_MEASURED, TableFacts
+from slimtable.embeddings.policy import NOTHING_MEASURED, Side, TableFacts
 from slimtable.embeddings.post_training import PostTraining
 from slimtable.errors import BudgetError
 
-_STAGES = (1, 2, 3, 4, 6, 8, 12, 16)
-_BEST_ROWS = 256  # of a stage, where the table is large enough to pay for them
+_FILLED = 0.98  # of a budget, that a larger head is not worth it
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class AutoConfig(MethodConfig):
     ) -> list[MethodConfig]:
         """Configurations within ``bits``, best guess first; see :class:`slimtable.embeddings.policy.Policy`."""
         found = []
-        for method, options in _guesses(num_embeddings, embedding_dim, bits):
+        for method, options in _guesses(num_embeddings, embedding_dim, bits, facts.side):
             try:
                 config = get_config(method, options)
                 config = fit_budget(config, bits, num_embeddings, embedding_dim, frequencies)
@@ -99,15 +98,58 @@ class Auto(PostTraining):
     config: AutoConfig
 
 
-def _guesses(num_embeddings: int, embedding_dim: int, bits: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Methods and their options but for the size, best guess first."""
-    per_value = bits / (num_embeddings * embedding_dim)
-    scalar = "uniform", {"axis": "row", "scale_bits": 16}
-    if per_value >= 3:
-        yield scalar
-    # Stages of 256 rows, as many as the codes and the rows together leave room for.
-    room = bits / (8 * num_embeddings + _BEST_ROWS * (8 * embedding_dim + 32))
-    for stages in sorted(_STAGES, key=lambda stages: abs(stages - room)):
-        yield "saec", {"stages": stages, "row_bits": 8}
-    if per_value < 3:
-        yield scalar
+def _guesses(num_embeddings: int, embedding_dim: int, bits: float, side: Side) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Methods and their options but for the size, best guess first.
+
+    Three regions of sizes. Where 4 bits per value fit, every value is rounded alone: errors are too small to matter,
+    and a larger head of one more bit fills the budget. Where fewer fit, rows are sums of centroids, fitted with the
+    weights that frequencies give where rows are ranked, and with equal ones where rows ask, since every user counts
+    once. Between, with 3 bits per value, rows that ask are rotated and rounded, which needs no fit.
+    """
+    shape = num_embeddings, embedding_dim
+    learned = "rq", {"power": 1.0 if side == "item" else 0.0}
+    scalar = list(_two_widths(num_embeddings, embedding_dim, bits, _scalar, 8))
+    rotated = list(_two_widths(num_embeddings, embedding_dim, bits, _rotated, 4))
+    if _bits_of(*_scalar(4), *shape) <= bits:
+        yield from [*scalar, learned]
+    elif _bits_of(*_rotated(3), *shape) <= bits and side == "user":
+        yield from [*rotated, learned, *scalar]
+    else:
+        yield from [learned, *rotated, *scalar]
+    yield "saec", {"row_bits": 8}
+
+
+def _scalar(bits: int) -> tuple[str, dict[str, Any]]:
+    return "uniform", {"bits": bits, "axis": "row", "scale_bits": 8, "clip": True}
+
+
+def _rotated(bits: int) -> tuple[str, dict[str, Any]]:
+    return "rabitq", {"bits": bits}
+
+
+def _two_widths(
+    num_embeddings: int, embedding_dim: int, bits: float, of: Callable[[int], tuple[str, dict[str, Any]]], most: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The widest method that fits, with a head of one more bit if that fills a part of the budget worth it."""
+    for width in range(most, 0, -1):
+        method, options = of(width)
+        taken = _bits_of(method, options, num_embeddings, embedding_dim)
+        if taken <= bits:
+            finer = _spec(*of(width + 1)) if width < most else "full"
+            if taken < _FILLED * bits:
+                yield "tiered", {"head": finer, "tail": _spec(method, options)}
+            yield method, options
+            return
+
+
+def _bits_of(method: str, options: dict[str, Any], num_embeddings: int, embedding_dim: int) -> int:
+    return get_config(method, options).table_bits(num_embeddings, embedding_dim)
+
+
+def _spec(method: str, options: dict[str, Any]) -> str:
+    """A method with its options as one text."""
+    return f"{method}[{';'.join(f'{name}={_word(value)}' for name, value in options.items())}]"
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
