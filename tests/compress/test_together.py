@@ -37,11 +37,11 @@ def test_files_never_exceed_the_budget(world, tmp_path, budget) -> None:
     limit = {"5%": dense / 20, "6000B": 6000}.get(budget) or dense / float(budget[:-1])
     size = file_size(result, tmp_path, {"about": "a test"})
     assert size <= limit
-    assert size == pytest.approx(result.bytes, abs=4096)
+    assert size == pytest.approx(result.bytes, abs=7000)
     assert list(result.tables) == ["user", "item"]
     assert f"{budget} are {int(limit):,} bytes" in result.reasons[0]
-    if dense / limit >= 10:  # below, the steps of 8-bit codes and of the header's tests are larger
-        assert size >= 0.95 * limit
+    # Headers of 1 to 6 kB, by method, are a large part of files as small as these.
+    assert size >= 0.85 * limit - 1024
 
 
 def test_the_best_candidate_of_the_guard_is_chosen(world) -> None:
@@ -93,6 +93,29 @@ def test_impossible_budgets_name_the_smallest_possible(world, tmp_path) -> None:
     smallest = str(error.value).split(" is ")[2].split("B,")[0].replace(",", "") + "B"
     result = compress_tables(tables, smallest)
     assert file_size(result, tmp_path) <= int(smallest[:-1])
+
+
+class Stubborn:
+    """A policy whose first guess cannot code the values of any table."""
+
+    def __init__(self, *guesses: str) -> None:
+        self.guesses = guesses
+
+    def candidates(self, num_embeddings, embedding_dim, bits, facts=None, frequencies=None):
+        found = [get_config("uniform", {"bits": 4}) if each == "uniform" else get_config(each) for each in self.guesses]
+        return [config for config in found if config.table_bits(num_embeddings, embedding_dim) <= bits]
+
+    def smallest_bits(self, num_embeddings, embedding_dim):
+        return 1
+
+
+def test_what_cannot_code_the_values_is_passed_over_and_named(world) -> None:
+    signed = Input("item", world.item)
+    result = compress_tables([signed], "1x", policy=Stubborn("nmf", "uniform"))
+    assert result.tables["item"].method == "uniform"
+    assert any("guess 1 cannot be used" in reason for reason in result.reasons)
+    with pytest.raises(ValueError, match="NaN"):
+        compress_tables([Input("item", np.full((500, 16), np.nan))], "7x")
 
 
 @pytest.mark.parametrize(

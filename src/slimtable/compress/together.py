@@ -27,7 +27,7 @@ _NO_GUARD = GuardFacts("none", (), 0, "no table was compared with its uncompress
 _GUESSES = 3  # of the policy for the largest table
 _HEADER, _HEADER_OF_TABLE = 512, 1024  # bytes, until the header is known
 _UNUSED = 0.005  # of the budget that may be left for a header that turns out smaller
-_ATTEMPTS = 6
+_ATTEMPTS = 6  # headers that a plan is made for
 _HEADER_STEP = 8 * 64  # bits by which the sizes of headers differ
 
 Progress = Callable[[str], None]
@@ -98,6 +98,7 @@ class _Workshop:
         self._progress = progress
         self._header = 8 * (_HEADER + _HEADER_OF_TABLE * len(planner.tables))
         self._made: dict[tuple[str, str], Packed] = {}
+        self._notes: list[str] = []
         self._tried: list[tuple[Plan, dict[str, Kept]]] = []
 
     # Within a budget.
@@ -109,7 +110,8 @@ class _Workshop:
         header = header_size(self._packed(best), model=self._model)
         reasons = [
             f"{budget} are {limit / 8:,.0f} bytes: the header of the file takes {header:,} and the packed tables "
-            f"{self._packed_bytes(best):,}"
+            f"{self._packed_bytes(best):,}",
+            *self._notes,
         ]
         return self._result(best, reasons)
 
@@ -117,27 +119,46 @@ class _Workshop:
         planner = self._planner
         if limit - self._header < planner.smallest_bits:
             self._require_possible(budget, limit)
-        first = self._fitting(limit, reason="best guess from shapes")
-        best, kept = first, self._judge(first)
+        first = self._first(limit)
+        best, kept, tilt = first, self._judge(first), 0.0
         if self._guard is None or planner.dense_bits > 32 * _FEW_VALUES:
             return best
         large = planner.large(limit)
         for sign, who in ((1, "users"), (-1, "items")) if len({table.side for table in large}) == 2 else ():
             for steps in (1, 2):
-                plan = self._fitting(limit, tilt=sign * steps * _TILT, reason=f"more bits for {who}")
-                now = self._judge(plan)
-                if now <= kept:
+                plan = self._neighbour(limit, tilt=sign * steps * _TILT, reason=f"more bits for {who}")
+                now = 0.0 if plan is None else self._judge(plan)
+                if plan is None or now <= kept:
                     break
-                best, kept = plan, now
+                best, kept, tilt = plan, now, sign * steps * _TILT
             if best is not first:
                 break
         name = large[0].name
         for guess in range(1, min(_GUESSES, planner.guesses(name, first.bits[name]))):
-            plan = self._fitting(limit, guesses={name: guess}, reason=f"another method for {name}")
-            now = self._judge(plan)
-            if now > kept:
+            plan = self._neighbour(limit, tilt=tilt, guesses={name: guess}, reason=f"another method for {name}")
+            now = 0.0 if plan is None else self._judge(plan)
+            if plan is not None and now > kept:
                 best, kept = plan, now
         return best
+
+    def _first(self, limit: float) -> Plan:
+        """The policy's best guess that can code the values of the tables."""
+        for guess in range(_GUESSES):
+            try:
+                guesses = dict.fromkeys(self._planner.tables, guess)
+                return self._fitting(limit, guesses=guesses, reason="best guess from shapes")
+            except ValueError as error:  # values that a codec refuses, such as those of a table of another range
+                refused = error
+                self._notes.append(f"guess {guess + 1} cannot be used: {error}")
+        raise refused
+
+    def _neighbour(self, limit: float, **options: Any) -> Plan | None:
+        """A plan like the first one but for one thing; None, and a note, if it is not possible."""
+        try:
+            return self._fitting(limit, **options)
+        except (BudgetError, ValueError) as error:
+            self._notes.append(f"{options['reason']} is not possible: {error}")
+            return None
 
     def _require_possible(self, budget: str, limit: float) -> None:
         """Raises BudgetError if even the smallest tables do not fit; else their header is what is reckoned with."""
@@ -151,16 +172,29 @@ class _Workshop:
             )
 
     def _fitting(self, limit: float, **options: Any) -> Plan:
-        """A plan whose file, header included, takes at most ``limit`` bits, and hardly less for the header's sake."""
-        for attempt in range(_ATTEMPTS):
-            plan = self._planner.plan(max(limit - self._header, self._planner.smallest_bits), **options)
-            header = 8 * header_size(self._packed(plan), model=self._model)
-            spare = limit - 8 * self._packed_bytes(plan) - header
-            # The size of the header depends on the plan, so that it is corrected downwards only once.
-            if spare >= 0 and (attempt or self._header - header <= _UNUSED * limit):
-                return plan
-            self._header = header if spare >= 0 else max(header, self._header) + _HEADER_STEP
-        raise BudgetError(f"No plan was found whose file takes at most {limit / 8:,.0f} bytes. Use a larger budget.")
+        """A plan whose file, header included, takes at most ``limit`` bits; of a few, the one that fills them best.
+
+        The header is known only with the plan, and the plan depends on the room that the header leaves.
+        """
+        best, most = None, -1.0
+        headers, seen = [self._header], set[int]()
+        while headers and len(seen) < _ATTEMPTS:
+            header = headers.pop(0)
+            seen.add(header)
+            plan = self._planner.plan(max(limit - header, self._planner.smallest_bits), **options)
+            now = 8 * header_size(self._packed(plan), model=self._model)
+            taken = 8 * self._packed_bytes(plan) + now
+            if most < taken <= limit:
+                best, most = plan, taken
+                self._header = now
+            if best is not None and (limit - most <= _UNUSED * limit or header == now):
+                break
+            headers += [each for each in (now, now + _HEADER_STEP) if each not in seen]
+        if best is None:
+            raise BudgetError(
+                f"No plan was found whose file takes at most {limit / 8:,.0f} bytes. Use a larger budget."
+            )
+        return best
 
     def _packed_bytes(self, plan: Plan) -> int:
         return sum(packed.nbytes for packed in self._packed(plan).values())
