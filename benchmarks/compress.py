@@ -2,9 +2,10 @@
 
     python benchmarks/compress.py [--rows 50000] [--dim 64] [--threads 1] [--repeat 3] [--json FILE]
 
-The rows are sums of random centroids with noise. Each pair has the same codes: as many codebooks of as many centroids,
-the same beam, or as many bits per value. Neither side uses gains, since faiss has none. Times are CPU seconds of the process, the
-best of some repetitions, in which the two alternate. The error is the squared error over the energy of the rows.
+The rows are random centres with noise. Each pair has the same codes: as many codebooks of as many centroids, the same
+beam, or as many bits per value. Neither side uses gains in pq and rq, since faiss has none. Times are CPU seconds of
+the process, the best of some repetitions, in which the two alternate. The error is the squared error over the energy
+of the rows.
 """
 
 import argparse
