@@ -17,6 +17,8 @@ from studies.tables import NOT_RUN
 _CALLED: Mapping[str, str] = {"recall": "Recall@20", "ndcg": "NDCG@20"}
 _SIDES: Mapping[Side, str] = {"items": "items alone", "both": "items and users at once"}
 
+_NOT_ALL = "not all of faiss run"
+
 TARGETS: Mapping[Side, Mapping[int, float]] = {
     "items": {544: 99.8, 288: 99.5, 136: 99.5, 72: 99.0, 40: 97.5, 24: 93.0, 16: 85.0},
     "both": {136: 99.0, 72: 97.5, 40: 94.0},
@@ -74,7 +76,7 @@ def margin_table(cells: Cells, panel: Panel, side: Side, out: Path) -> Table:
                 str(rate),
                 *(text for each in (mine, theirs) for text in _best_texts(each)),
                 NOT_RUN if margin is None else f"{margin['recall'][0]:+.1f} ± {margin['recall'][1]:.1f}",
-                NOT_RUN if margin is None else _verdict(margin["recall"]),
+                _verdict(margin["recall"]) if margin and _all_of_faiss(cells, panel, side, rate) else _NOT_ALL,
             )
         )
     columns = (
@@ -114,7 +116,7 @@ def below_four_bits(cells: Cells, panel: Panel, out: Path) -> tuple[int, int, in
     margins, found = read_kept(out / MARGINS), []
     for (side, rate), (mine, theirs) in best_pairs(panel, cells).items():
         margin = margins.get(margin_key(panel, side, rate, mine, theirs))
-        if rate < BELOW_FOUR and margin is not None:
+        if rate < BELOW_FOUR and margin is not None and _all_of_faiss(cells, panel, side, rate):
             found.append(_verdict(margin["recall"]))
     return len(found), found.count("better"), found.count("worse")
 
@@ -133,6 +135,10 @@ def numbers(cells: Cells, panel: Panel) -> list[Line]:
             line |= {"validation kept": cell["validation"], "seconds": cell["seconds"]}
         lines.append(line | {"why": cell["why"]})
     return lines
+
+
+def _all_of_faiss(cells: Cells, panel: Panel, side: Side, rate: int) -> bool:
+    return all(entry.ours or (panel.name, side, entry.name, rate) in cells for entry in entries())
 
 
 def _best_texts(cell: Record) -> tuple[str, str, str]:
