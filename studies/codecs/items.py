@@ -30,8 +30,8 @@ def targets(item: Item[Panel], place: Place[Panel]) -> Content:
     for panel in panels:
         compared, better, worse = below_four_bits(cells, panel, place.out)
         notes.append(
-            f"{panel.title}: of {compared} budgets below four bits a dimension where all of faiss was measured, the best "
-            f"of ours is better than the best of faiss in {better}, worse in {worse} and undecided in the others."
+            f"{panel.title}: of {compared} budgets below four bits a dimension where all of faiss was measured, the "
+            f"best of ours is better than the best of faiss in {better}, worse in {worse} and undecided in the others."
         )
     return Content(notes, tables, [])
 
