@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from slimtable.artifact.layouts import exact_bits
+from slimtable.codecs.base import Rows
+from slimtable.codecs.low_rank import LowRank
 from slimtable.methods.svd import SVD, SVDConfig
 
 
@@ -65,3 +68,13 @@ def test_factors_of_16_bits_are_half_as_large_and_refuse_values_that_overflow() 
 def test_impossible_options(options, said) -> None:
     with pytest.raises(ValueError, match=said):
         SVD(20, 8, SVDConfig(**options))
+
+
+@pytest.mark.parametrize("rank", [1, 9, 40])
+def test_no_row_depends_on_its_block(rank) -> None:
+    rows = Rows(np.random.default_rng(0).standard_normal((301, 65)).astype(np.float32))
+    fitted = LowRank(rank).fit(rows)
+    whole = fitted.encode(rows.read(0, 301), 0).arrays["left"]
+    for size in (1, 8, 100):
+        parts = [fitted.encode(block, first).arrays["left"] for first, block in rows.blocks(size=size)]
+        assert np.array_equal(np.concatenate(parts), whole)

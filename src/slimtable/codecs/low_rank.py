@@ -66,8 +66,10 @@ class _FittedLowRank(Fitted):
         self._basis = principal_directions(gram, codec.rank_of(gram, self.num_embeddings))
 
     def encode(self, rows: np.ndarray, first_id: int) -> Block:
-        with np.errstate(over="ignore", invalid="ignore"):  # refused in `as_factor`
-            left = rows @ self._basis
+        from slimtable.artifact import kernels  # numba is imported on first use
+
+        left = np.empty((len(rows), self._basis.shape[1]), np.float32)
+        kernels.low_rank_rows(rows, self._basis, left)  # `@` would round a row as the size of its block has it
         return Block(first_id, len(rows), {"left": as_factor(left, self._dtype)})
 
     def shared_arrays(self) -> dict[str, np.ndarray]:
