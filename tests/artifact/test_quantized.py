@@ -80,6 +80,16 @@ WRONG_VALUES = {
     "offset is a NaN": (TURNED, {"offset": np.full(12, NAN)}, "`offset` holds nan"),
     "offset is too large": (TURNED, {"offset": np.full(12, np.float32(3.402e38))}, "may overflow"),
     "sums overflow": (SAMPLES["summed"], {"codebook": np.full((3, 16, 12), np.float32(1.2e38))}, "may overflow"),
+    "sums overflow before small gains": (
+        quantized(41, 12, 3, 16, "sum", gain=16),
+        {"codebook": np.full((3, 16, 12), np.float32(1.7e38)), "gain": np.full(41, 1e-3, np.float16)},
+        "may overflow",
+    ),
+    "scales overflow before small gains": (
+        RQ,
+        {"codebook_scale": np.full((3, 16), np.float32(2.6e36)), "gain_range": np.array([1e-30, 1.0])},
+        "may overflow",
+    ),
     "rotations overflow": (SCALAR, {"codebook": np.full((1, 4, 1), np.float32(1e38))}, "may overflow"),
     "stream ends with ones": (quantized(7, 4, 1, 8), {"codes": np.full(3, 255, np.uint8)}, "3 zero bits"),
 }

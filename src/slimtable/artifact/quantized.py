@@ -141,7 +141,9 @@ class QuantizedLayout(Layout):
     def check_values(self, packed: Packed) -> None:
         config = read_quantized(packed)
         check_codes(packed, "codes", packed.num_embeddings * config.num_codebooks, config.codebook_size)
-        largest = _check_codebook(packed, config) * _check_gains(packed, config)
+        shape, gain = _check_codebook(packed, config), _check_gains(packed, config)
+        # Shapes are float32 before they get their gain, so a small gain does not save those that overflow.
+        largest = shape * gain if shape <= LARGEST else np.inf
         if config.stored_rotation:
             check_finite(packed, "rotation")
             largest *= _rotation_bound(packed.arrays["rotation"])
