@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from slimtable.artifact.layouts import decode
 from slimtable.codecs.base import FitContext, Rows
 from slimtable.embeddings.base import get_config, method_of
 from slimtable.embeddings.fitting import fit_budget
@@ -111,3 +112,20 @@ def test_parts_without_codecs_or_with_tiers_are_refused() -> None:
     config = TieredConfig(tail="mgqe[codebook_sizes=[4,2];num_codebooks=2]")
     with pytest.raises(ValueError, match="tiers of its own"):
         config.codec(100, 8).compress(Rows(table), FitContext())
+
+
+@pytest.mark.parametrize("tail", ["dpq[num_codebooks=1;codebook_size=8]", "svd[rank=1]", "magnitude", "ternary"])
+def test_a_part_may_have_fewer_rows_than_fill_a_byte(tail) -> None:
+    table = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
+    codec = TieredConfig(head="full", tail=tail, head_share=0.3).codec(*table.shape)
+    packed = codec.compress(Rows(table), FitContext(np.arange(7)))
+    ids = [0, 1, 2, 3, 4]
+    alone = get_config(*parse_spec(tail)).codec(5, 5).compress(Rows(table[ids]))
+    assert np.array_equal(decode(packed, ids), decode(alone, ids))
+    assert np.array_equal(decode(packed, [5, 6]), table[5:])
+
+
+def test_a_head_coarser_than_the_tail_fills_a_budget() -> None:
+    config = fit_budget(TieredConfig(head=PARTS["tail"], tail=PARTS["head"]), "6x", 10_000, 64)
+    limit = 32 * 10_000 * 64 / 6
+    assert limit - 8 * 64 < config.table_bits(10_000, 64) <= limit

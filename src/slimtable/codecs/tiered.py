@@ -177,7 +177,7 @@ def _widths(fitted: Fitted, rows: Rows) -> dict[str, int]:
     # The last byte may be padded if a part has fewer rows, so the layout is asked for their bits.
     roles = roles_of(fitted.pack([block])) if count < _PROBED else {}
     for name, array in block.arrays.items():
-        if name in roles and roles[name].stream:
+        if array.ndim == 1 and name in roles and roles[name].stream:  # others are only packed when all is joined
             widths[name] = roles[name].width * roles[name].per_row
         elif array.ndim == 1 and array.dtype == np.uint8 and len(array) != count:
             widths[name] = len(array) * 8 // count

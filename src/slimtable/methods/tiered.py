@@ -51,7 +51,14 @@ class TieredConfig(MethodConfig):
         return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim, frequencies)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
-        return _HeadsOfAllSizes(replace(self, min_frequency=0), num_embeddings)
+        config, heads = replace(self, min_frequency=0), range(num_embeddings)
+        if num_embeddings > 2:
+            ends = [
+                replace(config, head_rows=rows).table_bits(num_embeddings, embedding_dim) for rows in (1, heads[-1])
+            ]
+            if ends[0] > ends[1]:  # the head is the coarser part
+                heads = heads[:0:-1]
+        return _HeadsOfSizes(config, heads)
 
     def _part(self, name: str) -> MethodConfig:
         method, options = parse_spec(getattr(self, name))
@@ -77,17 +84,17 @@ class _CodecOfPart:
         return codec
 
 
-class _HeadsOfAllSizes(Sequence):
-    """A configuration with every number of ids in the head but all, ascending; each is created on access."""
+class _HeadsOfSizes(Sequence):
+    """A configuration with each of some numbers of ids in the head; it is created on access."""
 
-    def __init__(self, config: TieredConfig, num_embeddings: int) -> None:
-        self._config, self._count = config, num_embeddings
+    def __init__(self, config: TieredConfig, heads: range) -> None:
+        self._config, self._heads = config, heads
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._heads)
 
     def __getitem__(self, index: Any) -> Any:
-        return replace(self._config, head_rows=range(self._count)[index])
+        return replace(self._config, head_rows=self._heads[index])
 
 
 @register("tiered")
