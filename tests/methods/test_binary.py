@@ -27,3 +27,11 @@ def test_the_padding_row_does_not_move_the_means_or_the_range_of_gains() -> None
 def test_constant_rows() -> None:
     table = torch.full((5, 4), 2.0)
     assert torch.equal(Binary.from_table(table).weight, table)
+
+
+def test_a_padding_row_far_from_the_means_has_no_gain() -> None:
+    table = torch.full((3, 4), 1e6) + torch.randn(3, 4)
+    table[1] = 0
+    embedding = Binary.from_table(table, BinaryConfig(gain_bits=16), padding_idx=1).eval()
+    assert embedding.pack().arrays["gain"][1] == 0  # 1e6 is infinite in 16 bits
+    assert not embedding(torch.tensor([1])).any()

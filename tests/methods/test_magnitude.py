@@ -57,3 +57,14 @@ def test_steps_that_16_bits_cannot_hold_are_refused(scale) -> None:
 def test_impossible_options(keep) -> None:
     with pytest.raises(ValueError, match=r"MagnitudeConfig\.keep"):
         MagnitudeConfig(keep=keep)
+
+
+def test_the_largest_step_is_stored_or_refused() -> None:
+    for largest in (127 * 65472, 127 * 65504):
+        table = torch.full((2, 3), float(largest))
+        if largest == 127 * 65504:  # rounded up, its step is infinite
+            with pytest.raises(ValueError, match="Scale the table"):
+                Magnitude.from_table(table).pack()
+        else:
+            weight = Magnitude.from_table(table, MagnitudeConfig(keep=1.0)).weight
+            torch.testing.assert_close(weight, table, rtol=1e-2, atol=0)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from slimtable.artifact.layouts import decode
 from slimtable.codecs.rabitq import GAUSSIAN_LEVELS
+from slimtable.compress import compress_table
+from slimtable.embeddings.base import get_config
 from slimtable.methods.rabitq import Rabitq, RabitqConfig
 
 
@@ -95,3 +98,14 @@ def test_gains_that_16_bits_cannot_hold_are_refused(scale) -> None:
         table.pack()
     weight = Rabitq.from_table(scale * torch.randn(9, 4)).weight
     assert weight.abs().max() > 0.1 * scale
+
+
+@pytest.mark.parametrize("name", ["rabitq", "binary", "ternary"])
+@pytest.mark.parametrize("gain_bits", [8, 16])
+def test_values_whose_sums_overflow_are_refused(name, gain_bits) -> None:
+    table = np.full((3, 64), np.finfo(np.float32).max, np.float32)
+    table[0] = -table[1]
+    with pytest.raises(ValueError, match=r"overflow float32\. Scale the table|too large or too small for gains"):
+        compress_table(table, get_config(name, {"gain_bits": gain_bits}))
+    smaller = compress_table(np.float32(1e-3) * table, get_config(name, {"gain_bits": 8}))
+    assert np.isfinite(decode(smaller, [0, 1, 2])).all()

@@ -82,8 +82,9 @@ def test_16_bit_scales_reach_the_extremes() -> None:
     assert (weight - table).abs().max() < 0.5 * (0.5 + 0.15) / 255 + 1e-3
 
 
-def test_a_range_that_overflows_is_refused() -> None:
-    embedding = Uniform.from_table(torch.tensor([[3e38], [-3e38]]))
+@pytest.mark.parametrize("options", [{}, {"axis": "row"}, {"axis": "row", "scale_bits": 16}, {"preset": "int4"}])
+def test_a_range_that_overflows_is_refused(options) -> None:
+    embedding = Uniform.from_table(torch.tensor([[3e38, -3e38], [-3.4e38, 3.4e38]]), get_config("uniform", options))
     with pytest.raises(ValueError, match="too large"):
         embedding.pack()
 

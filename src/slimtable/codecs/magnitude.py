@@ -10,7 +10,7 @@ from slimtable.artifact.bits import pack_bits
 from slimtable.codecs.base import NOTHING_KNOWN, Block, Codec, FitContext, Fitted, Rows
 
 _CENTRE, _TOP = 128, 127  # the code of zero, and the largest distance of a code from it
-_SMALLEST_HALF, _LARGEST_HALF = 2.0**-24, 65504.0
+_SMALLEST_STEP, _LARGEST_STEP = 2.0**-24, 65472.0  # the last but one of 16 bits, since steps are rounded up
 _DIGIT_BITS = 16
 
 
@@ -46,7 +46,7 @@ class _FittedMagnitude(Fitted):
         super().__init__(rows)
         kept = codec.kept(self.num_embeddings, self.embedding_dim)
         largest = rows.largest()
-        if largest and not _TOP * _SMALLEST_HALF <= largest <= _TOP * _LARGEST_HALF:
+        if largest and not _TOP * _SMALLEST_STEP <= largest <= _TOP * _LARGEST_STEP:
             raise ValueError("The values are too large or too small for steps of 16 bits. Scale the table.")
         self._threshold, ties = _threshold(rows, kept)
         self._last = _place_of_tie(rows, self._threshold, ties)
@@ -108,4 +108,4 @@ def _place_of_tie(rows: Rows, threshold: int, ties: int) -> int:
 def _step(top: np.ndarray) -> np.ndarray:
     """Step of rows with the largest kept magnitudes ``top`` (n,), as float16 holds it, so that these are reached."""
     step = (top / np.float32(_TOP) * np.float32(1 + 2.0**-11)).astype(np.float16).astype(np.float32)
-    return np.where(top > 0, np.maximum(step, np.float32(_SMALLEST_HALF)), np.float32(0))
+    return np.where(top > 0, np.maximum(step, np.float32(_SMALLEST_STEP)), np.float32(0))

@@ -10,8 +10,10 @@ import numpy as np
 
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.log_scales import scale_codes, scale_range
-from slimtable.artifact.rotation import rotate
+from slimtable.artifact.rotation import rotate, transform_size
 from slimtable.codecs.base import Block, Fitted, Rows
+
+_LARGEST = 0.98 * float(np.finfo(np.float32).max)  # leaves room for rounding in sums and in the range of gains
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class FittedLevels(Fitted):
         self.form = form
         low, high = np.inf, 0.0
         for first, block in rows.blocks():
-            gains = self.rough_gains(self._shaped(block))
-            if self.padding_idx is not None and first <= self.padding_idx < first + len(block):
-                gains[self.padding_idx - first] = 0  # it may be far from the offset, and is served as zeros anyway
-            low, high = min(low, float(gains.min(initial=np.inf, where=gains > 0))), max(high, float(gains.max()))
+            gains = self._without_padding(self.rough_gains(self._shaped(block)), first)
+            low = min(low, float(gains.min(initial=np.inf, where=gains > 0)))
+            high = float(np.maximum(high, gains.max()))  # NaN, of sums that overflow, stays
+        if not self._bound(high * self.margin[1]) <= _LARGEST:
+            raise ValueError("The values are so large that sums of them overflow float32. Scale the table.")
         self._range = _range_of(low * self.margin[0], high * self.margin[1])
         if form.gain_bits == 16 and high and not 0 < float(_half(np.array(high))) < np.inf:
             raise ValueError("The rows are too large or too small for gains of 16 bits. Use gain_bits=8.")
@@ -80,6 +83,7 @@ class FittedLevels(Fitted):
 
     def encode(self, rows: np.ndarray, first_id: int) -> Block:
         codes, gains = self.shapes(self._shaped(rows))
+        gains = self._without_padding(gains, first_id)
         stored = _half(gains) if self.form.gain_bits == 16 else scale_codes(gains, *self._range.tolist())
         return Block(first_id, len(rows), {"codes": pack_bits(codes, code_bits(len(self.form.levels))), "gain": stored})
 
@@ -108,8 +112,22 @@ class FittedLevels(Fitted):
     def _shaped(self, rows: np.ndarray) -> np.ndarray:
         """The rows without the offset, rotated."""
         form = self.form
-        shaped = rows.copy() if form.offset is None else rows - form.offset
+        with np.errstate(over="ignore"):  # refused when the codec is fitted
+            shaped = rows.copy() if form.offset is None else rows - form.offset
         return rotate(shaped, form.seed, form.rounds) if form.rounds else shaped
+
+    def _without_padding(self, gains: np.ndarray, first_id: int) -> np.ndarray:
+        """The gains of a block; that of the padding row becomes 0: it is served as zeros, however far the offset is."""
+        if self.padding_idx is not None and first_id <= self.padding_idx < first_id + len(gains):
+            gains[self.padding_idx - first_id] = 0
+        return gains
+
+    def _bound(self, gain: float) -> float:
+        """No number in decoding a row with this gain is larger."""
+        form, dim = self.form, self.embedding_dim
+        sums = np.sqrt(dim * transform_size(dim)) if form.rounds else 1.0
+        offset = 0.0 if form.offset is None else float(np.abs(form.offset).max())
+        return gain * float(np.abs(form.levels).max()) * sums + offset
 
 
 def _range_of(low: float, high: float) -> np.ndarray:

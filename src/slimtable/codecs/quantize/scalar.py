@@ -34,9 +34,10 @@ def make_grid(
         step = (high - low) / steps
     if scale_bits == 16:
         # Rounded so that the grid still reaches from the smallest value to the largest.
-        low = round_half(low - np.abs(low) * np.float32(2.0**-11))
-        low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # tiny float16 values may round above a line
-        step = round_half((high - low) / steps * np.float32(1 + 2.0**-11))
+        with np.errstate(over="ignore"):  # as above
+            low = round_half(low - np.abs(low) * np.float32(2.0**-11))
+            low = np.where(low > high, low - np.float32(SMALLEST_HALF), low)  # tiny values may round above a line
+            step = round_half((high - low) / steps * np.float32(1 + 2.0**-11))
         if largest > TOO_SMALL:
             step = np.where(high > low, np.maximum(step, np.float32(SMALLEST_HALF)), step)
     if not (np.isfinite(low) & np.isfinite(step) & ((step > 0) | (high == low))).all():
