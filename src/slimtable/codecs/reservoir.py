@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from slimtable.codecs.vectors import Vectors
+from slimtable.codecs.vectors import BLOCK_ROWS, Vectors
 
 _LOG_2 = 0.6931471805599453
 _UNWEIGHTED = 2.0**900  # moves rows without weight behind all others
@@ -54,9 +54,10 @@ class Reservoir:
         if size < 1:
             raise ValueError(f"A sample needs at least one row, got size={size}.")
         self._size, self._seed = size, np.uint64(seed % (1 << 64))
-        self._ids, self._weights, self._keys = np.empty(0, np.int64), np.empty(0), np.empty(0)
-        self._rows = np.empty((0, width), np.float32)
-        self._bound = math.inf
+        room = size + 1 + max(size // 4, BLOCK_ROWS)  # memory that is not filled is not taken
+        self._ids, self._weights, self._keys = np.empty(room, np.int64), np.empty(room), np.empty(room)
+        self._rows = np.empty((room, width), np.float32)
+        self._filled, self._bound = 0, math.inf
 
     def add(self, first_id: int, rows: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Adds consecutive rows.
@@ -75,41 +76,47 @@ class Reservoir:
 
     def merge(self, other: Reservoir) -> None:
         """Adds what another reservoir, of the same size and seed, has kept of other rows."""
-        self._join(other._ids, other._rows, other._weights, other._keys)
+        kept = slice(other._filled)
+        self._join(other._ids[kept], other._rows[kept], other._weights[kept], other._keys[kept])
 
     def sample(self) -> RowSample:
         """The sample of all rows added so far."""
         self._shrink()
-        kept = np.sort(np.argsort(self._keys, kind="stable")[: self._size])
+        keys, ids = self._keys[: self._filled], self._ids[: self._filled]
+        kept = np.lexsort((ids, keys))[: self._size]
+        kept = kept[np.argsort(ids[kept])]
         weights = self._weights[kept]
-        if len(self._keys) > self._size:
+        if self._filled > self._size:
             # Cohen and Kaplan, PODC 2007: given the first key left out, rows are in the sample independently.
-            chance = -np.expm1(-weights * self._keys.max())
+            chance = -np.expm1(-weights * keys.max())
             weights = np.divide(weights, chance, out=weights.copy(), where=chance > 0)
         if not weights.any():
             weights = np.ones(len(kept))
-        return RowSample(self._ids[kept], self._rows[kept], weights)
+        return RowSample(ids[kept], self._rows[kept], weights)
 
     def _join(self, ids: np.ndarray, rows: np.ndarray, weights: np.ndarray, keys: np.ndarray) -> None:
-        for first in range(0, len(ids), self._size):  # so that memory is bounded whatever the size of blocks
-            part = slice(first, first + self._size)
-            self._ids = np.concatenate([self._ids, ids[part]])
-            self._rows = np.concatenate([self._rows, rows[part]])
-            self._weights = np.concatenate([self._weights, weights[part]])
-            self._keys = np.concatenate([self._keys, keys[part]])
-            if len(self._ids) > 2 * self._size:
+        first = 0
+        while first < len(ids):
+            count = min(len(ids) - first, len(self._ids) - self._filled)
+            new, place = slice(first, first + count), slice(self._filled, self._filled + count)
+            self._ids[place], self._rows[place] = ids[new], rows[new]
+            self._weights[place], self._keys[place] = weights[new], keys[new]
+            self._filled, first = self._filled + count, first + count
+            if self._filled == len(self._ids):
                 self._shrink()
 
     def _shrink(self) -> None:
-        """Keeps the rows of the sample and one more, in ascending order of ids."""
-        if len(self._keys) > self._size + 1:
-            smallest = np.lexsort((self._ids, self._keys))[: self._size + 1]
-            self._bound = float(self._keys[smallest[-1]])
-        else:
-            smallest = np.arange(len(self._keys))
-        kept = smallest[np.argsort(self._ids[smallest])]
-        self._ids, self._rows = self._ids[kept], self._rows[kept]
-        self._weights, self._keys = self._weights[kept], self._keys[kept]
+        """Keeps the rows of the sample and one more."""
+        if self._filled <= self._size + 1:
+            return
+        smallest = np.lexsort((self._ids[: self._filled], self._keys[: self._filled]))[: self._size + 1]
+        self._bound = float(self._keys[smallest[-1]])
+        kept = np.sort(smallest)  # none moves up, so that they are moved in place, a part at a time
+        for first in range(0, len(kept), BLOCK_ROWS):
+            part = kept[first : first + BLOCK_ROWS]
+            for array in (self._ids, self._rows, self._weights, self._keys):
+                array[first : first + len(part)] = array[part]
+        self._filled = len(kept)
 
 
 def sample_rows(
