@@ -193,8 +193,8 @@ def page(options: argparse.Namespace, found: dict) -> str:
     python benchmarks/compress_scale.py {words} --page docs/benchmarks/compress-scale.md
 
 {options.rows:,} × {options.dim} float32 ({dense / 1e9:,.1f} GB) by `{options.method}` with {", ".join(options.set)}, \
-{options.workers} workers; {cpu_name()}, {os.cpu_count()} cores, which other programs used as well (load {load} at the end).
-The table is computed when it is read, since it does not fit on the disk; its time is in that of both passes.
+{options.workers} workers; {cpu_name()}, which other programs used as well (load {load} at the end).
+The table is computed when it is read, since it does not fit on the disk; that time is included.
 
 | | measured | {_TARGET:,} rows, extrapolated |
 |---|---|---|
@@ -210,8 +210,8 @@ The table is computed when it is read, since it does not fit on the disk; its ti
 Killed {options.kills} times with SIGKILL while it encoded, and started again: {"the same" if found["same"] else "OTHER"} \
 bytes (SHA-256 `{found["digest"][:16]}…`); the last start found {found["resumed"]:,} rows encoded.
 
-The passes are linear in the number of rows; the extrapolation multiplies by {scale:g}. Rows in files are read once in each pass: with r bytes/s of reading per worker,
-add 4·N·d / (r · workers) seconds where that exceeds the time to compute them here.
+The passes are linear in the number of rows; the extrapolation multiplies by {scale:g}. Rows in
+files are read once in each pass: 4·N·d bytes.
 """  # noqa: E501
 
 

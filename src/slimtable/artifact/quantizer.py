@@ -124,11 +124,14 @@ def _quantized(packed: Packed) -> Quantizer:
         rotation = np.ascontiguousarray(rotate(identity, config.seed, config.rounds).T)
     gains = None
     if config.gain_bits:
-        table = scale_table(*packed.arrays["gain_range"].tolist()) if config.gain_bits == 8 else None
+        bits = config.gain_bits
+        table = scale_table(*packed.arrays["gain_range"].tolist()) if config.coded_gain else None
 
         def gains(start: int, stop: int) -> np.ndarray:
-            part = packed.arrays["gain"][start:stop]
-            return part.astype(np.float32) if table is None else table[part]
+            if table is None:
+                return packed.arrays["gain"][start:stop].astype(np.float32)
+            part = packed.arrays["gain"][start * bits // 8 : -(-stop * bits // 8)]  # `start` is a multiple of 8
+            return table[unpack_bits(np.asarray(part), bits, stop - start)]
 
     return Quantizer(
         codes=codes,

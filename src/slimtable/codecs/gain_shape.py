@@ -17,7 +17,7 @@ from numba import njit
 from slimtable.artifact.bits import code_bits, pack_bits
 from slimtable.artifact.log_scales import scale_codes, scale_range, scale_table
 from slimtable.codecs.base import Block, Codec, FitContext, Fitted, Rows
-from slimtable.codecs.quantize.sample import draw
+from slimtable.codecs.reservoir import Reservoir
 
 GainBits = Literal[16, 8, 7, 6, 5, 4, 0]
 CodebookBits = Literal[32, 16, 8, 4]
@@ -78,11 +78,15 @@ class ShapeSample:
         shapes: float32 (n, d).
         norms: float64 (n,) norms of the rows.
         weights: float32 (n,).
+        largest: largest norm of all rows of the table.
+        zeros: number of rows of zeros in the table, without the padding.
     """
 
     shapes: np.ndarray
     norms: np.ndarray
     weights: np.ndarray
+    largest: float
+    zeros: int
 
 
 class FittedGainShape(Fitted):
@@ -99,13 +103,9 @@ class FittedGainShape(Fitted):
         super().__init__(rows)
         self.codec = codec
         shape = codec.codebook_shape(self.embedding_dim)
-        norms = norms_of(rows)
-        sample = self._sample(rows, context, norms)
+        sample = self._sample(rows, context)
         # Without gains, a row of zeros needs centroids of zeros: the first of each codebook.
-        zeros = norms == 0
-        if self.padding_idx is not None:
-            zeros[self.padding_idx] = False
-        first = int(codec.gain_bits == 0 and bool(zeros.any()) and shape[1] > 1)
+        first = int(codec.gain_bits == 0 and sample.zeros > 0 and shape[1] > 1)
         books = np.zeros(shape, np.float32)
         if len(sample.shapes):
             found = self.fit_books(sample.shapes, sample.weights, shape[1] - first)
@@ -118,7 +118,7 @@ class FittedGainShape(Fitted):
             raise ValueError(
                 f"A centroid is too large for {codec.codebook_bits} bits. Scale the table, or set codebook_bits=32."
             )
-        self._range = self._gain_range(sample, norms)
+        self._range = self._gain_range(sample)
 
     @abstractmethod
     def fit_books(self, shapes: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
@@ -164,31 +164,49 @@ class FittedGainShape(Fitted):
         _normalize(np.ascontiguousarray(rows, np.float32), self.codec.gain_bits > 0, shapes, norms)
         return shapes, norms
 
-    def _sample(self, rows: Rows, context: FitContext, norms: np.ndarray) -> ShapeSample:
-        """The shapes that centroids are fitted to: of all rows but those of zeros, or of some if there are many."""
-        codec, ids = self.codec, np.flatnonzero(norms > 0)
-        if not len(ids):
-            return ShapeSample(np.empty((0, self.embedding_dim), np.float32), np.empty(0), np.empty(0, np.float32))
-        weights = importance(context.frequencies, len(norms), codec.power)[ids]
-        if codec.gain_bits:
-            weights *= np.square(norms[ids] / norms.max())
-        weights = (weights / weights.mean()).astype(np.float32)
-        count = max(_SAMPLE, _PER_CENTROID * codec.codebook_size)
-        if count < len(ids):
-            places, weights = draw(weights, count, "proportional", 1.0, np.random.default_rng(codec.seed))
-            ids = ids[places]
-        return ShapeSample(self._shapes(rows.take(ids))[0], norms[ids], weights)
+    def _sample(self, rows: Rows, context: FitContext) -> ShapeSample:
+        """The shapes that centroids are fitted to: of all rows but those of zeros, or of some if there are many.
 
-    def _gain_range(self, sample: ShapeSample, norms: np.ndarray) -> np.ndarray:
+        It is drawn in one pass, in memory that does not grow with the table.
+        """
+        codec, zeros, largest = self.codec, 0, 0.0
+        reservoir = Reservoir(max(_SAMPLE, _PER_CENTROID * codec.codebook_size), self.embedding_dim, codec.seed)
+        counts, mean = context.frequencies, mean_of(context.frequencies)
+        for first, block in rows.blocks():
+            norms = np.empty(len(block))
+            _normalize(block, False, np.empty((0, 0), np.float32), norms)
+            zeros += int((norms == 0).sum())
+            largest = max(largest, float(norms.max()))
+            some = None if counts is None else counts[first : first + len(block)]
+            weights = importance(some, mean, len(block), codec.power)
+            reservoir.add(
+                first, block, np.where(norms > 0, weights * np.square(norms) if codec.gain_bits else weights, 0)
+            )
+        found = reservoir.sample()
+        shapes, norms = self._shapes(found.rows)
+        valid = norms > 0
+        shapes, norms = shapes[valid], norms[valid]
+        some = None if counts is None else np.asarray(counts[found.ids[valid]])
+        weights = importance(some, mean, len(norms), codec.power)
+        if codec.gain_bits:
+            drawn = found.weights[valid] / (weights * np.square(norms))  # 1 if no row was left out
+            weights = weights * np.square(norms / largest)
+        else:
+            drawn = found.weights[valid] / weights
+        weights = weights * drawn
+        weights = (weights / weights.mean()).astype(np.float32) if len(weights) else weights.astype(np.float32)
+        return ShapeSample(shapes, norms, weights, largest, zeros - (self.padding_idx is not None))
+
+    def _gain_range(self, sample: ShapeSample) -> np.ndarray:
         """Smallest gain and ratio of the logarithmic scale with the least weighted error on the sample."""
         count = 1 << self.codec.gain_bits
         if not len(sample.shapes) or not 2 < count <= 256:
             return np.ones(2)
         gains = sample.norms * np.maximum(self.codes_of(sample.shapes)[1], _TINY)
-        largest = float(gains.max() * max(1.0, norms.max() / sample.norms.max()))
+        largest = float(gains.max() * max(1.0, sample.largest / sample.norms.max()))
         if largest > _LARGEST:
             raise ValueError("The rows are too large for gains in float32. Scale the table, or set gain_bits=0.")
-        weights = sample.weights / np.square(sample.norms / norms.max())
+        weights = sample.weights / np.square(sample.norms / sample.largest)
         best, least = np.ones(2), np.inf
         for share in _LOWEST:
             smallest = min(max(float(np.quantile(gains, share)), largest / _SPAN, _TINY), largest)
@@ -210,24 +228,26 @@ class FittedGainShape(Fitted):
         return half
 
 
-def importance(frequencies: np.ndarray | None, count: int, power: float) -> np.ndarray:
-    """Weight of each id, float64 (N,): its frequency to a power, with a floor for ids that are hardly ever seen.
+def mean_of(frequencies: np.ndarray | None) -> float:
+    """Mean frequency; 0 without frequencies."""
+    return 0.0 if frequencies is None else float(np.mean(frequencies, dtype=np.float64))
+
+
+def importance(frequencies: np.ndarray | None, mean: float, count: int, power: float) -> np.ndarray:
+    """Weight of some ids, float64 (n,): their frequency to a power, with a floor for ids that are hardly ever seen.
 
     All weights are 1 without frequencies, or if all are 0.
+
+    Args:
+        frequencies: (n,) of these ids, or None.
+        mean: mean frequency of all ids.
+        count: number of ids, n.
+        power: 1, 0.5 or 0.
     """
-    if frequencies is None or power == 0:
+    if frequencies is None or power == 0 or mean == 0:
         return np.ones(count)
-    counts = np.asarray(frequencies, np.float64)
-    mean = float(counts.mean())
-    return np.maximum(counts / mean, _LEAST_WEIGHT) ** power if mean > 0 else np.ones(count)
-
-
-def norms_of(rows: Rows) -> np.ndarray:
-    """Norms of all rows, float64 (N,)."""
-    norms = np.empty(len(rows))
-    for first, block in rows.blocks():
-        _normalize(block, False, np.empty((0, 0), np.float32), norms[first : first + len(block)])
-    return norms
+    weights: np.ndarray = np.maximum(np.asarray(frequencies, np.float64) / mean, _LEAST_WEIGHT) ** power
+    return weights
 
 
 def rounded(books: np.ndarray, bits: int, scale_bits: int = 32) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from slimtable.export.content import Content
 from slimtable.files import replace_file, write_json
 
 _MAX_BITS = 16  # of a code in an index
+_ORTHOGONAL = 0.01  # largest error of R · Rᵀ; rotations in 16 bits have less
 
 
 def write(content: Content, out: Path) -> list[Path]:
@@ -97,7 +98,7 @@ def _code_index(quantizer: Quantizer, dim: int, metric: int) -> tuple[Any, Any]:
     import faiss
 
     if quantizer.gains is not None:
-        raise ValueError("faiss has no gains of rows. Compress with --set gain=false, or export to parquet.")
+        raise ValueError("faiss has no gains of rows. Compress with --set gain_bits=0, or export to parquet.")
     widths = [max(1, (size - 1).bit_length()) for size in quantizer.codes.sizes]
     if max(widths) > _MAX_BITS:
         raise ValueError(
@@ -126,6 +127,10 @@ def _transform(quantizer: Quantizer, dim: int, metric: str) -> Any:
     if metric != "l2" and quantizer.offset is not None:
         raise ValueError("An offset changes inner products in faiss. Compress without it, or search by distance.")
     rotation = np.eye(dim, dtype=np.float32) if quantizer.rotation is None else quantizer.rotation
+    if np.abs(rotation.astype(np.float64) @ rotation.T - np.eye(dim)).max() > _ORTHOGONAL:
+        raise ValueError(
+            "The rotation of the table is not orthogonal, so that distances would change. Export to parquet."
+        )
     has_bias = quantizer.offset is not None
     transform = faiss.LinearTransform(dim, dim, has_bias)
     faiss.copy_array_to_vector(np.ascontiguousarray(rotation, np.float32).reshape(-1), transform.A)

@@ -25,7 +25,7 @@ def write(content: Content, out: Path) -> list[Path]:
     if quantizer is None or not quantizer.joined:
         raise ValueError("Lance knows product quantization alone. Compress with method pq, or export to parquet.")
     if quantizer.gains is not None or quantizer.rotation is not None or quantizer.offset is not None:
-        raise ValueError("Lance has no gains, rotations or offsets. Compress with method pq and --set gain=false.")
+        raise ValueError("Lance has no gains, rotations or offsets. Compress with method pq and --set gain_bits=0.")
     size = next((size for size in _SIZES if max(content.sizes) <= size), None)
     if size is None:
         raise ValueError("Lance has at most 256 centroids per codebook. Compress with --set codebook_size=256.")
