@@ -39,7 +39,10 @@ def candidates_for(num_embeddings: int, bits: float, side: Side) -> list[MethodC
 def test_sides_differ_where_they_should() -> None:
     assert isinstance(AutoConfig(), Policy)
     few, many = 2.0 * 5000 * 64, 3.5 * 5000 * 64
-    assert [next(_guesses(5000, 64, few, side)) for side in SIDES] == [("rq", {"power": 1.0}), ("rq", {"power": 0.0})]
+    assert [next(_guesses(5000, 64, few, side)) for side in SIDES] == [
+        ("rq", {"power": 1.0}),
+        ("rq", {"power": 0.0, "num_codebooks": 9}),
+    ]
     assert [next(_guesses(5000, 64, many, side))[0] for side in SIDES] == ["rq", "tiered"]
     assert len({next(_guesses(5000, 64, 6.0 * 5000 * 64, side))[0] for side in SIDES}) == 1
 

@@ -19,7 +19,7 @@ from slimtable.embeddings.policy import Policy
 from slimtable.embeddings.registry import get_config
 from slimtable.errors import BudgetError
 
-_TILT = 0.5  # bits per value by which neighbours of the first plan differ from it
+_TILT = 0.5  # bits per value that users get beyond their share, and by which neighbours of a plan differ from it
 _SMALLEST_RATIO, _LARGEST_RATIO = 3.5, 128.0  # that a search for the smallest size covers
 _EVALUATIONS = 7  # of such a search: halves the range on a log scale each time
 _FEW_VALUES = 1 << 27  # tables with more are compressed only once, without alternatives
@@ -120,17 +120,17 @@ class _Workshop:
         if limit - self._header < planner.smallest_bits:
             self._require_possible(budget, limit)
         first = self._first(limit)
-        best, kept, tilt = first, self._judge(first), 0.0
+        best, kept, tilt = first, self._judge(first), _TILT
         if self._guard is None or planner.dense_bits > 32 * _FEW_VALUES:
             return best
         large = planner.large(limit)
         for sign, who in ((1, "users"), (-1, "items")) if len({table.side for table in large}) == 2 else ():
             for steps in (1, 2):
-                plan = self._neighbour(limit, tilt=sign * steps * _TILT, reason=f"more bits for {who}")
+                plan = self._neighbour(limit, tilt=_TILT * (1 + sign * steps), reason=f"more bits for {who}")
                 now = 0.0 if plan is None else self._judge(plan)
                 if plan is None or now <= kept:
                     break
-                best, kept, tilt = plan, now, sign * steps * _TILT
+                best, kept, tilt = plan, now, _TILT * (1 + sign * steps)
             if best is not first:
                 break
         name = large[0].name
@@ -146,7 +146,7 @@ class _Workshop:
         for guess in range(_GUESSES):
             try:
                 guesses = dict.fromkeys(self._planner.tables, guess)
-                return self._fitting(limit, guesses=guesses, reason="best guess from shapes")
+                return self._fitting(limit, tilt=_TILT, guesses=guesses, reason="best guess from shapes")
             except ValueError as error:  # values that a codec refuses, such as those of a table of another range
                 refused = error
                 self._notes.append(f"guess {guess + 1} cannot be used: {error}")
@@ -206,7 +206,7 @@ class _Workshop:
         dense = self._planner.dense_bits
         lowest = float(self._planner.smallest_bits)
         low, high = np.log(_SMALLEST_RATIO), np.log(min(_LARGEST_RATIO, dense / lowest))
-        best = self._planner.plan(dense / _SMALLEST_RATIO, reason="the largest size that is tried")
+        best = self._planner.plan(dense / _SMALLEST_RATIO, _TILT, reason="the largest size that is tried")
         self._judge(best)
         if self._low_end(best) < least:
             raise BudgetError(
@@ -216,7 +216,7 @@ class _Workshop:
         reason = "search for the smallest size that keeps enough"
         for _ in range(_EVALUATIONS):
             middle = (low + high) / 2
-            plan = self._planner.plan(dense / float(np.exp(middle)), reason=reason)
+            plan = self._planner.plan(dense / float(np.exp(middle)), _TILT, reason=reason)
             if plan.total >= best.total:  # the step of the codec is larger than what is left of the range
                 low = middle
                 continue

@@ -107,7 +107,9 @@ def _guesses(num_embeddings: int, embedding_dim: int, bits: float, side: Side) -
     once. Between, with 3 bits per value, rows that ask are rotated and rounded, which needs no fit.
     """
     shape = num_embeddings, embedding_dim
-    learned = "rq", {"power": 1.0 if side == "item" else 0.0}
+    learned: tuple[str, dict[str, Any]] = ("rq", {"power": 1.0})
+    if side == "user":
+        learned = "rq", {"power": 0.0, "num_codebooks": _stages_for_users(*shape, bits)}
     scalar = list(_two_widths(num_embeddings, embedding_dim, bits, _scalar, 8))
     rotated = list(_two_widths(num_embeddings, embedding_dim, bits, _rotated, 4))
     if _bits_of(*_scalar(4), *shape) <= bits:
@@ -115,8 +117,20 @@ def _guesses(num_embeddings: int, embedding_dim: int, bits: float, side: Side) -
     elif _bits_of(*_rotated(3), *shape) <= bits and side == "user":
         yield from [*rotated, learned, *scalar]
     else:
-        yield from [learned, *rotated, *scalar]
+        other: tuple[str, dict[str, Any]] = ("rq", {"power": 0.5 if side == "item" else 0.0})
+        yield from [learned, other, *rotated, *scalar]
     yield "saec", {"row_bits": 8}
+
+
+def _stages_for_users(num_embeddings: int, embedding_dim: int, bits: float) -> int:
+    """Stages of rq for rows that count alike: as many as have room with 16 to 256 centroids, one for 48 rows.
+
+    Where a few frequent ids count most, large codebooks give them centroids of their own, and few stages are best; that
+    is what rq chooses by itself. Rows that count alike need the many sums of many stages.
+    """
+    size = 1 << min(max((num_embeddings // 48).bit_length() - 1, 4), 8)
+    stage = num_embeddings * (size.bit_length() - 1) + size * (8 * embedding_dim + 16)
+    return min(max(round((bits - 8 * num_embeddings) / stage), 1), 32)
 
 
 def _scalar(bits: int) -> tuple[str, dict[str, Any]]:
