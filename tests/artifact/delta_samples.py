@@ -23,6 +23,8 @@ def kinds(num=40):
         "saec-4-bit": shared([(9, 6, 4), (5, 6, 4)], [one, (1, 0, "stored", 1.0)], num=num, dtype=np.float16),
         "weights": shared([(9, 6, 16)], [(0, 0, "stored", "stored"), one], num=num, activation="tanh"),
         "rq": quantized(num, 12, 3, 9, "sum", bits=8, gain=8),
+        "rq-coarse": quantized(num, 5, 3, 9, "sum", bits=4, gain=5),
+        "pq-coarse": quantized(num, 6, 2, 9, bits=4, gain=7),
         "rabitq": quantized(num, 8, 8, 4, shared=True, gain=16, rotation=(1, 1), offset=True),
         "short-scales": short_scales(num, 6, 3),
         "sparse": sparse(num, 6),
@@ -32,16 +34,23 @@ def kinds(num=40):
 
 
 def streams(packed):
-    """Width, largest code and codes per id of each bit stream that grows with the ids or may change."""
-    config = packed.layout_config
+    """Width, largest code, number of codes, and codes of a new id, of each bit stream that grows or may change."""
+    config, num = packed.layout_config, packed.num_embeddings
     if packed.layout == "scaled":
-        return {"codes": (config["bits"], (1 << config["bits"]) - 1, packed.embedding_dim)}
+        per_id = packed.embedding_dim
+        return {"codes": (config["bits"], (1 << config["bits"]) - 1, num * per_id, per_id)}
     if packed.layout == "shared":
         counts = [config["tables"][term["table"]]["num_rows"] for term in config["terms"]]
-        return {f"map.{t}": (code_bits(count), count - 1, 1) for t, count in enumerate(counts)}
+        return {f"map.{t}": (code_bits(count), count - 1, num, 1) for t, count in enumerate(counts)}
     if packed.layout == "quantized":
-        size = config["codebook_size"]
-        return {"codes": (code_bits(size), size - 1, config["num_codebooks"])}
+        size, per_id, gain = config["codebook_size"], config["num_codebooks"], config["gain_bits"]
+        known = {"codes": (code_bits(size), size - 1, num * per_id, per_id)}
+        if 0 < gain < 8:
+            known["gain"] = (gain, (1 << gain) - 1, num, 1)
+        if config["codebook_bits"] == 4:
+            width = packed.embedding_dim // (1 if config["combine"] == "sum" else per_id)
+            known["codebook"] = (4, 15, packed.arrays["codebook_scale"].size * width, 0)
+        return known
     return {}
 
 
@@ -60,8 +69,8 @@ def follower(packed, rng, share, grown):
     arrays, known = {}, streams(packed)
     for name, array in packed.arrays.items():
         if name in known:
-            width, largest, per_id = known[name]
-            codes = plain_bits(array, width, num * per_id)
+            width, largest, count, per_id = known[name]
+            codes = plain_bits(array, width, count)
             hit = rng.random(codes.size) < share
             codes[hit] = rng.integers(0, largest + 1, hit.sum())
             arrays[name] = pack_bits(np.append(codes, rng.integers(0, largest + 1, grown * per_id)), width)

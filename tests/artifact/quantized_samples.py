@@ -101,6 +101,7 @@ def quantized(
     rotation=None,
     offset=False,
     dtype=np.float32,
+    scales=None,
     padding_idx=None,
 ):
     """A table of random codes, and as many other arrays as the options ask for.
@@ -117,6 +118,7 @@ def quantized(
         rotation: None, "stored", or (seed, rounds).
         offset: whether there is an offset.
         dtype: type of a stored rotation.
+        scales: type of the scales of centroids; float32 for 8 bits and float16 for 4 unless given.
         padding_idx: the id that is zeros.
     """
     rng = np.random.default_rng(8)
@@ -126,10 +128,10 @@ def quantized(
     arrays = {"codes": pack_bits(codes, code_bits(size))}
     if bits == 4:
         arrays["codebook"] = pack_bits(rng.integers(0, 16, shape), 4)
-        arrays["codebook_scale"] = rng.random(shape[:2]).astype(np.float16)
+        arrays["codebook_scale"] = rng.random(shape[:2]).astype(scales or np.float16)
     elif bits == 8:
         arrays["codebook"] = rng.integers(0, 256, shape).astype(np.uint8)
-        arrays["codebook_scale"] = rng.random(shape[:2]).astype(np.float32)
+        arrays["codebook_scale"] = rng.random(shape[:2]).astype(scales or np.float32)
     else:
         arrays["codebook"] = rng.normal(size=shape).astype(f"f{bits // 8}")
     if gain == 16:
@@ -166,7 +168,9 @@ def quantized_samples():
         "joined-turned": quantized(rotation="stored", offset=True, gain=16),
         "summed": quantized(number=3, combine="sum"),
         "summed-gain": quantized(number=3, combine="sum", bits=8, gain=8),
-        "coarse": quantized(number=2, combine="sum", size=5, bits=4, gain=5),
+        "summed-coarse": quantized(dim=15, number=3, combine="sum", size=5, bits=4, gain=5, scales=np.float32),
+        "joined-coarse": quantized(dim=15, number=3, size=11, bits=4, gain=5, padding_idx=7),
+        "summed-short": quantized(number=3, combine="sum", size=9, bits=8, gain=7, scales=np.float16),
         "scalar-2-bit": quantized(dim=16, number=16, size=4, shared=True, gain=8, rotation=(1, 1), offset=True),
         "scalar-1-bit": quantized(dim=12, number=12, size=2, shared=True, gain=16, rotation=(2**53 - 1, 2)),
         "scalar-3-bit": quantized(dim=12, number=12, size=7, shared=True, gain=8, rotation=(12345, 3)),
@@ -186,6 +190,11 @@ def more_quantized_samples():
         "joined-4-columns": quantized(70, 64, 16, 256),
         "joined-6-columns": quantized(70, 12, 2, 17, bits=8),
         "joined-shared": quantized(70, 12, 3, 33, shared=True, bits=8, offset=True),
+        "joined-4-bit-gain": quantized(70, 12, 3, 33, gain=4, offset=True),
+        "summed-6-bit-gain": quantized(5001, 24, 2, 9, "sum", bits=4, gain=6, rotation=(4, 2), padding_idx=5000),
+        "coarse-one-by-one": quantized(1, 1, 1, 1, bits=4, gain=5),
+        "coarse-shared": quantized(70, 12, 3, 33, shared=True, bits=4, gain=7, rotation="stored"),
+        "coarse-scalar": quantized(23, 16, 16, 7, shared=True, bits=4, gain=4, rotation=(3, 1)),
         "many-ids": quantized(5001, 8, 2, 16, rotation="stored", offset=True, padding_idx=5000),
     }
     for dim in (2, 3, 16, 17, 24, 31, 32, 64, 96, 100, 128, 200, 256):

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from slimtable.artifact import decode, exact_bits, validate
+from slimtable.artifact.bits import pack_bits
 from slimtable.artifact.layouts import Decoder, format_version, roles_of
+from slimtable.artifact.roles import Role
 from slimtable.errors import ArtifactFormatError, ArtifactValueError
 from tests.artifact.quantized_samples import quantized, quantized_samples
 
 SAMPLES = quantized_samples()
 PQ, RQ, TURNED = SAMPLES["joined-gain"], SAMPLES["summed-gain"], SAMPLES["joined-turned"]
-SCALAR = SAMPLES["scalar-2-bit"]
+SCALAR, COARSE = SAMPLES["scalar-2-bit"], SAMPLES["joined-coarse"]
 
 
 def changed(packed, arrays=None, **config):
@@ -31,6 +33,8 @@ def changed(packed, arrays=None, **config):
         (quantized(41, 12, 3, 300, "sum", bits=8), 41 * 3 * 9 + 3 * 300 * (12 * 8 + 32)),
         (quantized(41, 12, 4, 16, gain=8), 41 * (16 + 8) + 16 * 12 * 32 + 128),
         (quantized(41, 12, 2, 5, "sum", bits=4, gain=5), 41 * (2 * 3 + 5) + 2 * 5 * (12 * 4 + 16) + 128),
+        (quantized(41, 15, 3, 11, bits=4, gain=7), 41 * (3 * 4 + 7) + 3 * 11 * (5 * 4 + 16) + 128),
+        (quantized(41, 12, 3, 9, "sum", bits=8, scales=np.float16), 41 * 3 * 4 + 3 * 9 * (12 * 8 + 16)),
         (quantized(41, 12, 12, 4, shared=True, gain=16, rotation=(1, 1)), 41 * (24 + 16) + 4 * 32),
         (quantized(41, 12, 4, 16, rotation="stored", offset=True), 41 * 16 + 16 * 12 * 32 + 13 * 12 * 32),
     ],
@@ -44,6 +48,9 @@ def test_version_and_roles():
     roles = roles_of(PQ)
     assert set(roles) == set(PQ.arrays)
     assert (roles["codes"].kind, roles["codes"].width, roles["codes"].per_row) == ("assignments", 4, 4)
+    roles = roles_of(COARSE)
+    assert roles["gain"] == Role("other", 5, 41, 1, stream=True)
+    assert roles["codebook"] == Role("other", 4, 3 * 11 * 5, 5, stream=True)
 
 
 def test_a_gain_of_code_zero_gives_zeros():
@@ -71,8 +78,26 @@ WRONG_VALUES = {
     "gains fall": (PQ, {"gain_range": np.array([1.0, 0.5])}, "a ratio >= 1, got 1.0, 0.5"),
     "gains are NaN": (PQ, {"gain_range": np.array([1.0, np.nan])}, "`gain_range` holds nan"),
     "gains overflow": (PQ, {"gain_range": np.array([1.0, 2.0])}, "overflow float32"),
-    "coarse gains overflow": (SAMPLES["coarse"], {"gain_range": np.array([1.0, 2.0**19])}, "overflow float32"),
-    "gains end with ones": (SAMPLES["coarse"], {"gain": np.full(26, 255, np.uint8)}, "3 zero bits"),
+    "coarse gains overflow": (COARSE, {"gain_range": np.array([1.0, 2.0**5])}, "scales that overflow float32"),
+    "gains end with ones": (COARSE, {"gain": np.full(26, 255, np.uint8)}, "`gain` must end with 3 zero bits"),
+    "centroids end with ones": (COARSE, {"codebook": np.full(83, 255, np.uint8)}, "`codebook` must end with 4 zero"),
+    "float16 scale is a NaN": (COARSE, {"codebook_scale": np.full((3, 11), NAN, np.float16)}, "`codebook_scale` holds"),
+    "coarse centroids overflow, but not times their gains": (
+        SAMPLES["summed-coarse"],
+        {"codebook_scale": np.full((3, 5), np.float32(1e38)), "gain_range": np.array([1e-30, 1.0])},
+        "may overflow",
+    ),
+    "sums overflow, but all gains are zero": (
+        quantized(41, 12, 3, 16, "sum", gain=16),
+        {"codebook": np.full((3, 16, 12), np.float32(3e38)), "gain": np.zeros(41, np.float16)},
+        "may overflow",
+    ),
+    "gains overflow, but not the rotation": (
+        TURNED,
+        {"codebook": np.full((4, 16, 3), np.float32(1e38)), "gain": np.full(41, 9, np.float16)}
+        | {"rotation": np.zeros((12, 12), np.float32)},
+        "may overflow",
+    ),
     "gains overflow float64": (PQ, {"gain_range": np.array([1.0, 1e300])}, "overflow float32"),
     "smallest overflows": (PQ, {"gain_range": np.array([1e39, 1.0])}, "a positive float32"),
     "rotation holds a NaN": (TURNED, {"rotation": np.full((12, 12), NAN)}, "`rotation` holds nan"),
@@ -101,6 +126,25 @@ def test_wrong_values(what):
     validate(packed)
     with pytest.raises(ArtifactValueError, match=message):
         validate(changed(packed, arrays))
+
+
+@pytest.mark.parametrize(("packed", "codes"), [(COARSE, 32), (SAMPLES["summed-short"], 128)])
+def test_gains_beyond_the_last_code_do_not_count(packed, codes):
+    """Gain 2**100 is the last that a code can have; the table of 256 gains goes on, for 5 bits to infinity."""
+    ratio = 2.0 ** (100 / (codes - 2))
+    last = pack_bits(np.full(41, codes - 1), packed.layout_config["gain_bits"])
+    high = changed(packed, {"gain": last, "gain_range": np.array([1.0, ratio])})
+    validate(high)
+    rows = decode(high, np.arange(41))
+    assert np.isfinite(rows).all()
+    assert np.abs(rows).max() > 1e30
+
+
+@pytest.mark.parametrize("packed", [COARSE, SAMPLES["summed-coarse"]])
+def test_codes_of_a_coarse_table_cannot_read_outside(packed):
+    """Centroids that do not exist are zeros; all 4-bit values and 5-bit gains exist."""
+    ones = {name: np.full_like(packed.arrays[name], 255) for name in ("codes", "codebook", "gain")}
+    assert not decode(changed(packed, ones), np.arange(41)).any()
 
 
 def test_sums_whose_largest_codebook_alone_would_forbid_them():
@@ -144,6 +188,12 @@ def test_sums_whose_largest_codebook_alone_would_forbid_them():
         (PQ, {"rotation": {"seed": 1 << 53, "rounds": 1}}, "`layout_config.rotation.seed` must be"),
         (PQ, {"rotation": {"seed": 1, "rounds": 4}}, "`layout_config.rotation.rounds` must be an integer from 1 to 3"),
         (PQ, {"offset": True}, "needs an array `offset`"),
+        (COARSE, {"gain_bits": 6}, r"`gain` must have shape \(31,\)"),
+        (COARSE, {"gain_bits": 16}, "has no array `gain_range`"),
+        (COARSE, {"codebook_bits": 8}, r"`codebook` must have shape \(3, 11, 5\)"),
+        (COARSE, {"codebook_bits": 16}, "has no array `codebook_scale`"),
+        (COARSE, {"combine": "sum"}, r"`codebook` must have shape \(248,\)"),
+        (COARSE, {"shared": True}, r"`codebook` must have shape \(28,\)"),
         (PQ, {"offset": None}, "`layout_config.offset` must be one of"),
     ],
 )
@@ -164,6 +214,14 @@ def test_wrong_config(packed, config, message):
         (PQ, {"gain_range": np.ones(3)}, r"`gain_range` must have shape \(2,\)"),
         (RQ, {"codebook": np.zeros((3, 16, 12), "f4")}, "`codebook` must be uint8"),
         (RQ, {"codebook_scale": np.zeros((1, 16), "f4")}, r"`codebook_scale` must have shape \(3, 16\)"),
+        (RQ, {"codebook_scale": np.zeros((3, 16), "f8")}, "`codebook_scale` must be float32 or float16, got float64"),
+        (COARSE, {"codebook": np.zeros(82, "u1")}, r"`codebook` must have shape \(83,\)"),
+        (COARSE, {"codebook": np.zeros((3, 11, 5), "u1")}, r"`codebook` must have shape \(83,\)"),
+        (COARSE, {"codebook": np.zeros(83, "i1")}, "`codebook` must be uint8, got int8"),
+        (COARSE, {"codebook_scale": np.zeros((3, 10), "f2")}, r"`codebook_scale` must have shape \(3, 11\)"),
+        (COARSE, {"gain": np.zeros(25, "u1")}, r"`gain` must have shape \(26,\)"),
+        (COARSE, {"gain": np.zeros(41, "u1")}, r"`gain` must have shape \(26,\)"),
+        (COARSE, {"gain_range": np.ones(2, "f4")}, "`gain_range` must be float64"),
         (TURNED, {"rotation": np.zeros((11, 12), "f4")}, r"`rotation` must have shape \(12, 12\)"),
         (TURNED, {"offset": np.zeros(12, "f2")}, "`offset` must be float32"),
         (TURNED, {"more": np.zeros(1, "f4")}, "has no array `more`"),

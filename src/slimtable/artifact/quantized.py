@@ -141,9 +141,8 @@ class QuantizedLayout(Layout):
     def check_values(self, packed: Packed) -> None:
         config = read_quantized(packed)
         check_codes(packed, "codes", packed.num_embeddings * config.num_codebooks, config.codebook_size)
-        shape, gain = _check_codebook(packed, config), _check_gains(packed, config)
-        # Shapes are float32 before they get their gain, so a small gain does not save those that overflow.
-        largest = shape * gain if shape <= LARGEST else np.inf
+        largest = _below_overflow(_check_codebook(packed, config))
+        largest = _below_overflow(largest * _check_gains(packed, config))
         if config.stored_rotation:
             check_finite(packed, "rotation")
             largest *= _rotation_bound(packed.arrays["rotation"])
@@ -153,8 +152,7 @@ class QuantizedLayout(Layout):
             largest *= _ROUNDING * np.sqrt(dim * transform_size(dim))
         if config.has_offset:
             largest += check_finite(packed, "offset")
-        if not largest <= LARGEST:
-            raise ArtifactValueError("rows may overflow float32: codebook, gains, rotation and offset are too large.")
+        _below_overflow(largest)
 
     def exact_bits(self, packed: Packed) -> int:
         streams = self.streams(packed)
@@ -265,6 +263,16 @@ def _read_rotation(value: Any) -> tuple[int | None, int]:
     return seed, check_config_integer(value, what, "rounds", 1, MAX_ROUNDS)
 
 
+def _below_overflow(largest: float) -> float:
+    """The bound of the values after a step; raise :class:`ArtifactValueError` if they may overflow float32.
+
+    Later steps cannot mend an overflow: infinity times a gain of zero is a NaN.
+    """
+    if not largest <= LARGEST:
+        raise ArtifactValueError("rows may overflow float32: codebook, gains, rotation and offset are too large.")
+    return largest
+
+
 def _check_codebook(packed: Packed, config: PackedQuantized) -> float:
     """Check the values of the codebook; returns a bound of the values of a shape."""
     name, factor = "codebook", 1
@@ -340,7 +348,7 @@ def _values_of_groups(values: np.ndarray, width: int, group: int) -> np.ndarray:
 
 
 def _open_gains(packed: Packed, config: PackedQuantized) -> tuple[np.ndarray, np.ndarray]:
-    """The gains as kernels take them (N,), or empty, and the float32 gain of each 8-bit code."""
+    """The gains as kernels take them (N,), or empty, and the float32 gain of each code (256,)."""
     if config.gain_bits == 0:
         return read_only(np.empty(0, np.uint8)), read_only(np.ones(NUM_CODES, np.float32))
     if config.gain_bits == 16:

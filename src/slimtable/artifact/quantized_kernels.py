@@ -41,7 +41,7 @@ def summed_rows(codes, width, block, begins, book, stride, gains, gain_table, si
         book: float32 centroids of width d, flat; each codebook has at least 2**width, so that no code points outside.
         stride: floats from one codebook to the next.
         gains: (N,) gains, see :func:`slimtable.artifact.lanes.scale_at`; empty for none.
-        gain_table: float32 (256,), the gain of each 8-bit code.
+        gain_table: float32 (256,), the gain of each code of 4 to 8 bits.
         signs: float32 (transforms · p,) of the rotation, flat; empty for none.
         size: size of a transform, p.
         offset: float32 (d,), or empty for none.
