@@ -28,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = np.random.default_rng(0).standard_normal((100, 8)).astype(np.float32)
     np.save(folder / "ok.npy", table)
     np.savez(folder / "two.npz", a=table, b=table[:20])
-    torch.save({"counts": torch.arange(100)}, folder / "counts.pt")
+    torch.save({"a": torch.arange(100), "b": torch.arange(100)}, folder / "counts.pt")
     torch.save({"state_dict": {"a.weight": torch.randn(9, 8), "b.weight": torch.randn(7, 8)}}, folder / "two.pt")
     (folder / "wide.csv").write_text(",".join(f"c{i}" for i in range(100_000)) + "\n")
     (folder / "nul.csv").write_bytes(b"user,item\n1,5\n\x00,6\n")
@@ -47,9 +47,9 @@ CASES = [
     (["compress", "two.pt"], "a.weight (9, 8), b.weight (7, 8). Choose one with"),
     (["compress", "two.npz", "--name", "c"], "holds no table 'c'"),
     ([*COMPRESS, "--set", f"bits={DEEP}"], "nested too deeply"),
-    ([*COMPRESS, "--method", "mgqe", "--frequencies", "two.npz"], "is an archive, not a .npy file of counts"),
-    ([*COMPRESS, "--method", "mgqe", "--frequencies", "counts.pt"], "is an archive, not a .npy file of counts"),
-    ([*COMPRESS, "--method", "mgqe", "--frequencies", "wide.csv"], "is not a .npy file of counts"),
+    ([*COMPRESS, "--method", "mgqe", "--frequencies", "two.npz"], "holds not exactly one array of counts"),
+    ([*COMPRESS, "--method", "mgqe", "--frequencies", "counts.pt"], "holds not exactly one array of counts"),
+    ([*COMPRESS, "--method", "mgqe", "--frequencies", "wide.csv"], "has not exactly one column of numbers"),
     ([*COMPRESS, "--method", "mgqe", "--frequencies", "/dev/zero"], "There is no file /dev/zero"),
     (["compress", "/dev/zero"], "There is no file /dev/zero"),
     ([*COMPRESS, "--budget", "101%"], "more than the float32 table takes"),

@@ -15,6 +15,7 @@ from slimtable.cli.output import show, show_json, table
 
 _NAME = "codes"
 """Name of the only table of a file of codes."""
+_LARGEST = 1 << 31  # centroids of a codebook
 _COLUMNS = ("codebook", "centroids", "used", "dead", "perplexity", "entropy ratio", "largest bucket")
 
 
@@ -38,6 +39,8 @@ def inspect_codes(file: Path, codebook_size: int | None, as_json: bool) -> None:
         tables = {name: [code_health(c) for c in codes_of(p)] for name, p in verify_artifact(file).tables.items()}
     else:
         size = codebook_size if codebook_size is not None else 1 + max(0, int(array.max(initial=0)))
+        if size > _LARGEST:
+            raise ValueError(f"{file} would need codebooks of {size:,} centroids, more than {_LARGEST:,}.")
         sizes = (size,) * (array.shape[1] if array.ndim == 2 else 0)
         tables = {_NAME: [code_health(codes_of_array(array, sizes))]}
     if as_json:

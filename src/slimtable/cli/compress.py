@@ -28,7 +28,8 @@ from slimtable.cli.options import (
     require_free,
 )
 from slimtable.cli.output import show
-from slimtable.cli.tables import TABLE, Out, read_counts
+from slimtable.cli.table_files import CountsFile, IdColumn, Int8, Reading, counts_files, read_tables, require_different
+from slimtable.cli.tables import TABLE, Out
 
 if TYPE_CHECKING:
     from slimtable.artifact.packed import Packed
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from slimtable.data import Split
     from slimtable.embeddings.base import MethodConfig
     from slimtable.embeddings.policy import Policy
+    from slimtable.tables.base import Ids
 
 
 def compress(
@@ -50,7 +52,7 @@ def compress(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="Bytes of all tables together: 10% of the float32 tables, 16x smaller, or 200MB.",
+            help="Bytes of all tables together, raw ids apart: 10% of the float32 tables, 16x smaller, or 200MB.",
             show_default="16x with --method auto",
         ),
     ] = None,
@@ -86,7 +88,8 @@ def compress(
         list[str] | None,
         typer.Option(
             metavar="[TABLE=]FILE",
-            help="A .npy file of counts of ids. May be repeated for several tables.",
+            help="Counts of ids: .npy, .npz, Parquet, CSV, …, also FILE[column=NAME;id_column=NAME]. May be "
+            "repeated for several tables.",
             show_default="counted in the interactions",
         ),
     ] = None,
@@ -101,6 +104,9 @@ def compress(
             show_default="the only table of each file",
         ),
     ] = None,
+    int8: Int8 = None,
+    id_column: IdColumn = None,
+    no_vocabulary: Annotated[bool, typer.Option("--no-vocabulary", help="Leave the raw ids of tables out.")] = False,
     column: Column = None,
     file_format: FileFormat = None,
     separator: Separator = None,
@@ -125,8 +131,8 @@ def compress(
     from slimtable.artifact.layouts import num_vectors
     from slimtable.embeddings.policy import Policy
 
-    given = _frequency_files(frequencies)
-    require_free(out, force, reads=(*table_files, *(uncompressed or ()), *given.values()))
+    given = counts_files(frequencies)
+    require_free(out, force, reads=(*table_files, *(uncompressed or ()), *(each.path for each in given.values())))
     _require_folder(out)
     if card:
         from slimtable.artifact.card import card_paths
@@ -137,10 +143,12 @@ def compress(
             require_free(path, force)
     config = parse_method(method, preset, settings)
     drop = _checked_size(budget, max_drop, config)
-    dense = _read_tables(table_files, name, pattern)
+    dense, raw_ids = read_tables(table_files, Reading(name, pattern, int8, id_column), TABLE)
+    vocabularies = {} if no_vocabulary else raw_ids
+    require_different(vocabularies)
     names = {"users": users, "items": items}
     reading = reading_options(column, file_format, separator, encoding)
-    inputs = _Inputs(dense, uncompressed or [], given, padding_idx, names)
+    inputs = _Inputs(dense, raw_ids, uncompressed or [], given, padding_idx, names)
     parts = None if interactions is None else inputs.numbered(interactions, split, data_root, reading)
     tables, kept = inputs.made(parts)
     about: dict[str, Any] = {"compressed_from": ", ".join(path.name for path in table_files)}
@@ -157,16 +165,19 @@ def compress(
             if isinstance(config, Policy)
             else (_chosen(tables, config, method, preset, settings, budget), [])
         )
-        report_job(out, compress_by_job(tables, chosen, out, about, workers), tables, reasons, as_json)
+        written = compress_by_job(tables, chosen, out, about, workers, vocabularies)
+        report_job(out, written, tables, reasons, vocabularies, as_json)
         return
     if isinstance(config, Policy):
+        if drop is not None and not any(one.rows.num_embeddings > 2 for one in tables):
+            raise ValueError("--max-drop compares rows, which takes a table of at least 3. Give --budget instead.")
         guard = _guard(tables, kept, parts, seed)
         result = _together(tables, config, budget, drop, about, guard)
         packed = dict(result.tables)
     else:
         chosen = _chosen(tables, config, method, preset, settings, budget)
         packed = {one.name: compress_input(one, chosen[one.name]) for one in tables}
-    file_size = write_artifact(out, packed, model=about)
+    file_size = write_artifact(out, packed, vocabularies=vocabularies, model=about)
     vectors = {key: num_vectors(one) for key, one in packed.items()}
     del packed  # may be as large as the tables; only the file is used from here on
     if card:
@@ -182,6 +193,7 @@ class _Inputs:
 
     Attributes:
         dense: the tables to compress, by name.
+        raw_ids: of their rows, where they are known.
         uncompressed: files of tables that stay as they are.
         frequencies: files of counts by name of the table; "" for the only one.
         padding_idx: of every table.
@@ -189,13 +201,14 @@ class _Inputs:
     """
 
     dense: Mapping[str, TableLike]
+    raw_ids: Mapping[str, Ids]
     uncompressed: list[Path]
-    frequencies: dict[str, Path]
+    frequencies: Mapping[str, CountsFile]
     padding_idx: int | None
     names: dict[str, str | None]
 
     def __post_init__(self) -> None:
-        self.kept = _read_tables(self.uncompressed, alone=False) if self.uncompressed else {}
+        self.kept = read_tables(self.uncompressed, Reading())[0]
         self.every = {**self.kept, **self.dense}
         if len(self.every) < len(self.dense) + len(self.kept):
             raise ValueError("A table to compress and an uncompressed one have the same name. Rename a file.")
@@ -241,10 +254,13 @@ class _Inputs:
         from slimtable.compress.inputs import make_inputs, seen_and_held_out
 
         counts = {}
-        for name, path in self.frequencies.items():
+        for name, file in self.frequencies.items():
             if not name and len(self.dense) != 1:
                 raise ValueError("With several tables, --frequencies takes TABLE=FILE, such as item=counts.npy.")
-            counts[name or next(iter(self.dense))] = read_counts(path)
+            name = name or next(iter(self.dense))
+            if name not in self.every:
+                raise ValueError(f"--frequencies names {name[:60]}, but the tables are {', '.join(self.every)}.")
+            counts[name] = file.read(self.every[name].shape[0], self.raw_ids.get(name))
         seen = None if parts is None else seen_and_held_out(parts)[0]
         padding = dict.fromkeys(self.dense, self.padding_idx)
         made = make_inputs(self.every, sides=self.sides, frequencies=counts, padding_idx=padding, seen=seen)
@@ -340,37 +356,3 @@ def _checked_size(budget: str | None, max_drop: str | None, config: MethodConfig
     if not 0 < drop < 1:
         raise ValueError(f"--max-drop {max_drop} is not a share between 0 and 1. Write 1%, or 0.01.")
     return drop
-
-
-def _read_tables(
-    paths: list[Path], name: str | None = None, pattern: str | None = None, alone: bool = True
-) -> Mapping[str, TableLike]:
-    """Tables by name: the stem of their file, or "table" for one alone; with patterns, the names in their file."""
-    from slimtable.tables import open_tables, read_table
-
-    if name is not None and (len(paths) > 1 or pattern is not None):
-        raise ValueError("--name is for one table of one file. Select several by --tables.")
-    found: dict[str, TableLike] = {}
-    for path in paths:
-        if pattern is None:
-            alone_key = TABLE if alone and len(paths) == 1 else path.stem
-            opened: Mapping[str, TableLike] = {alone_key: read_table(path, name)}
-        else:
-            opened = open_tables(path, pattern)
-        for key, table in opened.items():
-            if key in found:
-                raise ValueError(f"Two tables are named {key}. Tables are named after their files, or by --tables.")
-            found[key] = table
-    return found
-
-
-def _frequency_files(words: list[str] | None) -> dict[str, Path]:
-    """Files of counts by table; "" for the only table."""
-    found = {}
-    for word in words or ():
-        name, equals, path = word.partition("=")
-        key = name if equals else ""
-        if key in found:
-            raise ValueError(f"--frequencies of {key or 'the table'} is given twice. Give it once.")
-        found[key] = Path(path if equals else word)
-    return found

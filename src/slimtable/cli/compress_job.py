@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimtable.cli.table_files import LARGE
+
 if TYPE_CHECKING:
     from slimtable.artifact.packed import Packed
     from slimtable.compress.job import Source, Written
     from slimtable.compress.plans import Input
     from slimtable.embeddings.base import MethodConfig
     from slimtable.embeddings.policy import Policy
-
-LARGE = 10**9
-"""Bytes of all tables in float32 from which on they are compressed by a job."""
 
 _HEADER = 1 << 13  # bytes of the file per table, beside its arrays; there is room for more
 
@@ -67,6 +66,7 @@ def compress_by_job(
     out: Path,
     about: Mapping[str, Any],
     workers: int | None,
+    vocabularies: Mapping[str, Any],
 ) -> Written:
     """Compresses tables into a file; those whose method needs them in memory are compressed first."""
     from slimtable.compress.job import Source, compress_to_file
@@ -81,7 +81,9 @@ def compress_by_job(
             continue
         method = method_of(config).method
         sources[one.name] = Source(one.table, codec, one.padding_idx, one.frequencies, method, config.to_dict())
-    return compress_to_file(sources, out, model=about, workers=workers or _cores(), progress=True)
+    return compress_to_file(
+        sources, out, vocabularies=vocabularies, model=about, workers=workers or _cores(), progress=True
+    )
 
 
 def _streams(one: Input, config: MethodConfig) -> bool:

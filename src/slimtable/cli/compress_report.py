@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,12 @@ def report(
             _show_candidates(result, sum(one.dense_bits for one in tables))
         for one in tables:
             _show_table(one, found[one.name], len(tables) > 1)
-    _show_file(out, file_size, tables)
+    _show_file(out, file_size, tables, [name for name, facts in found.items() if facts["has_vocabulary"]])
 
 
-def report_job(out: Path, written: Written, tables: list[Input], reasons: list[str], as_json: bool) -> None:
+def report_job(
+    out: Path, written: Written, tables: list[Input], reasons: list[str], with_ids: Container[str], as_json: bool
+) -> None:
     """Prints what a job has written, and why; the file, which may be larger than memory, is not read."""
     found: dict[str, dict[str, Any]] = {}
     for one in tables:
@@ -70,7 +73,7 @@ def report_job(out: Path, written: Written, tables: list[Input], reasons: list[s
             "bytes": packed.nbytes,
             "compression_ratio": one.dense_bits / bits,
             "size_percent": 100 * bits / one.dense_bits,
-            "has_vocabulary": False,
+            "has_vocabulary": one.name in with_ids,
             "vectors": num_vectors(packed),
             "relative_error": None if quality is None else quality.relative_error,
             "distortion": None if quality is None else quality.distortion,
@@ -86,13 +89,15 @@ def report_job(out: Path, written: Written, tables: list[Input], reasons: list[s
         show(f"why: {reason}")
     for one in tables:
         _show_table(one, found[one.name], len(tables) > 1)
-    _show_file(out, written.file_size, tables)
+    _show_file(out, written.file_size, tables, with_ids)
 
 
-def _show_file(out: Path, file_size: int, tables: list[Input]) -> None:
+def _show_file(out: Path, file_size: int, tables: list[Input], with_ids: Container[str]) -> None:
     dense = sum(one.dense_bits for one in tables) / 8
     ratio = "" if len(tables) == 1 else f", {dense / file_size:.2f}× smaller than {size(dense)} in float32"
-    show(f"{out}: {file_size:,} bytes{ratio}")
+    names = [one.name for one in tables if one.name in with_ids]
+    also = f", with the raw ids of {', '.join(names)}, which no budget counts" if names else ""
+    show(f"{out}: {file_size:,} bytes{ratio}{also}")
 
 
 def _show_table(one: Input, found: dict[str, Any], named: bool) -> None:

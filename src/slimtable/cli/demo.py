@@ -26,6 +26,7 @@ def demo(
     import numpy as np
 
     from slimtable.artifact.file import write_artifact
+    from slimtable.budget import is_relative
     from slimtable.compress import compress_tables, guard_of, make_inputs
     from slimtable.compress.inputs import seen_and_held_out
     from slimtable.compress.report import card_of_inputs
@@ -34,6 +35,7 @@ def demo(
     from slimtable.embeddings.base import EmbeddingTable, get_config
     from slimtable.training.trainer import TrainConfig, train
 
+    is_relative(budget)  # refused before minutes are spent on training
     parts = split(load_dataset(_DATA), _SPLIT)
     config = TrainConfig(
         embedding_dim=_DIM,

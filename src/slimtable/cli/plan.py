@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from slimtable.cli.options import Force, Json, require_free
 from slimtable.cli.output import show, show_json, size, table
+from slimtable.cli.table_files import Int8, counts_file
 
 if TYPE_CHECKING:
     from slimtable.compress.plan import Plan
@@ -39,8 +40,14 @@ def plan(
         ),
     ] = None,
     frequencies: Annotated[
-        list[Path] | None, typer.Option(help="A .npy file of counts of ids, one per table, in their order.")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Counts of ids: .npy, .npz, Parquet, CSV, …, also FILE[column=NAME;id_column=NAME]; one per table, in "
+            "their order.",
+        ),
     ] = None,
+    int8: Int8 = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the sizes of all methods to this .png or .svg file.")] = None,
     statistics: Annotated[
         bool, typer.Option("--statistics/--no-statistics", help="Read the tables once, and give advice.")
@@ -55,7 +62,7 @@ def plan(
 
     if plot is not None:
         _check_plot(plot, force)
-    tables = open_files(table_files, name)
+    tables = open_files(table_files, name, int8)
     counts = _counts(tables, frequencies)
     shapes = {key: (int(each.shape[0]), int(each.shape[1])) for key, each in tables.items()}
     planned = make_plan(shapes, method, budget, counts)
@@ -83,7 +90,7 @@ def plan(
         show(f"plot: {plot}")
 
 
-def open_files(files: list[Path], names: str | None) -> dict[str, Table]:
+def open_files(files: list[Path], names: str | None, int8: str | None = None) -> dict[str, Table]:
     """The tables of all files: the only one of a file is named after it, others have their own names.
 
     Raises:
@@ -94,7 +101,7 @@ def open_files(files: list[Path], names: str | None) -> dict[str, Table]:
 
     found: dict[str, Table] = {}
     for file in files:
-        held = open_tables(file, names)
+        held = open_tables(file, names, int8=int8)
         for own, each in held.items():
             key = file.stem if len(held) == 1 else own
             if key in found:
@@ -103,18 +110,13 @@ def open_files(files: list[Path], names: str | None) -> dict[str, Table]:
     return found
 
 
-def _counts(tables: Mapping[str, Any], files: list[Path] | None) -> dict[str, np.ndarray]:
-    from slimtable.cli.tables import read_counts
-    from slimtable.codecs.base import FitContext
-
+def _counts(tables: Mapping[str, Table], files: list[str] | None) -> dict[str, np.ndarray]:
     if not files:
         return {}
     if len(files) != len(tables):
         raise ValueError(f"--frequencies is given {len(files)} times for {len(tables)} tables. Give one per table.")
-    counts = {key: read_counts(file) for key, file in zip(tables, files, strict=True)}
-    for key, each in counts.items():
-        FitContext(each).checked(tables[key].shape[0])
-    return counts
+    named = zip(tables.items(), files, strict=True)
+    return {key: counts_file(file).read(each.shape[0], each.ids) for (key, each), file in named}
 
 
 def _check_plot(path: Path, force: bool) -> None:

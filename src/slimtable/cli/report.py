@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from slimtable.cli.options import Force, Json, require_free
 from slimtable.cli.output import show, show_json
+from slimtable.cli.table_files import Int8, counts_files
+
+if TYPE_CHECKING:
+    from slimtable.tables.base import Table
 
 
 def report(
@@ -27,7 +32,7 @@ def report(
     ] = None,
     frequencies: Annotated[
         list[str] | None,
-        typer.Option(metavar="TABLE=FILE", help="A .npy file of counts of the ids of a table. May be repeated."),
+        typer.Option(metavar="TABLE=FILE", help="Counts of the ids of a table, see docs/tables.md. May be repeated."),
     ] = None,
     names: Annotated[
         str | None,
@@ -38,6 +43,7 @@ def report(
             show_default="all of a file",
         ),
     ] = None,
+    int8: Int8 = None,
     maps: Annotated[bool, typer.Option("--maps/--no-maps", help="Draw rows before and after in a plane.")] = True,
     force: Force = False,
     as_json: Json = False,
@@ -53,14 +59,14 @@ def report(
         require_free(path, force)
     with open_artifact(file, verify=True) as artifact:
         held = list(artifact)
-    originals = _originals(held, table_files, names)
+    originals = _originals(held, table_files, names, int8)
     asks = [key for key in originals if side_of(key) == "user"]
-    if queries is None and len(asks) == 1 and len(originals) > 1:
+    if queries is None and len(asks) == 1 and len({each.shape[1] for each in originals.values()}) == 1 < len(originals):
         queries = asks[0]
     if queries is not None and queries not in originals:
         raise ValueError(f"--queries {queries} is not a table that is given. They are: {', '.join(originals)}.")
     asking = {} if queries is None else {key: queries for key in originals if key != queries and key in held}
-    card = report_card(file, originals, frequencies=_counts(frequencies), asking=asking, maps=maps)
+    card = report_card(file, originals, frequencies=_counts(frequencies, originals), asking=asking, maps=maps)
     json_path, page_path = write_report_card(card, file)
     if as_json:
         show_json(card.facts | {"json": str(json_path), "page": str(page_path)})
@@ -69,21 +75,20 @@ def report(
     show(f"report card: {page_path} and {json_path}")
 
 
-def _originals(held: list[str], files: list[Path], names: str | None) -> dict[str, Any]:
+def _originals(held: list[str], files: list[Path], names: str | None, int8: str | None) -> dict[str, Table]:
     """The uncompressed tables by name; a lone table belongs to the only one of the artifact."""
     from slimtable.cli.plan import open_files
 
-    found = open_files(files, names)
+    found = open_files(files, names, int8)
     return dict(zip(held, found.values(), strict=True)) if len(held) == len(found) == 1 else dict(found)
 
 
-def _counts(pairs: list[str] | None) -> dict[str, np.ndarray]:
-    from slimtable.cli.tables import read_counts
-
+def _counts(words: list[str] | None, tables: Mapping[str, Table]) -> dict[str, np.ndarray]:
     counts = {}
-    for pair in pairs or ():
-        table, equals, path = pair.partition("=")
-        if not table or not equals or not path:
-            raise ValueError(f"--frequencies takes TABLE=FILE, such as item=counts.npy, got {pair!r}.")
-        counts[table] = read_counts(Path(path))
+    for name, file in counts_files(words).items():
+        if not name:
+            raise ValueError(f"--frequencies takes TABLE=FILE, such as item=counts.npy, got {str(file.path)!r}.")
+        if name not in tables:
+            raise ValueError(f"--frequencies names {name[:60]}, but the tables are {', '.join(tables)}.")
+        counts[name] = file.read(tables[name].shape[0], tables[name].ids)
     return counts

@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from slimtable.artifact.card import card_paths, read_card
@@ -183,23 +182,3 @@ def _show_artifact(artifact: Artifact) -> None:
         show(f"report card: {card_paths(artifact.path)[1]}: {card.get('headline', '')}")
     for name, tensor in artifact.tensors.items():
         show(f"tensor {name}: {' × '.join(map(str, tensor.shape))} {tensor.dtype.name}, uncompressed")
-
-
-def read_counts(path: Path) -> np.ndarray:
-    """The counts of ids of `--frequencies`, integers (N,).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it does not hold one whole number per id.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}. --frequencies takes a .npy file.")
-    try:
-        counts = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a .npy file of counts. Save them with numpy.save.") from error
-    if not isinstance(counts, np.ndarray):
-        raise ValueError(f"{path} is an archive, not a .npy file of counts. Save them alone with numpy.save.")
-    if counts.ndim != 1 or counts.dtype.kind not in "iu":
-        raise ValueError(f"{path} must hold one whole number per id, got {counts.dtype} of shape {counts.shape}.")
-    return counts

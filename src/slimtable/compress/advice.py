@@ -43,8 +43,8 @@ def _about_rows(table: TableStatistics) -> list[str]:
     found = []
     if table.non_finite_rows:
         found.append(
-            f"{table.non_finite_rows:,} rows hold NaN or infinite values, and compression refuses them. Repair or drop "
-            "them first."
+            f"NaN or infinite values in {table.non_finite_rows:,} of the rows: compression refuses them. Repair or "
+            "drop such rows first."
         )
     if table.zero_rows > 1:
         found.append(

@@ -85,6 +85,9 @@ def nearest(queries: np.ndarray, table: Vectors, k: int, own: np.ndarray | None 
         table: (N, d) rows, more than k.
         k: length of the lists.
         own: integer (q,) row that each query is, and that its list does not hold; None if queries are not rows.
+
+    Raises:
+        ValueError: scores are infinite in float32.
     """
     kept = min(k + _SPARE, table.shape[0] - (own is not None))
     best = np.full((len(queries), kept), -np.inf, np.float32)
@@ -93,11 +96,14 @@ def nearest(queries: np.ndarray, table: Vectors, k: int, own: np.ndarray | None 
         turned = np.ascontiguousarray(rows.T)
         for first in range(0, len(queries), _QUERIES_AT_A_TIME):
             some = slice(first, first + _QUERIES_AT_A_TIME)
-            scores = queries[some] @ turned
+            with np.errstate(over="ignore", invalid="ignore"):
+                scores = queries[some] @ turned
             if own is not None:
                 there = np.flatnonzero((own[some] >= first_row) & (own[some] < first_row + len(rows)))
                 scores[there, own[some][there] - first_row] = -np.inf
             _keep_best(scores, first_row, best[some], ids[some])
+    if not np.isfinite(best).all():
+        raise ValueError("Scores of rows are too large for float32. Divide the tables by a number, such as 1e6.")
     chosen = np.empty((len(queries), k), np.int64)
     for first in range(0, len(queries), _QUERIES_AT_A_TIME):
         some = slice(first, first + _QUERIES_AT_A_TIME)

@@ -87,14 +87,26 @@ def read_table(path: str | Path, name: str | None = None) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or has no such table; the message lists its tables.
     """
+    return open_table(path, name).as_array()
+
+
+def open_table(
+    path: str | Path, name: str | None = None, *, int8: str | None = None, id_column: str | None = None
+) -> Table:
+    """Opens the only table of a file, or the one of a name; arguments as for :func:`open_tables`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or has no such table; the message lists its tables.
+    """
     path = Path(path)
-    arrays = open_arrays(path)
-    tables = _tables(arrays, None)
+    arrays = open_arrays(path, id_column)
+    tables = _tables(arrays, int8)
     if name is None and len(tables) == 1:
         name = next(iter(tables))
     if name in tables:
         tables[name].verify()
-        return tables[name].as_array()
+        return tables[name]
     if name is not None:
         raise TableError(f"{path} holds no table {name[:60]!r}. Its floating-point matrices: {_listed(tables)}.")
     advice = " Choose one with name=…, or --name." if tables else f" {_others(arrays)}"
@@ -250,4 +262,6 @@ def _short(name: str) -> str:
 def _others(arrays: Mapping[str, Table]) -> str:
     """What a file holds instead of tables."""
     listed = ", ".join(f"{_short(key)} {array.dtype} {array.shape}" for key, array in list(arrays.items())[:4])
-    return f"A table is a floating-point matrix; found: {listed or 'no arrays'}."
+    bytes_only = any(array.dtype == "u1" and array.ndim == 2 for array in arrays.values())
+    advice = f" Say the layout of 8-bit rows with int8={' or '.join(LAYOUTS)}." if bytes_only else ""
+    return f"A table is a floating-point matrix; found: {listed or 'no arrays'}.{advice}"
