@@ -16,13 +16,15 @@ from slimtable.codecs.gain_shape import CodebookBits, GainBits, GainShape
 from slimtable.config import Bounds, Count, NotNegative
 from slimtable.embeddings.config import MethodConfig
 
-GAIN_BITS: tuple[GainBits, ...] = (8, 6, 5, 4)
+GAIN_BITS: tuple[GainBits, ...] = (8, 7, 6, 5, 4)
 """Bits of gains that the rule chooses from."""
 CODEBOOK_BITS: tuple[CodebookBits, ...] = (8, 4)
 """Bits of centroid values that the rule chooses from."""
 _DEFAULT_RATIO = 16  # how many times smaller than float32 a table is if no option says so
 _STEP = 1.01  # from a codebook size to the next
 _SLACK = 1.02  # a larger table may have an expected error larger by this, so that budgets are filled
+_SPREAD = 1.11  # by this, where else there would be no table within a per cent: the law does not know better
+_BUCKET = 1.01  # that per cent
 _LEAST = 16  # centroids of each of several stages
 # In weighted squared error over weighted energy. That of gains is about four times their rounding error, since
 # errors of lengths harm rankings more (docs/decisions/0015-vector-codecs.md).
@@ -165,7 +167,25 @@ def _frontier(config: ShapeConfig, num_embeddings: int, embedding_dim: int) -> l
     order = np.lexsort((errors, bits))
     before = np.concatenate([[np.inf], np.minimum.accumulate(errors[order])[:-1]])
     kept = order[errors[order] < _SLACK * before]
+    # Where none is kept within a per cent, one that may as well be better, as far as the law knows.
+    near = order[errors[order] < _SPREAD * before]
+    buckets = np.floor(np.log(bits) / np.log(_BUCKET))
+    near = near[~np.isin(buckets[near], buckets[kept])]
+    near = near[np.lexsort((errors[near], buckets[near]))]
+    near = near[np.unique(buckets[near], return_index=True)[1]]
+    kept = np.concatenate([kept, near])
+    kept = kept[np.argsort(bits[kept], kind="stable")]
     return [(int(bits[place]), Shape._make(int(option[place]) for option in options)) for place in kept]
+
+
+def next_power(size: int) -> int:
+    """The smallest power of two that is not below ``size``: codes are as wide for it as for ``size``.
+
+    Example:
+        >>> next_power(819)
+        1024
+    """
+    return 1 << code_bits(size) if size > 1 else 1
 
 
 def _sizes(least: int, largest: int) -> np.ndarray:

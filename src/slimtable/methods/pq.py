@@ -10,9 +10,9 @@ from slimtable.codecs.pq import Pq as PQCodec
 from slimtable.config import PositiveInt
 from slimtable.embeddings.base import register
 from slimtable.embeddings.post_training import PostTraining
-from slimtable.embeddings.shape_config import ErrorLaw, Shape, ShapeConfig
+from slimtable.embeddings.shape_config import ErrorLaw, Shape, ShapeConfig, next_power
 
-_WORK, _PLAIN, _MOST = 1 << 31, 256, 1 << 12  # distances that encoding may take; centroids always and at most
+_WORK, _PLAIN, _MOST = 1 << 34, 256, 1 << 12  # distances that encoding may take; centroids always and at most
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PQConfig(ShapeConfig):
         return [number for number in range(1, embedding_dim + 1) if embedding_dim % number == 0]
 
     def largest_codebook(self, number: int, num_embeddings: int) -> int:
-        return min(max(_WORK // num_embeddings, _PLAIN), _MOST, num_embeddings // 2)
+        return min(next_power(max(_WORK // num_embeddings, _PLAIN)), _MOST, num_embeddings // 2)
 
 
 @register("pq")

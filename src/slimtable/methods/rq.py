@@ -10,11 +10,12 @@ from slimtable.codecs.rq import Rq as RQCodec
 from slimtable.config import Bounds
 from slimtable.embeddings.base import register
 from slimtable.embeddings.post_training import PostTraining
-from slimtable.embeddings.shape_config import ErrorLaw, Shape, ShapeConfig
+from slimtable.embeddings.shape_config import ErrorLaw, Shape, ShapeConfig, next_power
 
-_MOST = 1 << 12  # centroids of all stages that the rule chooses at most: fitting more takes minutes
-_WORK = 1 << 32  # distances that encoding a table may take, unless stages of 256 need more
-_PLAIN = 256
+_MOST = 1 << 12  # centroids of all stages that the rule chooses at most; in large tables up to twice as many
+_WORK = 1 << 32  # distances that encoding a table may take, unless stages of 256, or 512, need more
+_PLAIN, _HUGE = 512, 1 << 24  # from this number of rows on, half of it
+_SEARCH = 1 << 18  # stages squared times centroids of each: the search adds an inner product for every two stages
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class RQConfig(ShapeConfig):
         return RQCodec(*shape, power=self.power, seed=self.seed, beam=self.beam)
 
     def numbers(self, embedding_dim: int) -> Sequence[int]:
-        return [*range(1, 17), 20, 24, 28, 32]
+        return range(1, 129)
 
     def largest_codebook(self, number: int, num_embeddings: int) -> int:
-        affordable = min(_MOST, _WORK // num_embeddings) // number
-        return min(max(affordable, _PLAIN), _MOST // number, num_embeddings // 2)
+        plain = _PLAIN if num_embeddings < _HUGE else _PLAIN // 2
+        affordable = min(max(min(_MOST, _WORK // num_embeddings) // number, plain), _MOST // number)
+        if num_embeddings > self.law.few:  # codebooks weigh little there, and codes are as wide for the next power
+            affordable = next_power(affordable)
+        return min(affordable, _SEARCH // number**2, num_embeddings // 2)
 
 
 @register("rq")
