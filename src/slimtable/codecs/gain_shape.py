@@ -135,7 +135,8 @@ class FittedGainShape(Fitted):
         shapes, norms = self._shapes(rows)
         codes, factors = self.codes_of(shapes)
         codes[norms == 0] = 0
-        arrays = {"codes": pack_bits(codes, code_bits(self.codec.codebook_size))}
+        size = self.codec.codebook_size
+        arrays = {"codes": pack_bits(codes.astype(np.uint8) if size <= 256 else codes, code_bits(size))}
         if self.codec.gain_bits:
             gains = np.minimum(norms * np.maximum(factors, _TINY), _LARGEST)
             arrays["gain"] = self._stored_gains(np.where(norms > 0, np.maximum(gains, _TINY), 0.0))
@@ -294,11 +295,19 @@ def factors_of_parts(shapes, books, codes, factors):  # type: ignore[no-untyped-
 @njit(nogil=True, cache=True)
 def _normalize(rows, scale, shapes, norms):  # type: ignore[no-untyped-def]
     """Writes the norms of rows, and the rows over their norms, or as they are; only norms if ``shapes`` is empty."""
+    even = rows.shape[1] - rows.shape[1] % 4
     for b in range(rows.shape[0]):
-        total = 0.0
-        for j in range(rows.shape[1]):
-            total += np.float64(rows[b, j]) * np.float64(rows[b, j])
-        norms[b] = np.sqrt(total)
+        # Four sums, so that an addition need not wait for the one before it.
+        one, two, three, four = 0.0, 0.0, 0.0, 0.0
+        for j in range(0, even, 4):
+            x, y, z, w = rows[b, j], rows[b, j + 1], rows[b, j + 2], rows[b, j + 3]
+            one += np.float64(x) * np.float64(x)
+            two += np.float64(y) * np.float64(y)
+            three += np.float64(z) * np.float64(z)
+            four += np.float64(w) * np.float64(w)
+        for j in range(even, rows.shape[1]):
+            one += np.float64(rows[b, j]) * np.float64(rows[b, j])
+        norms[b] = np.sqrt((one + two) + (three + four))
         if shapes.size:
             factor = 1.0 / norms[b] if scale and norms[b] > 0 else 1.0
             for j in range(rows.shape[1]):

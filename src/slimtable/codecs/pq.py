@@ -51,6 +51,7 @@ class FittedPq(FittedGainShape):
         )
 
     def codes_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        codes, factors = nearest_parts(shapes, self.books), np.empty(len(shapes))
-        factors_of_parts(shapes, self.books, codes, factors)
+        codes, factors = nearest_parts(shapes, self.books), np.ones(len(shapes))
+        if self.codec.gain_bits:  # nobody asks for the factors of rows without gains
+            factors_of_parts(shapes, self.books, codes, factors)
         return codes, factors

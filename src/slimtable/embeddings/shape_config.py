@@ -26,8 +26,8 @@ _SLACK = 1.02  # a larger table may have an expected error larger by this, so th
 _SPREAD = 1.11  # by this, where else there would be no table within a per cent: the law does not know better
 _BUCKET = 1.01  # that per cent
 _LEAST = 16  # centroids of each of several stages
-# In weighted squared error over weighted energy. Those of gains are above their rounding errors, since errors of lengths
-# harm rankings more; how far they hold is in docs/decisions/0015-vector-codecs.md.
+# In weighted squared error over weighted energy. Those of gains are above their rounding errors, since errors of
+# lengths harm rankings more; how far they hold is in docs/decisions/0015-vector-codecs.md.
 _OF_ROUNDING = {32: 0.0, 16: 0.0, 8: 0.0, 4: 0.015}
 _OF_GAIN = {16: 0.0, 8: 1e-4, 7: 5e-4, 6: 0.002, 5: 0.008, 4: 0.036, 0: 0.0}
 
