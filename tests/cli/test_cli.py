@@ -208,7 +208,7 @@ def test_only_force_replaces_a_file(
     slimtable: Command, must: Command, dense: Path, trained: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.safetensors"
-    for words in (["compress", dense], ["pack", trained]):
+    for words in (["compress", dense, "--method", "uniform"], ["pack", trained]):
         out.write_text("mine")
         refused = slimtable(*words, "--out", out)
         assert refused.code == 2

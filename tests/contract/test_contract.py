@@ -16,7 +16,6 @@ from slimtable.artifact.file import read_artifact, verify_artifact, write_artifa
 from slimtable.artifact.layouts import decode, exact_bits, validate
 from slimtable.embeddings.base import CompressedEmbedding, get_config, method_names
 from slimtable.embeddings.frozen import FrozenEmbedding
-from slimtable.errors import BudgetError
 from tests.contract.cases import CASES, case_id, create, fitting, from_table, make_config, shares_rows
 
 N, D = 50, 8
@@ -280,18 +279,9 @@ def test_inside_a_model(config) -> None:
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (1, 8), (3, 2), (2, 1)])
 def test_tiny_tables(n, d) -> None:
     for name in method_names():
-        embedding = _tiny(name, n, d)
+        embedding = create(get_config(name), n, d)
         embedding.train()(torch.zeros(4, dtype=torch.int64))
         assert_served_equal(embedding, served(embedding, torch.arange(n)), embedding.eval()(torch.arange(n)))
-
-
-def _tiny(name: str, n: int, d: int) -> CompressedEmbedding:
-    """A method with its defaults; where its budget is too small for so few values, with the smallest that it states."""
-    try:
-        return create(get_config(name), n, d)
-    except BudgetError as error:
-        _, _, smallest = str(error).removesuffix(".").rpartition("The smallest possible is ")
-        return create(get_config(name, {"budget": smallest.replace(",", "")}), n, d)
 
 
 @pytest.mark.parametrize("name", method_names())

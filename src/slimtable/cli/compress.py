@@ -129,7 +129,7 @@ def compress(
     """
     from slimtable.artifact.file import write_artifact
     from slimtable.artifact.layouts import num_vectors
-    from slimtable.embeddings.policy import Policy
+    from slimtable.embeddings.policy import DEFAULT_BUDGET, Policy
 
     given = counts_files(frequencies)
     require_free(out, force, reads=(*table_files, *(uncompressed or ()), *(each.path for each in given.values())))
@@ -156,7 +156,7 @@ def compress(
     guard: Guard | None = None
     packed: dict[str, Packed]
     if isinstance(config, Policy) and drop is None:
-        budget = budget or str(config.to_dict()["budget"])
+        budget = budget or config.to_dict()["budget"] or DEFAULT_BUDGET
     if drop is None and is_large(tables):
         if card:
             raise ValueError("--report compares all rows in memory, and these tables are large. Leave it out.")

@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from slimtable.embeddings.config import MethodConfig
 
+DEFAULT_BUDGET = "16x"
+"""Budget where none is given."""
+
 Side = Literal["item", "user"]
 """What the rows of a table are: what is ranked, or who asks."""
 

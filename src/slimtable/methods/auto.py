@@ -13,7 +13,7 @@ from slimtable.budget import bits_of_budget
 from slimtable.codecs.base import Codec
 from slimtable.embeddings.base import MethodConfig, get_config, register
 from slimtable.embeddings.fitting import fit_budget
-from slimtable.embeddings.policy import NOTHING_MEASURED, Side, TableFacts
+from slimtable.embeddings.policy import DEFAULT_BUDGET, NOTHING_MEASURED, Side, TableFacts
 from slimtable.embeddings.post_training import PostTraining
 from slimtable.errors import BudgetError
 
@@ -26,16 +26,17 @@ class AutoConfig(MethodConfig):
 
     Attributes:
         budget: size of the packed table: a share of the float32 table such as "4%", a compression ratio such as "16x",
-            or bytes such as "2MB".
+            or bytes such as "2MB". None for a sixteenth, or for the smallest possible table if that is larger.
         side: "item" for rows that are ranked, "user" for rows that ask.
     """
 
-    budget: str = "16x"
+    budget: str | None = None
     side: Literal["item", "user"] = "item"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bits_of_budget(self.budget, 0)
+        if self.budget is not None:
+            bits_of_budget(self.budget, 0)
 
     def candidates(
         self,
@@ -68,10 +69,13 @@ class AutoConfig(MethodConfig):
         Raises:
             BudgetError: no table is as small as the budget.
         """
-        limit = bits_of_budget(self.budget, 32 * num_embeddings * embedding_dim)
-        found = self.candidates(num_embeddings, embedding_dim, limit, TableFacts(self.side))
+        shape = num_embeddings, embedding_dim
+        limit = bits_of_budget(self.budget or DEFAULT_BUDGET, 32 * num_embeddings * embedding_dim)
+        found = self.candidates(*shape, limit, TableFacts(self.side))
+        smallest = 0 if found else self.smallest_bits(*shape)
+        if not found and self.budget is None:
+            found = self.candidates(*shape, smallest, TableFacts(self.side))
         if not found:
-            smallest = self.smallest_bits(num_embeddings, embedding_dim)
             raise BudgetError(
                 f"A budget of {self.budget} is too small for {num_embeddings:,} ids. The smallest possible is "
                 f"{-(-smallest // 8):,}B."

@@ -42,7 +42,7 @@ class PQConfig(ShapeConfig):
         return [number for number in range(1, embedding_dim + 1) if embedding_dim % number == 0]
 
     def largest_codebook(self, number: int, num_embeddings: int) -> int:
-        return min(next_power(max(_WORK // num_embeddings, _PLAIN)), _MOST, num_embeddings // 2)
+        return min(next_power(min(max(_WORK // num_embeddings, _PLAIN), _MOST)), num_embeddings // 2)
 
 
 @register("pq")
