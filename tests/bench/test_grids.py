@@ -48,6 +48,7 @@ def records_of(out: Path) -> list[Record]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_grids_of_several_settings_share_processes_and_a_file(tmp_path: Path) -> None:
     told: list[int] = []
     grids = [grid(), grid("full,uniform", seeds=(0, 1)), grid("low_rank", OTHER)]

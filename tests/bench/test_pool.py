@@ -71,6 +71,7 @@ def test_processes_give_the_records_of_this_one_and_report_failures(tmp_path: Pa
     assert lasting(bench(there, methods="full,uniform,low_rank", seeds=[0]).records) == lasting(here.records)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to find child processes")
 @pytest.mark.parametrize("way", ["ctrl-c", "kill"])
 def test_processes_end_with_their_parent(tmp_path: Path, way: str) -> None:
@@ -170,6 +171,7 @@ def _wait(folder: Path) -> None:
         aside.unlink()
 
 
+@pytest.mark.slow
 def test_stopping_early_ends_processes_and_leaves_no_temporary_files(tmp_path: Path) -> None:
     threading.Thread(target=_interrupt_when, args=(lambda: len(list(tmp_path.iterdir())) == 2,)).start()
     with closing(run_parallel([tmp_path] * 3, _wait, workers=2)) as outcomes, pytest.raises(KeyboardInterrupt):

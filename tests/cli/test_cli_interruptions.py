@@ -51,7 +51,9 @@ def lasting(path: Path) -> dict:
     return {name: value for name, value in result.items() if name not in ("date", "seconds_per_epoch")}
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_training_that_is_stopped_continues_to_the_same_result(
     slimtable: Command, tmp_path: Path, sent: int, code: int
 ) -> None:

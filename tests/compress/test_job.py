@@ -145,6 +145,7 @@ def killed(table_file: Path, out: Path, where: str, codec: str = "rows") -> None
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_goes_on_to_the_same_file(table_file, tmp_path) -> None:
     out = tmp_path / "out"
     for where in (

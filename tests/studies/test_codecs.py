@@ -188,7 +188,7 @@ _TOO_SMALL = {("SQ", 24), ("OPQ", 24), ("RaBitQ", 24), ("RaBitQ", 72)}
 
 
 @pytest.mark.parametrize("kind", FAISS)
-@pytest.mark.parametrize("rate", [24, 72, 136])
+@pytest.mark.parametrize("rate", [24, 72, pytest.param(136, marks=pytest.mark.slow)])
 def test_faiss_keeps_the_budget_and_gets_better_with_it(rows: np.ndarray, kind: str, rate: int) -> None:
     if (kind, rate) in _TOO_SMALL:
         with pytest.raises(BudgetError, match=f"No setting of {kind} of faiss"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -226,6 +227,22 @@ def test_changed_bytes_are_refused_or_harmless(tmp_path: Path, kind: str, places
         data[[place % len(data), near, len(data) - 1 - near, near // 4][place % 4]] = value
     (tmp_path / "changed").write_bytes(bytes(data))
     check(refusal(tmp_path / "changed"))
+
+
+@pytest.mark.parametrize("offset", [1 << 30, -1, 3])
+def test_lists_with_damaged_offsets_are_refused_and_do_not_end_the_process(tmp_path: Path, offset: int) -> None:
+    lists = pa.table({"table": pa.array([[1.0, 2.0]] * 50, pa.list_(pa.float32()))})
+    with pa.OSFile(str(tmp_path / "file"), "wb") as file, pa.ipc.new_file(file, lists.schema) as writer:
+        writer.write_table(lists)
+    data = (tmp_path / "file").read_bytes()
+    offsets = np.arange(0, 101, 2, dtype=np.int32)
+    forged = offsets.copy()
+    forged[1] = offset
+    assert data.count(offsets.tobytes()) == 1
+    (tmp_path / "file").write_bytes(data.replace(offsets.tobytes(), forged.tobytes()))
+    message = refusal(tmp_path / "file")
+    assert message
+    check(message)
 
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ train(data, "gmf", get_config("mgqe", {"codebook_sizes": [16, 8]}), config, out=
 """
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_changes_nothing(tmp_path) -> None:
     """Killed (−9) at several moments, the run continues and ends byte for byte as one that was left alone."""
 

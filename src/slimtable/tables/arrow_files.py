@@ -186,6 +186,7 @@ class _Column(Streamed):
         """Nothing to check beforehand: every batch is validated when it is read."""
 
     def _width(self, array: Any) -> int:
+        array.validate(full=True)  # Arrow ends the process where the offsets of a damaged list lead outside
         first = array[0].as_py()
         if first is None:
             raise TableError(f"{self._path}: row 0 of column {self._name[:60]!r} is missing.")
