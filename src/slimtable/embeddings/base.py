@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from slimtable.codecs.base import FitContext
-from slimtable.embeddings.config import MethodConfig
+from slimtable.embeddings.config import CodecConfig, MethodConfig
 from slimtable.embeddings.registry import create, get_config, get_method, method_names, method_of, register
 from slimtable.embeddings.table import EmbeddingTable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from slimtable.grouping.row_map import RowMap
 
 __all__ = [
+    "CodecConfig",
     "CompressedEmbedding",
     "EmbeddingTable",
     "FitContext",

@@ -82,3 +82,14 @@ class MethodConfig(Config, ABC):
             For each side one row map, or several for several views.
         """
         return {}
+
+
+@dataclass(frozen=True)
+class CodecConfig(MethodConfig):
+    """Options of a method that compresses trained tables by a codec, which also tells the size of a table."""
+
+    @abstractmethod
+    def codec(self, num_embeddings: int, embedding_dim: int) -> Codec: ...
+
+    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
+        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim, frequencies)

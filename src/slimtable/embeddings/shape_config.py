@@ -7,14 +7,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from slimtable.artifact.bits import code_bits
 from slimtable.codecs.gain_shape import CodebookBits, GainBits, GainShape
 from slimtable.config import Bounds, Count, NotNegative
-from slimtable.embeddings.config import MethodConfig
+from slimtable.embeddings.config import CodecConfig
 
 GAIN_BITS: tuple[GainBits, ...] = (8, 7, 6, 5, 4)
 """Bits of gains that the rule chooses from."""
@@ -76,7 +76,7 @@ class Shape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ShapeConfig(MethodConfig):
+class ShapeConfig(CodecConfig):
     """Options of the methods that code shapes. What is not given is chosen for the size of the table.
 
     Attributes:
@@ -129,9 +129,6 @@ class ShapeConfig(MethodConfig):
         limit = 32 * num_embeddings * embedding_dim / _DEFAULT_RATIO
         fitting = [shape for bits, shape in found if bits <= limit]
         return fitting[-1] if fitting else found[0][1]
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         """For every size the options with about the smallest expected error."""

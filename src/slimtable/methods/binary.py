@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from slimtable.codecs.base import Codec
 from slimtable.codecs.binary import Binary as BinaryCodec
-from slimtable.embeddings.base import MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, register
 from slimtable.embeddings.post_training import PostTraining
 
 
 @dataclass(frozen=True)
-class BinaryConfig(MethodConfig):
+class BinaryConfig(CodecConfig):
     """Options of binary codes.
 
     Attributes:
@@ -23,9 +23,6 @@ class BinaryConfig(MethodConfig):
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return BinaryCodec(self.gain_bits)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
 
 @register("binary")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from slimtable.artifact.packed import Packed
 from slimtable.codecs.base import Codec
 from slimtable.codecs.low_rank import LowRank as LowRankCodec
 from slimtable.codecs.low_rank import principal_directions
-from slimtable.embeddings.base import CompressedEmbedding, FitContext, MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, CompressedEmbedding, FitContext, register
 from slimtable.embeddings.tensors import float_bits, to_array
 
 _ROWS_PER_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
-class LowRankConfig(MethodConfig):
+class LowRankConfig(CodecConfig):
     """Options of the low-rank table.
 
     Attributes:
@@ -43,9 +43,6 @@ class LowRankConfig(MethodConfig):
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return LowRankCodec(self.rank_of(embedding_dim))
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, rank=rank) for rank in range(1, embedding_dim + 1)]

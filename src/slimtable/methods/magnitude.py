@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from slimtable.codecs.base import Codec
 from slimtable.codecs.magnitude import Magnitude as MagnitudeCodec
 from slimtable.config import Bounds
-from slimtable.embeddings.base import MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, register
 from slimtable.embeddings.post_training import PostTraining
 
 _STEPS = 400
 
 
 @dataclass(frozen=True)
-class MagnitudeConfig(MethodConfig):
+class MagnitudeConfig(CodecConfig):
     """Options of magnitude pruning.
 
     Attributes:
@@ -27,9 +27,6 @@ class MagnitudeConfig(MethodConfig):
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return MagnitudeCodec(self.keep)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, keep=step / _STEPS) for step in range(1, _STEPS + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from slimtable.codecs.low_rank import largest_rank
 from slimtable.codecs.nmf import NonNegative, refuse_negative
 from slimtable.config import PositiveInt
-from slimtable.embeddings.base import FitContext, MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, FitContext, register
 from slimtable.embeddings.post_training import PostTraining
 
 
 @dataclass(frozen=True)
-class NMFConfig(MethodConfig):
+class NMFConfig(CodecConfig):
     """Options of non-negative matrix factorization.
 
     Attributes:
@@ -34,9 +34,6 @@ class NMFConfig(MethodConfig):
         if rank > embedding_dim:
             raise ValueError(f"`NMFConfig.rank` must be 1 to embedding_dim={embedding_dim}, got {rank}.")
         return NonNegative(rank, self.factor_bits)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         ranks = range(1, largest_rank(num_embeddings, embedding_dim) + 1)

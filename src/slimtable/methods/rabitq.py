@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from slimtable.artifact.rotation import MAX_ROUNDS, MAX_SEED
 from slimtable.codecs.base import Codec
 from slimtable.codecs.rabitq import Rabitq as RabitqCodec
 from slimtable.config import Bounds
-from slimtable.embeddings.base import MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, register
 from slimtable.embeddings.post_training import PostTraining
 
 
 @dataclass(frozen=True)
-class RabitqConfig(MethodConfig):
+class RabitqConfig(CodecConfig):
     """Options of RaBitQ.
 
     Attributes:
@@ -38,9 +38,6 @@ class RabitqConfig(MethodConfig):
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return RabitqCodec(self.bits, self.grid, self.gain, self.gain_bits, self.rounds, self.seed)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, bits=bits) for bits in range(1, 5)]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from slimtable.codecs.low_rank import LowRank, largest_rank
 from slimtable.config import Bounds, Positive, PositiveInt
-from slimtable.embeddings.base import MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, register
 from slimtable.embeddings.post_training import PostTraining
 
 
 @dataclass(frozen=True)
-class SVDConfig(MethodConfig):
+class SVDConfig(CodecConfig):
     """Options of the singular value decomposition.
 
     Attributes:
@@ -45,9 +45,6 @@ class SVDConfig(MethodConfig):
         if rank > embedding_dim:
             raise ValueError(f"`SVDConfig.rank` must be 1 to embedding_dim={embedding_dim}, got {rank}.")
         return LowRank(rank, factor_bits=self.factor_bits)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         ranks = range(1, largest_rank(num_embeddings, embedding_dim) + 1)

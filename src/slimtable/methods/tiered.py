@@ -10,13 +10,13 @@ from slimtable.codecs.base import Codec
 from slimtable.codecs.tiered import CodecOf
 from slimtable.codecs.tiered import Tiered as TieredCodec
 from slimtable.config import Count, Share
-from slimtable.embeddings.base import MethodConfig, get_config, register
+from slimtable.embeddings.base import CodecConfig, MethodConfig, get_config, register
 from slimtable.embeddings.post_training import PostTraining
 from slimtable.specs import parse_spec
 
 
 @dataclass(frozen=True)
-class TieredConfig(MethodConfig):
+class TieredConfig(CodecConfig):
     """Options of tiered tables.
 
     Attributes:
@@ -46,9 +46,6 @@ class TieredConfig(MethodConfig):
         sizes = (num_embeddings,) if self.min_frequency else (rows, num_embeddings - rows)
         parts = [part(size, embedding_dim) for part, size in zip((head, tail), sizes * 2, strict=False) if size]
         return TieredCodec(head, tail, rows, self.min_frequency, all(part.exact_size for part in parts))
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim, frequencies)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         config, heads = replace(self, min_frequency=0), range(num_embeddings)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from slimtable.codecs.base import Codec
 from slimtable.codecs.uniform import Uniform as UniformCodec
 from slimtable.config import Bounds
-from slimtable.embeddings.base import MethodConfig, register
+from slimtable.embeddings.base import CodecConfig, register
 from slimtable.embeddings.post_training import PostTraining
 
 
 @dataclass(frozen=True)
-class UniformConfig(MethodConfig):
+class UniformConfig(CodecConfig):
     """Options of uniform scalar quantization.
 
     Attributes:
@@ -48,9 +48,6 @@ class UniformConfig(MethodConfig):
 
     def codec(self, num_embeddings: int, embedding_dim: int) -> Codec:
         return UniformCodec(self.bits, self.axis, self.scale_bits, self.clip)
-
-    def table_bits(self, num_embeddings: int, embedding_dim: int, frequencies: Any = None) -> int:
-        return self.codec(num_embeddings, embedding_dim).bits_of(num_embeddings, embedding_dim)
 
     def sizes(self, num_embeddings: int, embedding_dim: int) -> Sequence[Self]:
         return [replace(self, bits=bits) for bits in range(1, 9)]
