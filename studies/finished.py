@@ -5,11 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from slimtable.bench.results import Record
 from slimtable.errors import SlimtableError
+from slimtable.pool import Failure, run_here, run_parallel
+from slimtable.progress import watch
+
+
+class Keyed(Protocol):
+    """A measurement to be made, with the key that finds it among the finished ones."""
+
+    @property
+    def key(self) -> Any: ...
+
+
+C = TypeVar("C", bound=Keyed)
 
 
 def read_finished(path: Path, keys: Collection[str]) -> list[Record]:
@@ -44,3 +57,37 @@ def add_finished(path: Path, record: Record) -> None:
         file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def measure_missing(
+    groups: Iterable[Iterable[C]],
+    read: Callable[[], Mapping[Any, Record]],
+    measure: Callable[[tuple[Sequence[C], Path, Path | None]], None],
+    out: Path,
+    data_root: Path | None,
+    *,
+    workers: int = 1,
+    progress: bool = True,
+) -> list[Failure[tuple[Sequence[C], Path, Path | None]]]:
+    """Measures what is not there yet, each group by one process.
+
+    Args:
+        groups: measurements that belong together.
+        read: returns the finished measurements by key.
+        measure: measures a group, given with the two folders, and keeps each measurement as soon as it is finished.
+        out: the folder of the finished measurements.
+        data_root: the folder of datasets.
+        workers: number of processes.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        What failed; the others are finished.
+    """
+    known = read()
+    waiting = [left for group in groups if (left := [each for each in group if each.key not in known])]
+    total = sum(map(len, waiting))
+    jobs: list[tuple[Sequence[C], Path, Path | None]] = [(group, out, data_root) for group in waiting]
+    workers = min(workers, len(jobs))
+    done = run_here(jobs, measure) if workers <= 1 else run_parallel(jobs, measure, workers)
+    with watch(f"{total} cells", total, lambda: len(read()) - len(known), progress):
+        return [outcome for outcome in done if outcome is not None]

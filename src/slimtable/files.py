@@ -57,6 +57,10 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
         os.close(folder)
 
 
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a damaged or encrypted zip archive may raise."""
+
+
 def check_archive(path: Path) -> None:
     """Checks a zip archive, such as a PyTorch file, against its checksums, which PyTorch does not check.
 
@@ -66,7 +70,7 @@ def check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise ValueError(f"it is not a whole archive: {error}") from error
     if bad is not None:
         raise ValueError(f"its part {bad} is not what was written")

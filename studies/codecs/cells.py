@@ -21,14 +21,13 @@ from slimtable.bench.machine import cpu_name, versions
 from slimtable.bench.results import Record, canonical
 from slimtable.errors import BudgetError
 from slimtable.files import replace_file
-from slimtable.pool import Failure, run_here, run_parallel
-from slimtable.progress import watch
+from slimtable.pool import Failure
 from studies.codecs import ours, with_faiss
 from studies.codecs.evaluation import per_user, share_kept, share_of
 from studies.codecs.experiments import CONSTANT_BITS, OF_FAISS, Cell, K, Panel, Side
 from studies.codecs.ours import Coded
 from studies.codecs.trained import PARTS, Part, Tables, lists_of, load_tables
-from studies.finished import add_finished, read_finished
+from studies.finished import add_finished, measure_missing, read_finished
 from studies.kept import keep, read_kept
 
 CELLS, MARGINS, UNCOMPRESSED_FIGURES = "cells.jsonl", "margins.json", "uncompressed.json"
@@ -70,18 +69,10 @@ def measure_cells(
 
     A panel is done by one process. Returned is what failed; the others are finished.
     """
-    known = read_cells(out)
-    waiting = [
-        left
-        for _, group in groupby(cells, lambda cell: cell.panel.name)
-        if (left := [cell for cell in group if cell.key not in known])
-    ]
-    total = sum(map(len, waiting))
-    jobs: list[Group] = [(group, out, data_root) for group in waiting]
-    workers = min(workers, len(jobs))
-    done = run_here(jobs, _measure_group) if workers <= 1 else run_parallel(jobs, _measure_group, workers)
-    with watch(f"{total} cells", total, lambda: len(read_cells(out)) - len(known), progress):
-        return [outcome for outcome in done if outcome is not None]
+    groups = [list(group) for _, group in groupby(cells, lambda cell: cell.panel.name)]
+    return measure_missing(
+        groups, lambda: read_cells(out), _measure_group, out, data_root, workers=workers, progress=progress
+    )
 
 
 def _measure_group(group: Group) -> None:

@@ -14,9 +14,8 @@ import numpy as np
 from slimtable.bench.machine import cpu_name, versions
 from slimtable.bench.results import Record
 from slimtable.errors import BudgetError
-from slimtable.pool import Failure, run_here, run_parallel
-from slimtable.progress import watch
-from studies.finished import add_finished, read_finished
+from slimtable.pool import Failure
+from studies.finished import add_finished, measure_missing, read_finished
 from studies.saec.experiments import EMBEDDING_DIM, OTHER_RATES, Cell, Panel
 from studies.saec.other_measurements import measure_moving, measure_new_values
 from studies.saec.plans import Fields, budget_of, find_plan, full_width, widest
@@ -69,15 +68,10 @@ def measure_cells(
 
     A panel with a seed is done by one process. Returned is what failed; the others are finished.
     """
-    known = read_cells(out)
     groups = [list(group) for _, group in groupby(cells, lambda cell: (cell.panel.name, cell.seed))]
-    waiting = [left for group in groups if (left := [cell for cell in group if cell.key not in known])]
-    total = sum(map(len, waiting))
-    jobs: list[Group] = [(group, out, data_root) for group in waiting]
-    workers = min(workers, len(jobs))
-    done = run_here(jobs, _measure_group) if workers <= 1 else run_parallel(jobs, _measure_group, workers)
-    with watch(f"{total} cells", total, lambda: len(read_cells(out)) - len(known), progress):
-        return [outcome for outcome in done if outcome is not None]
+    return measure_missing(
+        groups, lambda: read_cells(out), _measure_group, out, data_root, workers=workers, progress=progress
+    )
 
 
 def _measure_group(group: Group) -> None:

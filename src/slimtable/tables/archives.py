@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from slimtable.files import DAMAGED_ARCHIVE
 from slimtable.tables.base import TableError
 
 _LOCAL_HEADER = 30
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_DAMAGE = (*DAMAGED_ARCHIVE, OSError, ValueError)
 
 
 def is_archive(path: Path) -> bool:
